@@ -1,0 +1,1 @@
+"""``scripts/bench``: what the daemons reach, application to application, and what they need for it."""

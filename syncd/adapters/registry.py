@@ -1,0 +1,35 @@
+"""Which adapters there are. The sync database says which device speaks which."""
+
+from __future__ import annotations
+
+from syncd.adapters.base import Adapter
+from syncd.adapters.json_adapter import JsonAdapter
+from syncd.adapters.msgpack_adapter import MsgpackAdapter
+from syncd.core.errors import Refused, StoreBroken
+from syncd.core.messages import Objects
+
+DEFAULT = MsgpackAdapter.name
+ADAPTERS: dict[str, Adapter] = {MsgpackAdapter.name: MsgpackAdapter(), JsonAdapter.name: JsonAdapter()}
+
+
+def adapter(name: str) -> Adapter:
+    """The adapter of that name. Raises Refused."""
+    try:
+        return ADAPTERS[name]
+    except KeyError:
+        raise Refused(f"there is no adapter {name!r}", code="adapter") from None
+
+
+def restore(kept: bytes) -> Objects:
+    """A frame of Objects that was decoded before and kept as it came (a text as UTF-8), whichever adapter it is of.
+
+    Raises StoreBroken: what was kept is not what was decoded.
+    """
+    name = JsonAdapter.name if kept[:1] == b"{" else MsgpackAdapter.name
+    try:
+        message = ADAPTERS[name].restore(kept)
+    except Exception as error:  # the codecs raise many classes on damaged bytes
+        raise StoreBroken(f"a frame in the inbound queue is damaged: {type(error).__name__}") from error
+    if not isinstance(message, Objects):
+        raise StoreBroken("a frame in the inbound queue holds no objects")
+    return message

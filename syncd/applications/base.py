@@ -1,0 +1,144 @@
+"""What all applications share: the rows of a work one by one, and which of them stand or fall together (R7).
+
+The contract of an application is ``core.ports.Source`` and ``core.ports.Target``. A *unit* is the smallest part of a
+work that may fail alone: groups joined by ties, or one loose object. An object that a work brings more than once joins
+the units that bring it, or an old version could outlive a newer one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from syncd.core.errors import InvariantBroken
+from syncd.core.inbound_queue import divide
+from syncd.core.messages import Objects
+from syncd.core.model import DataType, Failure, ObjectId, OutcomeKind, Tie
+from syncd.core.ports import Part, TargetState, Work
+
+Unit = int | ObjectId
+
+
+class Row(NamedTuple):
+    """One generic message with the group it belongs to."""
+
+    seq: int
+    loose: bool
+    kind: int
+    type: int
+    key: bytes
+    fields: bytes
+
+
+class RowFailed(Exception):
+    """One row cannot be executed; whoever divides the work catches it."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.cause)
+        self.failure = failure
+
+
+def rows_of(frames: Iterable[Objects]) -> Iterator[Row]:
+    """All rows in order."""
+    for frame in frames:
+        at = 0
+        for seq, loose, count in frame.runs:
+            for i in range(at, at + count):
+                yield Row(seq, loose, frame.kinds[i], frame.types[i], frame.keys[i], frame.fields[i])
+            at += count
+
+
+def cancelled(cause: str, guilty: ObjectId | None) -> RowFailed:
+    """An error found before execution."""
+    return RowFailed(Failure(OutcomeKind.CANCELLED, cause, guilty))
+
+
+def rolled_back(cause: str, guilty: ObjectId | None) -> RowFailed:
+    """An error found during execution."""
+    return RowFailed(Failure(OutcomeKind.ROLLED_BACK, cause, guilty))
+
+
+def current_types(types: Mapping[int, DataType]) -> dict[str, int]:
+    """Name of a type -> the id that counts: a type whose columns changed came back under a greater id."""
+    return {types[number].name: number for number in sorted(types)}
+
+
+def nothing_to_do(state: TargetState, work: Work) -> bool:
+    """Whether the work was executed before (R6). A snapshot at the same position repairs what is not as proven."""
+    if work.proof is None:
+        if state.epoch != work.epoch:
+            raise InvariantBroken(f"parked objects of epoch {work.epoch} for a target of epoch {state.epoch!r}")
+        return False
+    if state.epoch != work.epoch:
+        if not work.snapshot:
+            raise InvariantBroken(f"changes of epoch {work.epoch} for a target of epoch {state.epoch!r}")
+        return False
+    if state.position == work.proof.seq and work.snapshot:
+        return state.digest == work.proof.digest
+    return state.position >= work.proof.seq
+
+
+def whole_part(work: Work, failure: Failure) -> Part:
+    """The one part of a work that is executed all or nothing."""
+    return Part(frozenset(run.seq for frame in work.frames() for run in frame.runs), frozenset(), failure)
+
+
+class Division:
+    """Rows -> units. ``repeated`` is told each row of an object that the work brings more than once."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._ties: list[Tie] = [tie for frame in work.frames() for tie in frame.ties]
+        self._loose: dict[ObjectId, int] = {}
+        self._root = divide(self._ties)
+
+    def repeated(self, object_id: ObjectId, seqs: Iterable[int]) -> None:
+        """``seqs``: the groups, not loose, among those that bring the object."""
+        groups = sorted(set(seqs))
+        if groups:
+            self._loose[object_id] = groups[0]
+            self._ties += [Tie(groups[0], newer) for newer in groups[1:]]
+
+    def settle(self) -> None:
+        """After the last ``repeated``."""
+        self._root = divide(self._ties)
+
+    @property
+    def joins_loose(self) -> bool:
+        """Whether any loose object belongs to the unit of a group."""
+        return bool(self._loose)
+
+    def unit(self, seq: int, loose: bool, object_id: ObjectId) -> Unit:
+        """The unit of a row."""
+        if not loose:
+            return self._root.get(seq, seq)
+        joined = self._loose.get(object_id)
+        return object_id if joined is None else self._root.get(joined, joined)
+
+    def group_unit(self, seq: int) -> int:
+        """The unit of a group that is not loose."""
+        return self._root.get(seq, seq)
+
+    def parts(self, failed: Mapping[Unit, Failure]) -> tuple[Part, ...]:
+        """The failed units as parts of the work."""
+        seqs: dict[Unit, set[int]] = {unit: set() for unit in failed}
+        objects: dict[Unit, set[ObjectId]] = {unit: set() for unit in failed}
+        for frame in self._work.frames():
+            for run in frame.runs:
+                unit = self.group_unit(run.seq)
+                if not run.loose and unit in seqs:
+                    seqs[unit].add(run.seq)
+        for object_id, joined in self._loose.items():
+            unit = self.group_unit(joined)
+            if unit in objects:
+                objects[unit].add(object_id)
+        together: dict[str, Unit] = {}  # objects that fail for their type as such are one part
+        for loose, failure in failed.items():
+            if isinstance(loose, ObjectId):
+                first = loose if failure.guilty else together.setdefault(failure.cause, loose)
+                objects[first].add(loose)
+        return tuple(
+            Part(frozenset(seqs[unit]), frozenset(objects[unit]), failed[unit])
+            for unit in failed
+            if seqs[unit] or objects[unit]
+        )

@@ -1,0 +1,341 @@
+"""Executes generic messages on the tables of the application, within a transaction that somebody else holds.
+
+Rows are written with INSERT, UPDATE and DELETE by key, never REPLACE (R16). The application's own triggers fire for
+them. The checksum (R14) follows each change: what a row was is read before it is written, except where its table was
+empty at the start; there whole pieces are inserted at once, and a piece that does not go in is taken row by row.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from syncd.adapters.canonical import Value, pack_values, unpack_many, unpack_values
+from syncd.applications.base import RowFailed, cancelled
+from syncd.applications.sqlite_common import name, names, primary_code
+from syncd.applications.sqlite_definition import Shape
+from syncd.applications.sqlite_tables import (
+    NOT_THE_ROWS,
+    Chunks,
+    Columns,
+    PieceFailed,
+    Tables,
+    UniqueFailed,
+    robust,
+)
+from syncd.core.digest import object_hash
+from syncd.core.model import Failure, Kind, ObjectId, OutcomeKind
+
+
+class Applier:
+    """One try to execute a work. ``change`` and ``objects``: what it did to the checksum and to the count."""
+
+    def __init__(self, connection: sqlite3.Connection, tables: Tables, snapshot: bool) -> None:
+        self.change = 0
+        self.objects = 0
+        self._connection = connection
+        self._tables = tables
+        self._snapshot = snapshot
+        self._empty: dict[int, bool] = {}
+        self.whole: set[int] = set()  # name ids of tables that hold nothing but this work's rows
+        for temp in ("child", "parent", "seen", "index", "brought"):
+            connection.execute(f"DELETE FROM temp._syncd_{temp}")
+
+    def was_empty(self, shape: Shape) -> bool:
+        """Whether the table held nothing before this try."""
+        empty = self._empty.get(shape.name_id)
+        if empty is None:
+            empty = self._connection.execute(f"SELECT 1 FROM {name(shape.table.name)} LIMIT 1").fetchone() is None
+            self._empty[shape.name_id] = empty
+            if empty:
+                self.whole.add(shape.name_id)
+        return empty
+
+    # ------------------------------------------------------------ roads
+
+    def execute(self, chunks: Chunks) -> None:
+        """All rows in order. Raises RowFailed."""
+        if self._tables.superseded and any(not self._tables.superseded.isdisjoint(one.types) for one in chunks()):
+            self._indexed(chunks, clear=False)
+            return
+        for columns in chunks():
+            self._columns(columns)
+
+    def execute_cleared(self, chunks: Chunks) -> None:
+        """Removes all rows first, then inserts their last versions: values may be swapped under a UNIQUE index."""
+        self._indexed(chunks, clear=True)
+
+    def _columns(self, columns: Columns) -> None:
+        at = 0
+        for (type_id, kind), group in itertools.groupby(zip(columns.types, map(_verb, columns.kinds), strict=True)):
+            end = at + sum(1 for _ in group)
+            piece = columns.part(at, end)
+            at = end
+            if kind == Kind.WITHHELD:
+                raise cancelled(piece.fields[0].decode(errors="replace"), self._id(type_id, piece.keys[0]))
+            if kind == Kind.DELETE:
+                shape = self._shape(self._tables.to_delete(type_id))
+                for key, key_values in zip(piece.keys, unpack_many(piece.keys), strict=True):
+                    self._guarded(shape, key, lambda: self._delete(shape, key, key_values))  # noqa: B023
+            else:
+                self._write(self._shape(type_id), piece)
+
+    def _write(self, shape: Shape, piece: Columns) -> None:
+        keys, fields = unpack_many(piece.keys), unpack_many(piece.fields)
+        if self._snapshot and not self.was_empty(shape):
+            self.note(ObjectId(shape.type.name, key) for key in piece.keys)
+        if len(piece.keys) > 1 and self._write_all(shape, piece, keys, fields):
+            return
+        for at, key in enumerate(piece.keys):
+            row = [*keys[at], *fields[at]]
+            self._guarded(shape, key, lambda: self._upsert(shape, key, piece.fields[at], row))  # noqa: B023
+
+    def _write_all(self, shape: Shape, piece: Columns, keys: list[list[Value]], fields: list[list[Value]]) -> bool:
+        """Rows of different objects in one go; False, and nothing is done, if any of them does not go in."""
+        fresh = self.was_empty(shape)
+        if not fresh and (not shape.table.exact or len(set(piece.keys)) < len(piece.keys)):
+            return False
+        run = self._connection.execute
+        run("SAVEPOINT piece")
+        try:
+            if fresh:
+                self._connection.executemany(shape.insert, map(list.__add__, keys, fields))
+                change = sum(map(object_hash, itertools.repeat(shape.prefix), piece.keys, piece.fields))
+                objects = len(keys)
+            else:
+                change, objects = self._write_changed(shape, piece, keys, fields)
+        except (sqlite3.Error, OverflowError, UnicodeError) as error:
+            if isinstance(error, sqlite3.Error) and primary_code(error) in NOT_THE_ROWS:
+                raise
+            if not self._connection.in_transaction:
+                cause = f"table {shape.type.name}: {error}"
+                raise PieceFailed(Failure(OutcomeKind.ROLLED_BACK, cause, None)) from error
+            run("ROLLBACK TO piece")
+            run("RELEASE piece")
+            return False
+        run("RELEASE piece")
+        self.change += change
+        self.objects += objects
+        return True
+
+    def _write_changed(
+        self, shape: Shape, piece: Columns, keys: list[list[Value]], fields: list[list[Value]]
+    ) -> tuple[int, int]:
+        """Inserts the rows that are not there and updates those that differ; returns what that changed."""
+        run, prefix, width, noted = self._connection.execute, shape.prefix, shape.width, self._tables.noted(shape)
+        inserted: list[list[Value]] = []
+        updated: list[list[Value]] = []
+        change = 0
+        for key, packed, key_values, values in zip(piece.keys, piece.fields, keys, fields, strict=True):
+            old = run(shape.select, key_values).fetchone()
+            if old is None:
+                inserted.append(key_values + values)
+            else:
+                old_packed = pack_values(old[width:])
+                if old_packed == packed:
+                    continue
+                updated.append(values + key_values)
+                change -= object_hash(prefix, key, old_packed)
+            change += object_hash(prefix, key, packed)
+            if noted:
+                self._tables.foreign_keys.changed(self._connection, shape, key, old, key_values + values)
+        if updated:
+            self._connection.executemany(shape.update, updated)
+        if inserted:
+            self._connection.executemany(shape.insert, inserted)
+        return change, len(inserted)
+
+    def _indexed(self, chunks: Chunks, clear: bool) -> None:
+        """Two rounds: find the row that decides each object (and clear the objects), then execute those rows."""
+        run = self._connection.execute
+        run("DELETE FROM temp._syncd_index")
+        for at, (type_id, key) in enumerate(_pairs(chunks())):
+            run(
+                "INSERT INTO temp._syncd_index VALUES(?, ?, ?, ?, NULL) ON CONFLICT DO UPDATE"
+                " SET type = excluded.type, at = excluded.at WHERE excluded.type >= type",
+                (self._name_id(type_id), key, type_id, at),
+            )
+            if clear:
+                self._clear(self._shape(self._tables.to_delete(type_id)), key)
+        at = 0
+        for columns in chunks():
+            for kind, type_id, key, fields in zip(*columns, strict=True):
+                decides = run(
+                    "SELECT at, extra FROM temp._syncd_index WHERE name_id = ? AND key = ?",
+                    (self._name_id(type_id), key),
+                ).fetchone()
+                if decides[0] == at:
+                    self._decided(Columns((kind,), (type_id,), (key,), (fields,)), decides[1])
+                at += 1
+
+    def _clear(self, shape: Shape, key: bytes) -> None:
+        """Removes an object; columns that exist only here are kept for its return."""
+        key_values = unpack_values(key)
+        extra = self._connection.execute(shape.select_extra, key_values).fetchone() if shape.extra else None
+        if self._guarded(shape, key, lambda: self._delete(shape, key, key_values)) and extra is not None:
+            self._connection.execute(
+                "UPDATE temp._syncd_index SET extra = ? WHERE name_id = ? AND key = ?",
+                (pack_values(extra), shape.name_id, key),
+            )
+
+    def _decided(self, columns: Columns, extra: bytes | None) -> None:
+        if extra is None or _verb(columns.kinds[0]) != Kind.MODIFY:
+            self._columns(columns)
+            return
+        shape, key, fields = self._shape(columns.types[0]), columns.keys[0], columns.fields[0]
+        row = [*unpack_values(key), *unpack_values(fields)]
+        self._guarded(shape, key, lambda: self._insert(shape, key, fields, row, unpack_values(extra)))
+
+    # ------------------------------------------------------------ single rows
+
+    def _guarded(self, shape: Shape, key: bytes, write: Callable[[], bool]) -> bool:
+        """Runs ``write``; what SQLite refuses becomes the failure of this object."""
+        try:
+            return write()
+        except (sqlite3.Error, OverflowError) as error:
+            if isinstance(error, sqlite3.Error) and primary_code(error) in NOT_THE_ROWS:
+                raise
+            code = getattr(error, "sqlite_errorcode", 0)
+            cause = f"table {shape.type.name}: {error}"
+            guilty = ObjectId(shape.type.name, key)
+            failure = Failure(OutcomeKind.ROLLED_BACK, cause, guilty)
+            unique = code in (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
+            raise (UniqueFailed if unique else RowFailed)(failure) from error
+
+    def _old(self, shape: Shape, key_values: Sequence[Value]) -> Sequence[Value] | None:
+        """The row that answers to the key."""
+        run, sql = self._connection.execute, shape.select
+        row: Sequence[Value] | None = robust(self._connection, lambda: run(sql, key_values).fetchone())
+        return row
+
+    def _seen(self, name_id: int, key: bytes) -> bool:
+        """Notes that a snapshot names an object; True the first time."""
+        sql = "INSERT INTO temp._syncd_seen VALUES(?, ?) ON CONFLICT DO NOTHING"
+        return self._connection.execute(sql, (name_id, key)).rowcount == 1
+
+    def _upsert(self, shape: Shape, key: bytes, fields: bytes, row: Sequence[Value]) -> bool:
+        """Writes an object; True if anything changed. A row with an equal key that is not the same is taken over."""
+        key_values = row[: shape.width]
+        old = self._old(shape, key_values)
+        if old is None:
+            return self._insert(shape, key, fields, row)
+        old_key = key if shape.table.exact else pack_values(old[: shape.width])
+        old_fields = pack_values(old[shape.width :])
+        if old_key == key:
+            if old_fields == fields:
+                return False
+            self._connection.execute(shape.update, (*row[shape.width :], *key_values))
+        else:
+            self._connection.execute(shape.move, (*row, *old[: shape.width]))
+        hash_of = object_hash
+        self.change += hash_of(shape.prefix, key, fields) - hash_of(shape.prefix, old_key, old_fields)
+        self._tables.foreign_keys.changed(self._connection, shape, key, old, row)
+        return True
+
+    def _insert(
+        self, shape: Shape, key: bytes, fields: bytes, row: Sequence[Value], extra: Sequence[Value] | None = None
+    ) -> bool:
+        if extra is None:
+            self._connection.execute(shape.insert, row)
+        else:
+            self._connection.execute(shape.insert_all, (*row, *extra))
+        self.change += object_hash(shape.prefix, key, fields)
+        self.objects += 1
+        if not self._empty.get(shape.name_id):
+            self._tables.foreign_keys.changed(self._connection, shape, key, None, row)
+        return True
+
+    def _delete(self, shape: Shape, key: bytes, key_values: Sequence[Value]) -> bool:
+        """Removes an object; False if it is not there (R6)."""
+        if self._snapshot:
+            self._seen(shape.name_id, key)
+        old = self._old(shape, key_values)
+        if old is None or (not shape.table.exact and pack_values(old[: shape.width]) != key):
+            return False
+        self._connection.execute(shape.delete, key_values)
+        self.change -= object_hash(shape.prefix, key, pack_values(old[shape.width :]))
+        self.objects -= 1
+        self._tables.foreign_keys.changed(self._connection, shape, key, old, None)
+        return True
+
+    # ------------------------------------------------------------ after the rows
+
+    def note(self, objects: Iterable[ObjectId]) -> None:
+        """A snapshot names these objects, whether or not they can be executed here."""
+        for one in objects:
+            if self._snapshot and one.type in self._tables.name_ids:
+                self._seen(self._tables.name_ids[one.type], one.key)
+
+    def own_rows(self, chunks: Chunks, parked: Iterable[ObjectId]) -> int:
+        """Rows that a first snapshot finds here and that are not as the snapshot has them (R13). Changes nothing."""
+        if all(self.was_empty(shape) for shape in self._tables.current):
+            return 0
+        self.note(parked)
+        for columns in chunks():
+            for kind, type_id, key, fields in zip(*columns, strict=True):
+                shape = self._tables.shapes[type_id]
+                if isinstance(shape, str) or self.was_empty(shape) or kind == Kind.DELETE:
+                    continue
+                old = self._old(shape, unpack_values(key))
+                same = old is not None and (pack_values(old[: shape.width]), pack_values(old[shape.width :])) == (
+                    key,
+                    fields,
+                )
+                if same or kind == Kind.WITHHELD:
+                    self._seen(shape.name_id, key)
+        own = 0
+        for shape in self._tables.current:
+            robust(self._connection, lambda: self._find_unseen(shape))  # noqa: B023
+            own += self._connection.execute("SELECT count(*) FROM temp._syncd_index").fetchone()[0]
+        self._connection.execute("DELETE FROM temp._syncd_seen")
+        return own
+
+    def remove_unseen(self) -> None:
+        """Removes what the tables hold beyond the snapshot (R5)."""
+        run = self._connection.execute
+        for shape in self._tables.current:
+            if self.was_empty(shape):
+                continue
+            robust(self._connection, lambda: self._find_unseen(shape))  # noqa: B023
+            for (key,) in run("SELECT key FROM temp._syncd_index"):
+                key_values = unpack_values(key)
+                self._guarded(shape, key, lambda: self._delete(shape, key, key_values))  # noqa: B023
+
+    def _find_unseen(self, shape: Shape) -> None:
+        run = self._connection.execute
+        run("DELETE FROM temp._syncd_index")
+        for row in run(f"SELECT {names(shape.type.key)} FROM {name(shape.table.name)}"):
+            asked = (shape.name_id, pack_values(row))
+            if run("SELECT 1 FROM temp._syncd_seen WHERE name_id = ? AND key = ?", asked).fetchone() is None:
+                run("INSERT INTO temp._syncd_index VALUES(?, ?, 0, 0, NULL)", asked)
+
+    def violations(self) -> Iterator[tuple[ObjectId, str]]:
+        """Foreign keys that do not hold for what was touched."""
+        tables = self._tables
+        if not (tables.foreign_keys.by_child or tables.foreign_keys.by_parent):
+            return iter(())
+        return tables.foreign_keys.violations(self._connection, tables.current, frozenset(self.whole))
+
+    def _shape(self, type_id: int) -> Shape:
+        shape = self._tables.shapes[type_id]
+        if isinstance(shape, str):
+            raise RowFailed(self._tables.broken[type_id])
+        self.was_empty(shape)
+        return shape
+
+    def _name_id(self, type_id: int) -> int:
+        return self._tables.name_ids[self._tables.types[type_id].name]
+
+    def _id(self, type_id: int, key: bytes) -> ObjectId:
+        return ObjectId(self._tables.types[type_id].name, key)
+
+
+def _verb(kind: int) -> int:
+    """An add and a modify are executed alike: either may come twice (R6)."""
+    return Kind.MODIFY if kind == Kind.ADD else kind
+
+
+def _pairs(chunks: Iterable[Columns]) -> Iterator[tuple[int, bytes]]:
+    for columns in chunks:
+        yield from zip(columns.types, columns.keys, strict=True)

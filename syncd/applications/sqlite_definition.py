@@ -1,0 +1,181 @@
+"""Tables on the auxiliary: created from the primary's definition, or checked against it.
+
+A definition is another machine's text. It runs under an authorizer that allows only to create that table and indexes
+on it, with SQLite's own functions; anything else is refused. Indexes are created together with their table only: to a
+table that the application made itself nothing is added.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from dataclasses import dataclass, field
+
+from syncd.applications.sqlite_common import is_ours, name, names
+from syncd.applications.sqlite_schema import Table, inspect, table_names
+from syncd.core.digest import type_prefix
+from syncd.core.model import DataType
+
+_FUNCTIONS = frozenset(
+    "abs char coalesce concat concat_ws date datetime format glob hex ifnull iif instr json json_array"
+    " json_array_length json_extract json_object json_quote json_type json_valid julianday length like likelihood"
+    " likely lower ltrim max min nullif octet_length printf quote random randomblob replace round rtrim sign strftime"
+    " substr substring time total_changes trim typeof unicode unixepoch unlikely upper zeroblob"
+    " acos asin atan atan2 ceil ceiling cos degrees exp floor ln log log10 log2 mod pi pow power radians sin sqrt tan"
+    " trunc current_date current_time current_timestamp -> ->>".split()
+)
+_QUIET = frozenset((sqlite3.SQLITE_READ, sqlite3.SQLITE_REINDEX))
+_MASTER = frozenset(("sqlite_master", "sqlite_schema", "sqlite_sequence"))
+_ON_CONFLICT = re.compile(r"\bON\s+CONFLICT\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A type as the table here holds it, with the SQL that reads and writes it.
+
+    ``extra``: columns that exist on this machine only; ``name_id``: the same for all types of one name.
+    """
+
+    type: DataType
+    table: Table
+    prefix: bytes
+    name_id: int
+    width: int
+    columns: tuple[str, ...]
+    extra: tuple[str, ...]
+    select: str = field(repr=False)
+    select_extra: str = field(repr=False)
+    insert: str = field(repr=False)
+    insert_all: str = field(repr=False)
+    update: str = field(repr=False)
+    move: str = field(repr=False)
+    delete: str = field(repr=False)
+
+
+def shape(connection: sqlite3.Connection, wanted: DataType, name_id: int) -> Shape | str:
+    """The type as it can be written here, or why it cannot. Creates its table where it is missing."""
+    if not wanted.key or is_ours(wanted.name):
+        return f"table {wanted.name}: it has no key or a name that is not the application's"
+    try:
+        there = {found.lower(): (found, kind) for found, kind in table_names(connection).items()}
+        found, kind = there.get(wanted.name.lower(), ("", ""))
+        if not kind:
+            return _created(connection, wanted, name_id)
+        if kind != "table":
+            return f"{wanted.name} is a {kind} here, not a table"
+        table = inspect(connection, found)
+        reason = _difference(wanted, table)
+        return reason or _shape(wanted, table, name_id)
+    except (sqlite3.Error, ValueError) as error:
+        return f"table {wanted.name}: {error}"
+
+
+def _created(connection: sqlite3.Connection, wanted: DataType, name_id: int) -> Shape | str:
+    if not wanted.definition:
+        return f"table {wanted.name} is missing here and the primary does not say how to create it"
+    connection.execute("SAVEPOINT creation")
+    try:
+        _run_definition(connection, wanted)
+        table = inspect(connection, wanted.name)
+        if (table.key, table.fields) != (wanted.key, wanted.fields):
+            raise ValueError("its definition does not give the columns that it names")
+    except (sqlite3.Error, ValueError) as error:
+        connection.execute("ROLLBACK TO creation")
+        return f"table {wanted.name} cannot be created here: {error}"
+    finally:
+        if connection.in_transaction:
+            connection.execute("RELEASE creation")
+    return _shape(wanted, table, name_id)
+
+
+def _run_definition(connection: sqlite3.Connection, wanted: DataType) -> None:
+    """Runs the statements under the authorizer; raises sqlite3.Error for what is more than they may be."""
+    own = wanted.name.lower()
+
+    def allowed(action: int, first: str | None, second: str | None, schema: str | None, _trigger: str | None) -> int:
+        subject, other = (first or "").lower(), (second or "").lower()
+        if schema not in (None, "main"):
+            return sqlite3.SQLITE_DENY
+        fine = (
+            action in _QUIET
+            or (action == sqlite3.SQLITE_CREATE_TABLE and subject in (own, "sqlite_sequence"))
+            or (action == sqlite3.SQLITE_CREATE_INDEX and other == own)
+            or (action in (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE) and subject in _MASTER)
+            or (action == sqlite3.SQLITE_FUNCTION and other in _FUNCTIONS)
+        )
+        return sqlite3.SQLITE_OK if fine else sqlite3.SQLITE_DENY
+
+    connection.set_authorizer(allowed)
+    try:
+        for statement in wanted.definition:
+            connection.execute(statement)
+    finally:
+        connection.set_authorizer(None)
+
+
+def _difference(wanted: DataType, table: Table) -> str:
+    """Why the table here cannot hold the type, or ""."""
+    here = {column.lower(): at for at, column in enumerate((*table.key, *table.fields))}
+    for column in (*wanted.key, *wanted.fields):
+        if column.lower() not in here:
+            return f"table {wanted.name} has no column {column} here"
+    if tuple(map(str.lower, wanted.key)) != tuple(map(str.lower, table.key)):
+        return f"table {wanted.name} has another primary key here: {', '.join(table.key) or 'none'}"
+    if not wanted.definition:
+        return ""
+    with_definition = _reference(wanted)
+    if [one.upper() for one in with_definition.key_collations] != [one.upper() for one in table.key_collations]:
+        return f"table {wanted.name} compares its primary key in another way here"
+    for at, column in enumerate((*with_definition.key, *with_definition.fields)):
+        local = here.get(column.lower())
+        if local is not None and table.affinities[local] != with_definition.affinities[at]:
+            return (
+                f"table {wanted.name}: column {column} is {table.affinities[local]} here and"
+                f" {with_definition.affinities[at]} on the primary"
+            )
+    return ""
+
+
+def _reference(wanted: DataType) -> Table:
+    """The table as the definition makes it, in a database of its own."""
+    reference = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        _run_definition(reference, wanted)
+        return inspect(reference, wanted.name)
+    finally:
+        reference.close()
+
+
+def _shape(wanted: DataType, table: Table, name_id: int) -> Shape:
+    columns = (*wanted.key, *wanted.fields)
+    known = {column.lower() for column in columns}
+    extra = tuple(column for column in table.fields if column.lower() not in known)
+    into = name(table.name)
+    where = " AND ".join(f"{name(key)} = ?" for key in wanted.key)
+    # Triggers of the application keep their own conflict clauses only if ours is silent; a constraint of the table
+    # that says REPLACE would remove rows unasked.
+    silent = table.triggers and not any(_ON_CONFLICT.search(sql) for sql in table.definition)
+    policy = "" if silent else " OR ABORT"
+
+    def sets(changed: tuple[str, ...]) -> str:
+        return f"UPDATE{policy} {into} SET {', '.join(f'{name(one)} = ?' for one in changed)} WHERE {where}"
+
+    def insert(given: tuple[str, ...]) -> str:
+        return f"INSERT{policy} INTO {into}({names(given)}) VALUES({', '.join('?' * len(given))})"
+
+    return Shape(
+        type=wanted,
+        table=table,
+        prefix=type_prefix(wanted.name),
+        name_id=name_id,
+        width=len(wanted.key),
+        columns=columns,
+        extra=extra,
+        select=f"SELECT {names(columns)} FROM {into} WHERE {where}",
+        select_extra=f"SELECT {names(extra) or 'NULL'} FROM {into} WHERE {where}",
+        insert=insert(columns),
+        insert_all=insert((*columns, *extra)),
+        update=sets(wanted.fields) if wanted.fields else "",
+        move=sets(columns),
+        delete=f"DELETE FROM {into} WHERE {where}",
+    )

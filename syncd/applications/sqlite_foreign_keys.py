@@ -1,0 +1,203 @@
+"""Foreign keys, checked for what a work touched, before its commit (R16).
+
+They are off while a work runs: its rows come in the order of their changes, and what the primary's cascades did comes
+as messages, so that a cascade here would run twice. A touched child must have its parent; a parent that went or
+changed must leave no child. Violations that were there before and touch nothing of the work are the application's
+own. A foreign key whose parent table does not exist here cannot be checked and is left alone.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from syncd.adapters.canonical import Value, pack_values, unpack_values
+from syncd.applications.sqlite_common import is_ours, name
+from syncd.applications.sqlite_definition import Shape
+from syncd.core.model import ObjectId
+
+TEMP_TABLES = (
+    "CREATE TEMP TABLE _syncd_child(name_id INTEGER, key BLOB, PRIMARY KEY(name_id, key)) WITHOUT ROWID",
+    "CREATE TEMP TABLE _syncd_parent(fk INTEGER, old BLOB, name_id INTEGER, key BLOB, PRIMARY KEY(fk, old))"
+    " WITHOUT ROWID",
+)
+# Touched rows that are looked up singly; for more, the tables are read once.
+_CHILDREN_SINGLY, _PARENTS_SINGLY = 200, 20
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """``columns`` of ``child`` name ``parent_columns`` of ``parent``; ``child_key``: how to name a row of it."""
+
+    number: int
+    child: str
+    child_key: tuple[str, ...]
+    columns: tuple[str, ...]
+    parent: str
+    parent_columns: tuple[str, ...]
+
+    def orphan(self, where: str) -> str:
+        """SQL: key and foreign key of rows without parent. The parent is on the left: its collation counts."""
+        filled = " AND ".join(f"c.{name(column)} IS NOT NULL" for column in self.columns)
+        equal = " AND ".join(
+            f"p.{name(theirs)} = c.{name(ours)}" for theirs, ours in zip(self.parent_columns, self.columns, strict=True)
+        )
+        selected = ", ".join(f"c.{name(column)}" for column in (*self.child_key, *self.columns))
+        return (
+            f"SELECT {selected} FROM {name(self.child)} AS c WHERE {where} AND {filled}"
+            f" AND NOT EXISTS (SELECT 1 FROM {name(self.parent)} AS p WHERE {equal})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKeys:
+    """Those of one schema that concern the types of a collection."""
+
+    by_child: dict[str, list[ForeignKey]] = field(default_factory=dict)
+    by_parent: dict[str, list[ForeignKey]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, connection: sqlite3.Connection, shapes: Sequence[Shape]) -> ForeignKeys:
+        """Reads the schema. Names of tables are lower case as keys."""
+        ours = {shape.table.name.lower() for shape in shapes}
+        found = cls()
+        for fk in _all(connection):
+            if fk.child.lower() in ours:
+                found.by_child.setdefault(fk.child.lower(), []).append(fk)
+            if fk.parent.lower() in ours:
+                found.by_parent.setdefault(fk.parent.lower(), []).append(fk)
+        return found
+
+    def changed(
+        self,
+        connection: sqlite3.Connection,
+        shape: Shape,
+        key: bytes,
+        old: Sequence[Value] | None,
+        new: Sequence[Value] | None,
+    ) -> None:
+        """Takes note of a row that was written (``new``) or removed; ``old``: its values before, if it was there."""
+        table = shape.table.name.lower()
+        if new is not None and table in self.by_child:
+            connection.execute(
+                "INSERT INTO temp._syncd_child VALUES(?, ?) ON CONFLICT DO NOTHING", (shape.name_id, key)
+            )
+        if old is None or table not in self.by_parent:
+            return
+        at = {column.lower(): i for i, column in enumerate(shape.columns)}
+        for fk in self.by_parent[table]:
+            places = [at.get(column.lower()) for column in fk.parent_columns]
+            was = [old[i] for i in places if i is not None]
+            if len(was) < len(places) or None in was:
+                continue
+            if new is None or was != [new[i] for i in places if i is not None]:
+                connection.execute(
+                    "INSERT INTO temp._syncd_parent VALUES(?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                    (fk.number, pack_values(was), shape.name_id, key),
+                )
+
+    def violations(
+        self, connection: sqlite3.Connection, shapes: Sequence[Shape], whole: frozenset[int]
+    ) -> Iterator[tuple[ObjectId, str]]:
+        """Guilty object and cause of each violation. ``whole``: name ids of types of which every row is touched."""
+        named = {shape.name_id: shape for shape in shapes}
+        by_table = {shape.table.name.lower(): shape for shape in shapes}
+        children = connection.execute("SELECT count(*) FROM temp._syncd_child").fetchone()[0]
+        parents = connection.execute("SELECT count(*) FROM temp._syncd_parent").fetchone()[0]
+        if not whole and children <= _CHILDREN_SINGLY and parents <= _PARENTS_SINGLY:
+            yield from self._one_by_one(connection, named)
+            return
+        for fk in self._numbered().values():
+            yield from _scan(connection, fk, by_table.get(fk.child.lower()), named, whole)
+
+    def _numbered(self) -> dict[int, ForeignKey]:
+        tables = (*self.by_child.values(), *self.by_parent.values())
+        return {fk.number: fk for of_table in tables for fk in of_table}
+
+    def _one_by_one(self, connection: sqlite3.Connection, named: dict[int, Shape]) -> Iterator[tuple[ObjectId, str]]:
+        for name_id, key in connection.execute("SELECT name_id, key FROM temp._syncd_child").fetchall():
+            shape = named[name_id]
+            for fk in self.by_child[shape.table.name.lower()]:
+                where = " AND ".join(f"c.{name(column)} = ?" for column in shape.type.key)
+                row = connection.execute(fk.orphan(where), unpack_values(key)).fetchone()
+                if row is not None:
+                    yield ObjectId(shape.type.name, key), _no_parent(fk, row)
+        by_number = self._numbered()
+        left = connection.execute("SELECT fk, old, name_id, key FROM temp._syncd_parent").fetchall()
+        for number, old, name_id, key in left:
+            fk = by_number[number]
+            where = " AND ".join(f"c.{name(column)} = ?" for column in fk.columns)
+            row = connection.execute(fk.orphan(where), unpack_values(old)).fetchone()
+            if row is not None:
+                yield ObjectId(named[name_id].type.name, key), _left(fk, row)
+
+
+def _scan(
+    connection: sqlite3.Connection,
+    fk: ForeignKey,
+    child: Shape | None,
+    named: dict[int, Shape],
+    whole: frozenset[int],
+) -> Iterator[tuple[ObjectId, str]]:
+    width = len(fk.child_key)
+    for row in connection.execute(fk.orphan("1")):
+        if child is not None:
+            key = pack_values(row[:width])
+            asked = (child.name_id, key)
+            touched = "SELECT 1 FROM temp._syncd_child WHERE name_id = ? AND key = ?"
+            if child.name_id in whole or connection.execute(touched, asked).fetchone():
+                yield ObjectId(child.type.name, key), _no_parent(fk, row)
+                continue
+        parent = connection.execute(
+            "SELECT name_id, key FROM temp._syncd_parent WHERE fk = ? AND old = ?",
+            (fk.number, pack_values(row[width:])),
+        ).fetchone()
+        if parent is not None:
+            yield ObjectId(named[parent[0]].type.name, parent[1]), _left(fk, row)
+
+
+def _all(connection: sqlite3.Connection) -> Iterator[ForeignKey]:
+    """All foreign keys of the application's tables that can be checked."""
+    tables = connection.execute(
+        "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'"
+    ).fetchall()
+    known = {table.lower(): table for (table,) in tables if not is_ours(table)}
+    number = 0
+    for table in known.values():
+        listed = connection.execute(
+            'SELECT id, "table", "from", "to" FROM pragma_foreign_key_list(?) ORDER BY id, seq', (table,)
+        ).fetchall()
+        for found in sorted({row[0] for row in listed}):
+            rows = [row for row in listed if row[0] == found]
+            parent = known.get(rows[0][1].lower())
+            if parent is None:
+                continue
+            theirs = tuple(row[3] for row in rows) if rows[0][3] is not None else _key(connection, parent)
+            if len(theirs) == len(rows):
+                number += 1
+                ours = tuple(row[2] for row in rows)
+                yield ForeignKey(number, table, _key(connection, table) or ours, ours, parent, theirs)
+
+
+def _key(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:
+    rows = connection.execute("SELECT name FROM pragma_table_xinfo(?) WHERE pk ORDER BY pk", (table,))
+    return tuple(row[0] for row in rows.fetchall())
+
+
+def _show(values: Sequence[Value]) -> str:
+    text = ", ".join(repr(value) for value in values)
+    return text if len(text) <= 100 else f"{text[:100]}..."
+
+
+def _no_parent(fk: ForeignKey, row: Sequence[Value]) -> str:
+    values = _show(row[len(fk.child_key) :])
+    return f"table {fk.child}: {', '.join(fk.columns)} = {values} has no row in table {fk.parent}"
+
+
+def _left(fk: ForeignKey, row: Sequence[Value]) -> str:
+    width = len(fk.child_key)
+    return (
+        f"table {fk.parent}: {_show(row[width:])} is still named by table {fk.child},"
+        f" {', '.join(fk.child_key)} = {_show(row[:width])}"
+    )

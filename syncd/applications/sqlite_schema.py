@@ -1,0 +1,162 @@
+"""What an SQLite database holds: its tables as types of data objects, and what cannot be a data object, in words."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from syncd.applications.sqlite_common import is_ours
+from syncd.core.model import DataType
+
+_GENERATED = (2, 3)  # values of ``hidden`` in pragma_table_xinfo
+
+
+@dataclass(frozen=True, slots=True)
+class UniqueIndex:
+    """A unique index: its columns with their collations; a column is None where it is an expression or the rowid."""
+
+    name: str
+    columns: tuple[tuple[str | None, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """An ordinary table. ``key`` is empty where it has no primary key.
+
+    ``key_collations``: of the primary key ("" where the key is the rowid). ``nullable``: a key may hold NULL.
+    ``exact``: two keys that SQLite calls equal are the same values (not so without affinity, where 1 = 1.0, nor under
+    NOCASE). ``affinities``: of key and fields, in their order. ``unique``: the secondary unique indexes.
+    ``triggers``: the application has triggers on it.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    key_collations: tuple[str, ...]
+    fields: tuple[str, ...]
+    affinities: tuple[str, ...]
+    definition: tuple[str, ...]
+    unique: tuple[UniqueIndex, ...]
+    nullable: bool
+    exact: bool
+    triggers: bool
+
+    def data_type(self) -> DataType:
+        """The table as a type of data objects, without an id."""
+        return DataType(0, self.name, self.key, self.fields, self.definition)
+
+
+def affinity(declared: str, strict: bool) -> str:
+    """Affinity of a column with the declared type, by SQLite's rules."""
+    upper = declared.upper()
+    if strict and upper == "ANY":
+        return "BLOB"
+    if "INT" in upper:
+        return "INTEGER"
+    if any(part in upper for part in ("CHAR", "CLOB", "TEXT")):
+        return "TEXT"
+    if not upper or "BLOB" in upper:
+        return "BLOB"
+    return "REAL" if any(part in upper for part in ("REAL", "FLOA", "DOUB")) else "NUMERIC"
+
+
+def table_names(connection: sqlite3.Connection) -> dict[str, str]:
+    """All tables and views of the application -> what they are: table, view, virtual or shadow."""
+    rows = connection.execute("SELECT name, type FROM pragma_table_list WHERE schema = 'main' ORDER BY name")
+    return {found: kind for found, kind in rows.fetchall() if not is_ours(found)}
+
+
+def inspect(connection: sqlite3.Connection, table: str) -> Table:
+    """One ordinary table. Reads the schema only."""
+    listed = connection.execute(
+        "SELECT wr, strict FROM pragma_table_list WHERE schema = 'main' AND name = ?", (table,)
+    ).fetchone()
+    without_rowid, strict = listed or (0, 0)
+    columns = connection.execute(
+        'SELECT name, type, pk, hidden, "notnull" FROM pragma_table_xinfo(?) ORDER BY cid', (table,)
+    ).fetchall()
+    keyed = sorted((column for column in columns if column[2]), key=lambda column: int(column[2]))
+    others = [column for column in columns if not column[2] and column[3] not in _GENERATED]
+    affinities = tuple(affinity(column[1], bool(strict)) for column in (*keyed, *others))
+    primary, unique = _indexes(connection, table)
+    rowid_alias = primary is None and not without_rowid
+    collations = tuple(collation for _, collation in primary.columns) if primary else ("",) * len(keyed)
+    exact = all(one in ("", "BINARY") for one in collations) and all(one != "BLOB" for one in affinities[: len(keyed)])
+    definition, triggers = _definition(connection, table)
+    return Table(
+        name=table,
+        key=tuple(column[0] for column in keyed),
+        key_collations=collations[: len(keyed)],
+        fields=tuple(column[0] for column in others),
+        affinities=affinities,
+        definition=definition,
+        unique=unique,
+        nullable=not without_rowid and not rowid_alias and not all(column[4] for column in keyed),
+        exact=exact,
+        triggers=triggers,
+    )
+
+
+def _indexes(connection: sqlite3.Connection, table: str) -> tuple[UniqueIndex | None, tuple[UniqueIndex, ...]]:
+    """The index of the primary key, if it has one, and the other unique indexes."""
+    primary: UniqueIndex | None = None
+    unique: list[UniqueIndex] = []
+    listed = connection.execute(
+        'SELECT name, origin FROM pragma_index_list(?) WHERE "unique" ORDER BY name', (table,)
+    ).fetchall()
+    for index, origin in listed:
+        columns = connection.execute(
+            "SELECT CASE WHEN cid >= 0 THEN name END, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno",
+            (index,),
+        ).fetchall()
+        found = UniqueIndex(index, tuple((column, collation) for column, collation in columns))
+        if origin == "pk":
+            primary = found
+        else:
+            unique.append(found)
+    return primary, tuple(unique)
+
+
+def _definition(connection: sqlite3.Connection, table: str) -> tuple[tuple[str, ...], bool]:
+    """CREATE TABLE and its CREATE INDEX statements; whether the application has triggers on the table."""
+    rows = connection.execute(
+        "SELECT type, name, sql FROM sqlite_master WHERE tbl_name = ? AND sql IS NOT NULL"
+        " ORDER BY type <> 'table', name",
+        (table,),
+    ).fetchall()
+    statements = tuple(sql for kind, _, sql in rows if kind in ("table", "index"))
+    return statements, any(kind == "trigger" and not is_ours(trigger) for kind, trigger, _ in rows)
+
+
+def shareable(connection: sqlite3.Connection, wanted: tuple[str, ...]) -> tuple[list[Table], list[str]]:
+    """The tables that can be shared, of the wanted ones or of all, and what cannot be captured, in words."""
+    tables: list[Table] = []
+    problems: list[str] = []
+    for found, kind in table_names(connection).items():
+        if wanted and found not in wanted:
+            continue
+        if kind == "view":
+            problems.append(f"view {found}: not captured, what it shows comes from its tables")
+        elif kind == "virtual":
+            problems.append(f"virtual table {found}: not captured, nor the tables that it keeps its data in")
+        elif kind == "table":
+            table = inspect(connection, found)
+            foreign = _foreign_collations(table)
+            if foreign:
+                problems.append(f"table {found}: not captured, only its application knows the collation {foreign[0]}")
+            elif table.key:
+                tables.append(table)
+            else:
+                problems.append(f"table {found}: not captured, it has no primary key")
+    for table in tables:
+        problems += [
+            f"table {table.name}: a row that REPLACE removes through index {index.name} is noticed late, the index is"
+            " on an expression"
+            for index in table.unique
+            if any(column is None for column, _ in index.columns)
+        ]
+    return tables, problems
+
+
+def _foreign_collations(table: Table) -> list[str]:
+    used = [*table.key_collations, *(collation for index in table.unique for _, collation in index.columns)]
+    return [one for one in used if one.upper() not in ("", "BINARY", "NOCASE", "RTRIM")]

@@ -1,0 +1,355 @@
+"""The SQLite application on the primary (claim 24e): what its database holds and what was touched in it.
+
+Keeps R13 (a database that is missing, replaced or not the one that was shared is offline, never empty), R12 and R16
+(short read transactions; the log of touched keys is cut back only when the application leaves the lock free). Its log
+and its triggers are in ``sqlite_capture``, its rows are read by ``sqlite_read``, its waiting is in ``sqlite_wait``.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from syncd.adapters.canonical import pack_values, unpack_values
+from syncd.applications import sqlite_capture as capture
+from syncd.applications.sqlite_common import Database, file_id, primary_code, transaction
+from syncd.applications.sqlite_read import RawRow, RawText, RawValue, Reader, fetch_raw, plain, unreadable
+from syncd.applications.sqlite_schema import Table, shareable
+from syncd.applications.sqlite_wait import Waiter
+from syncd.core.errors import ApplicationOffline
+from syncd.core.model import DataType, Observed
+from syncd.core.ports import ScanPage, SourceChanges, SourceState
+from syncd.core.settings import Limits
+
+Result = TypeVar("Result")
+_DISCARD_ROWS = 1_000  # the log is cut back in pieces of at least this
+_DISCARD_IDLE_S = 1.0  # or when nothing happened for so long
+_DISCARD_BUSY_MS = 20  # R16: the application's lock comes first, the log can wait
+_REPLACED = "the database at {} is not the one that was shared (it was replaced)"
+
+
+class SqliteSource:
+    """``core.ports.Source`` on the database at ``path``; ``tables``: those to share, empty for all."""
+
+    def __init__(self, path: Path, tables: Sequence[str], limits: Limits) -> None:
+        self._path = path
+        self._wanted = tuple(tables)
+        self._limits = limits
+        self._database: Database | None = None
+        self._waiter: Waiter | None = None
+        self._tables: tuple[Table, ...] = ()
+        self._numbers: dict[str, int] = {}
+        self._by_number: dict[int, Reader] = {}
+        self._by_type: dict[int, Reader] = {}
+        self._schema_version = -1
+        self._drained: tuple[int, int] | None = None  # data_version and mark at which nothing remained
+        self._discarded = 0
+        self._discarded_at = 0.0
+        self._problems: dict[str, None] = {}
+        self._problem_count = 0
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What cannot be captured, in words: as found at ``open`` and by reading since."""
+        more = self._problem_count - len(self._problems)
+        return (*self._problems, f"and {more} more") if more > 0 else tuple(self._problems)
+
+    async def open(self, expected: str) -> SourceState:
+        await self.close()
+        if file_id(self._path) is None:
+            raise ApplicationOffline(
+                f"the database {self._path} is missing or cannot be reached",
+                "mount its disk or put it back; if it moved, share it again",
+            )
+        if not self._path.is_file():
+            raise ApplicationOffline(f"{self._path} is not a file", "share the path of an SQLite database")
+        self._database = await Database.open(self._path, self._limits)
+        self._drained = None
+        try:
+            identity = await self._run(lambda connection: self._open(connection, expected))
+        except BaseException:
+            await self.close()
+            raise
+        self._waiter = Waiter(self._path)
+        return SourceState(identity, tuple(table.data_type() for table in self._tables), self.problems)
+
+    async def number(self, types: Sequence[DataType]) -> None:
+        tables = {table.name: table for table in self._tables}
+        self._by_type = {
+            one.id: Reader(tables[one.name], one.id, self._limits.object_bytes_max)
+            for one in types
+            if one.name in tables
+        }
+        self._by_number = {self._numbers[reader.table.name]: reader for reader in self._by_type.values()}
+
+    async def scan(self, type_id: int, after: tuple[object, ...] | None, limit: int) -> ScanPage:
+        reader = self._by_type[type_id]
+        begin: RawRow | None = None if after is None else tuple(_raw(value) for value in after)
+
+        def page(connection: sqlite3.Connection) -> ScanPage:
+            if begin is None:
+                nameless = reader.nameless(connection)
+                if nameless:
+                    self._problem(f"table {reader.table.name}: {nameless} rows have NULL in their key, left out")
+            observed, more, problems = reader.page(connection, begin, limit)
+            for problem in problems:
+                self._problem(problem)
+            return ScanPage(observed, more)
+
+        return await self._run(page)
+
+    async def observe(self, objects: Sequence[tuple[int, bytes]]) -> Sequence[Observed]:
+        def read(connection: sqlite3.Connection) -> list[Observed]:
+            observed: list[Observed] = []
+            with transaction(connection, "DEFERRED"):
+                for type_id, key in objects:
+                    reader = self._by_type.get(type_id)
+                    if reader is None:
+                        observed.append(Observed(type_id, key, None))
+                        continue
+                    found = reader.one(connection, unpack_values(key), key)
+                    observed += [one for one in found if one.key == key]
+            return observed
+
+        return await self._run(read)
+
+    async def changes(self, mark: int, limit: int) -> SourceChanges:
+        return await self._run(lambda connection: self._changes(connection, mark, limit))
+
+    async def discard(self, mark: int) -> None:
+        now = time.monotonic()
+        idle = now - self._discarded_at >= _DISCARD_IDLE_S
+        if mark <= self._discarded or (mark - self._discarded < _DISCARD_ROWS and not idle):
+            return
+        self._discarded_at = now
+
+        def cut_back(connection: sqlite3.Connection) -> bool:
+            connection.execute(f"PRAGMA busy_timeout={_DISCARD_BUSY_MS}")
+            try:
+                connection.execute("PRAGMA synchronous=NORMAL")
+                connection.execute(f"DELETE FROM {capture.LOG} WHERE n < ?", (mark,))
+            except sqlite3.OperationalError as error:
+                if primary_code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                    raise
+                return False
+            finally:
+                connection.execute(f"PRAGMA busy_timeout={int(self._limits.busy_s_max * 1000)}")
+            return True
+
+        if await self._run(cut_back):
+            self._discarded = mark
+
+    async def wait(self, timeout_s: float) -> None:
+        database, waiter = self._reached()
+        if waiter is not None:
+            await database.run(lambda connection: waiter.wait(connection, timeout_s, lambda: database.waiting > 1))
+
+    async def close(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        database, self._database = self._database, None
+        if waiter is not None:
+            waiter.stop()
+        if database is not None:
+            await database.close()
+        if waiter is not None:
+            waiter.close()
+
+    def _reached(self) -> tuple[Database, Waiter | None]:
+        if self._database is None:
+            raise ApplicationOffline(f"the database {self._path} is not open")
+        return self._database, self._waiter
+
+    async def _run(self, function: Callable[[sqlite3.Connection], Result]) -> Result:
+        database, waiter = self._reached()
+
+        def checked(connection: sqlite3.Connection) -> Result:
+            if waiter is not None and not waiter.in_place(time.monotonic()):
+                raise ApplicationOffline(
+                    f"the database {self._path} is missing or was replaced", "it is opened again when it is back"
+                )
+            return function(connection)
+
+        return await database.run(checked)
+
+    def _problem(self, text: str) -> None:
+        if text not in self._problems:
+            self._problem_count += 1
+            if len(self._problems) < self._limits.problems_max:
+                self._problems[text] = None
+
+    # ------------------------------------------------------------ in the database's thread
+
+    def _open(self, connection: sqlite3.Connection, expected: str) -> str:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, self._limits.object_bytes_max + 4096)
+        with transaction(connection, "DEFERRED"):
+            identity, place = _identity(connection)
+            if expected and identity != expected:
+                raise ApplicationOffline(
+                    _REPLACED.format(self._path), "put the shared one back, or share this one as another collection"
+                )
+            tables = self._inspect(connection)
+            numbers = capture.complete(connection, tables, self._limits)
+        here = _place(self._path)
+        if numbers is None or not expected or place != here:
+            with transaction(connection, "IMMEDIATE"):
+                identity, place = _identity(connection)
+                identity = identity or expected or secrets.token_hex(16)
+                tables = self._inspect(connection)
+                numbers = capture.install(connection, tables, self._limits)
+                _set_identity(connection, identity, here)
+                if place not in ("", here):
+                    connection.execute(f"UPDATE {capture.CONTROL} SET lost = 1")
+                if not expected:  # a first import follows, which reads everything
+                    connection.execute(f"DELETE FROM {capture.LOG}")
+                    connection.execute(f"UPDATE {capture.CONTROL} SET lost = 0")
+        self._tables, self._numbers = tables, numbers
+        self._schema_version = connection.execute("PRAGMA schema_version").fetchone()[0]
+        return identity
+
+    def _inspect(self, connection: sqlite3.Connection) -> tuple[Table, ...]:
+        tables, problems = shareable(connection, self._wanted)
+        self._problems, self._problem_count = {}, 0
+        for problem in problems:
+            self._problem(problem)
+        found = {table.name for table in tables}
+        captured = {reader.table.name for reader in self._by_type.values()}
+        for gone in sorted({*self._wanted, *captured} - found):
+            raise ApplicationOffline(
+                f"table {gone} of {self._path} is gone or has no primary key any more"
+                if gone in captured
+                else f"{self._path} has no table {gone} with a primary key",
+                "put it back, or `syncd share` the collection again: then its objects are deleted everywhere",
+            )
+        return tuple(tables)
+
+    def _log_anew(self, connection: sqlite3.Connection) -> int:
+        """A comparison will replace the log: logging goes on before it begins, so that nothing falls between. The
+        numbers jump, so that a mark from before stays lost if the caller does not live to begin it."""
+        self._drained = None
+        if _lost(connection, self._limits):
+            with transaction(connection, "IMMEDIATE"):
+                last = _bounds(connection)[1]
+                connection.execute(f"DELETE FROM {capture.LOG}")
+                connection.execute(f"INSERT INTO {capture.LOG}(n, t) VALUES(?, 0)", (last + 2,))
+                connection.execute(f"UPDATE {capture.CONTROL} SET lost = 0")
+        return _bounds(connection)[1]
+
+    def _changes(self, connection: sqlite3.Connection, mark: int, limit: int) -> SourceChanges:
+        version = connection.execute("PRAGMA data_version").fetchone()[0]
+        if self._drained == (version, mark):
+            return SourceChanges((), mark, True)
+        try:
+            connection.execute("BEGIN")
+            changes = self._read(connection, mark, limit)
+        except sqlite3.OperationalError as error:
+            if "no such" not in str(error):
+                raise
+            return SourceChanges((), mark, False, reshaped=True)
+        finally:
+            if connection.in_transaction:
+                connection.execute("COMMIT")
+        if changes.lost:
+            return replace(changes, mark=self._log_anew(connection))
+        if changes.drained:
+            self._drained = (version, changes.mark)
+            if self._waiter is not None:
+                self._waiter.seen(version, time.monotonic())
+        return changes
+
+    def _read(self, connection: sqlite3.Connection, mark: int, limit: int) -> SourceChanges:
+        if connection.execute("PRAGMA schema_version").fetchone()[0] != self._schema_version and self._reshaped(
+            connection
+        ):
+            return SourceChanges((), mark, False, reshaped=True)
+        first, last = _bounds(connection)
+        if mark > last or first > mark + 1 or (self._tables and _lost(connection, self._limits)):
+            return SourceChanges((), last, False, lost=True)
+        sql = f"SELECT * FROM {capture.LOG} WHERE n > ? ORDER BY n LIMIT {int(limit)}"
+        try:
+            touched: list[RawRow] = connection.execute(sql, (mark,)).fetchall()
+        except sqlite3.Error as error:
+            if not unreadable(error):
+                raise
+            touched = fetch_raw(connection, sql, (mark,))
+        reached = int(touched[-1][0] or 0) if touched else mark
+        return SourceChanges(self._touched(connection, touched), reached, reached >= last)
+
+    def _touched(self, connection: sqlite3.Connection, touched: Sequence[RawRow]) -> list[Observed]:
+        """The distinct objects that rows of the log name, as they are; each once, its last reading."""
+        asked: set[tuple[int, bytes]] = set()
+        observed: dict[tuple[int, bytes], Observed] = {}
+        for row in touched:
+            reader = self._by_number.get(int(row[1] or 0))
+            if reader is None:
+                continue
+            values = row[2 : 2 + len(reader.table.key)]
+            if None in values:
+                self._problem(f"table {reader.table.name}: rows have NULL in their key, left out")
+                continue
+            try:
+                values = tuple(plain(values))
+                key = pack_values(values)
+            except UnicodeError:
+                self._problem(f"table {reader.table.name}: the key of a row is text that is not UTF-8; it is left out")
+                continue
+            if (reader.type_id, key) in asked:
+                continue
+            asked.add((reader.type_id, key))
+            for one in reader.one(connection, values, key):
+                if one.fields is not None or (reader.type_id, one.key) not in observed:
+                    observed[reader.type_id, one.key] = one
+        return list(observed.values())
+
+    def _reshaped(self, connection: sqlite3.Connection) -> bool:
+        """Whether the schema differs in what concerns us; if not, its version is taken note of."""
+        version = connection.execute("PRAGMA schema_version").fetchone()[0]
+        tables, _ = shareable(connection, self._wanted)
+        if tuple(tables) != self._tables or capture.complete(connection, tables, self._limits) is None:
+            return True
+        self._schema_version = version
+        return False
+
+
+def _raw(value: object) -> RawValue:
+    if value is None or isinstance(value, int | float | str | bytes | RawText):
+        return value
+    raise TypeError(f"no value of SQLite: {type(value).__name__}")
+
+
+def _place(path: Path) -> str:
+    """Where the file is: a copy that was put in its place has another, and its log cannot be trusted."""
+    found = os.stat(path)
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+def _identity(connection: sqlite3.Connection) -> tuple[str, str]:
+    there = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (capture.SOURCE,)).fetchone()[0]
+    row = connection.execute(f"SELECT id, place FROM {capture.SOURCE}").fetchone() if there else None
+    return (str(row[0]), str(row[1])) if row else ("", "")
+
+
+def _set_identity(connection: sqlite3.Connection, identity: str, place: str) -> None:
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {capture.SOURCE}(id TEXT NOT NULL, place TEXT NOT NULL)")
+    connection.execute(f"DELETE FROM {capture.SOURCE}")
+    connection.execute(f"INSERT INTO {capture.SOURCE} VALUES(?, ?)", (identity, place))
+
+
+def _bounds(connection: sqlite3.Connection) -> tuple[int, int]:
+    """First and last number of the log; an empty log begins at 1."""
+    row = connection.execute(
+        f"SELECT (SELECT min(n) FROM {capture.LOG}), (SELECT max(n) FROM {capture.LOG})"
+    ).fetchone()
+    return (1, 0) if row[0] is None else (int(row[0]), int(row[1]))
+
+
+def _lost(connection: sqlite3.Connection, limits: Limits) -> bool:
+    """Whether the log misses something: capture was incomplete, or the log is at its bound."""
+    first, last = _bounds(connection)
+    row = connection.execute(f"SELECT lost FROM {capture.CONTROL}").fetchone()
+    return row is None or row[0] != 0 or last - first >= limits.log_rows_max - 1

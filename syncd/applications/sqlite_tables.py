@@ -1,0 +1,115 @@
+"""What executing needs around the rows: the tables of the types as they are here, and temporary ones."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from syncd.applications.base import RowFailed, current_types
+from syncd.applications.sqlite_definition import Shape, shape
+from syncd.applications.sqlite_foreign_keys import TEMP_TABLES as FOREIGN_KEY_TABLES
+from syncd.applications.sqlite_foreign_keys import ForeignKeys
+from syncd.applications.sqlite_read import unreadable
+from syncd.core.model import DataType, Failure, OutcomeKind
+
+Result = TypeVar("Result")
+TEMP_TABLES = (
+    *FOREIGN_KEY_TABLES,
+    "CREATE TEMP TABLE _syncd_seen(name_id INTEGER, key BLOB, PRIMARY KEY(name_id, key)) WITHOUT ROWID",
+    "CREATE TEMP TABLE _syncd_index(name_id INTEGER, key BLOB, type INTEGER, at INTEGER, extra BLOB,"
+    " PRIMARY KEY(name_id, key)) WITHOUT ROWID",
+    "CREATE TEMP TABLE _syncd_brought(name_id INTEGER, key BLOB, PRIMARY KEY(name_id, key)) WITHOUT ROWID",
+)
+NOT_THE_ROWS = frozenset(  # errors that no other row would escape
+    (
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_INTERRUPT,
+    )
+)
+
+
+class Columns(NamedTuple):
+    """Rows as columns of equal length."""
+
+    kinds: Sequence[int]
+    types: Sequence[int]
+    keys: Sequence[bytes]
+    fields: Sequence[bytes]
+
+    def part(self, start: int, end: int) -> Columns:
+        """The rows from ``start`` to before ``end``."""
+        return Columns(self.kinds[start:end], self.types[start:end], self.keys[start:end], self.fields[start:end])
+
+    def only(self, rows: Sequence[int]) -> Columns:
+        """The rows at these places."""
+        kinds, types, keys, fields = ([column[i] for i in rows] for column in self)
+        return Columns(kinds, types, keys, fields)  # type: ignore[arg-type]
+
+
+Chunks = Callable[[], Iterable[Columns]]
+
+
+class UniqueFailed(RowFailed):
+    """A value under a UNIQUE index was taken; perhaps only until the rest of the work is done."""
+
+
+class PieceFailed(RowFailed):
+    """The transaction is gone, and which of many rows did it is not known."""
+
+
+class Tables:
+    """The types of a work as the tables here hold them; kept from work to work while nothing changes."""
+
+    def __init__(self, connection: sqlite3.Connection, types: Mapping[int, DataType]) -> None:
+        self.types = dict(types)
+        self.name_ids = {one: at for at, one in enumerate(sorted({one.name for one in types.values()}))}
+        shapes = {number: shape(connection, one, self.name_ids[one.name]) for number, one in types.items()}
+        self.shapes = shapes
+        newest = current_types(types)
+        self._newest = newest
+        self.superseded = frozenset(types) - frozenset(newest.values())
+        self.current = [found for number in newest.values() if isinstance(found := shapes[number], Shape)]
+        self.foreign_keys = ForeignKeys.of(connection, self.current)
+        self.broken = {
+            number: Failure(OutcomeKind.CANCELLED, reason, None)
+            for number, reason in shapes.items()
+            if isinstance(reason, str)
+        }
+
+    def noted(self, shape: Shape) -> bool:
+        """Whether a foreign key concerns the type."""
+        table = shape.table.name.lower()
+        return table in self.foreign_keys.by_child or table in self.foreign_keys.by_parent
+
+    def to_delete(self, type_id: int) -> int:
+        """The type to remove an object with: a type that came back under another id has another shape by then."""
+        newest = self._newest[self.types[type_id].name]
+        return newest if self.types[newest].key == self.types[type_id].key else type_id
+
+
+def robust(connection: sqlite3.Connection, read: Callable[[], Result]) -> Result:
+    """Runs ``read``; if a row holds text that is not UTF-8, again with a stand-in for what cannot be decoded, which
+    is enough to tell it from what it should be."""
+    try:
+        return read()
+    except (sqlite3.Error, UnicodeError) as error:
+        if not unreadable(error):
+            raise
+    connection.text_factory = _decode
+    try:
+        return read()
+    finally:
+        connection.text_factory = str
+
+
+def _decode(raw: bytes) -> str:
+    return raw.decode(errors="replace")

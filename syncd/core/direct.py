@@ -1,0 +1,82 @@
+"""The short road of small groups: executed as they come, without the inbound queue between (R2, R6, R15).
+
+A group that follows on what the target holds, in one small frame, is executed at once; it is durable where it
+matters, in the application, and acknowledged only then. What arrives meanwhile waits in memory, bounded by the credit
+window, and is executed joined. Whatever is not that simple (a transfer of many frames, parked groups, a failure, an
+application that is offline) takes the long road through the inbound queue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from syncd.core.effects import BeginTransfer, Effect, ExecuteNow, Stage
+from syncd.core.messages import Begin, Objects
+from syncd.core.target_state import Arrived, Step, Target, TargetPhase
+
+
+def _bytes(frames: tuple[Arrived, ...]) -> int:
+    return sum(len(one.raw) for one in frames)
+
+
+def _fits(target: Target, frames: tuple[Arrived, ...]) -> bool:
+    """Whether these frames, the next ones, can be executed at once."""
+    state, transfer = target.state, target.transfer
+    return (
+        target.phase is TargetPhase.READY
+        and state is not None
+        and transfer is not None
+        and transfer.cut > 0
+        and not transfer.snapshot
+        and transfer.epoch == state.epoch
+        and frames[0].frame.first == state.position
+        and frames[-1].frame.cut is not None
+        and _bytes(frames) <= target.limits.direct_bytes_max
+        and not (target.staging or target.cuts or target.parked or target.cautious)
+    )
+
+
+def take(target: Target, frame: Objects, raw: bytes) -> Step:
+    """The next frame of the transfer."""
+    target = replace(target, received=frame.last, head=max(target.head, frame.last))
+    arrived = Arrived(frame, raw)
+    if target.direct:
+        return replace(target, buffer=(*target.buffer, arrived)), []
+    return execute_or_stage(target, (arrived,))
+
+
+def execute_or_stage(target: Target, frames: tuple[Arrived, ...]) -> Step:
+    """The short road if it is open, else the long one."""
+    if _fits(target, frames) and target.state is not None:
+        effect = ExecuteNow(target.name, tuple(one.frame for one in frames), target.state, target.types)
+        return replace(target, phase=TargetPhase.EXECUTING, direct=frames), [effect]
+    return stage_all(target, frames)
+
+
+def stage_all(target: Target, frames: tuple[Arrived, ...]) -> Step:
+    """Into the inbound queue, which is told first where the transfer stands if it was passed by."""
+    effects: list[Effect] = []
+    transfer, first = target.transfer, frames[0].frame.first
+    if transfer is not None and not target.staging and transfer.cursor != first:
+        begin = Begin(target.name, transfer.epoch, False, first, 0, first, target.head)
+        transfer = replace(transfer, snapshot=False, base=first, floor=0, cursor=first)
+        effects.append(BeginTransfer(target.name, begin))
+    effects += [Stage(target.name, one.frame, one.raw) for one in frames]
+    staging_bytes = target.staging_bytes + _bytes(frames)
+    return replace(
+        target, transfer=transfer, staging=target.staging + len(frames), staging_bytes=staging_bytes
+    ), effects
+
+
+def done(target: Target) -> tuple[Target, list[Effect]]:
+    """What was executed at once is settled; what arrived meanwhile goes on. The target is ready."""
+    arrived = target.buffer
+    settled_bytes = target.durable_bytes + _bytes(target.direct)
+    target = replace(target, direct=(), buffer=(), durable_bytes=settled_bytes)
+    return execute_or_stage(target, arrived) if arrived else (target, [])
+
+
+def failed(target: Target) -> tuple[Target, list[Effect]]:
+    """It could not be executed: all of it takes the long road, where failures are divided and parked."""
+    frames = target.direct + target.buffer
+    return stage_all(replace(target, direct=(), buffer=(), cautious=True), frames)

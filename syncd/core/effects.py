@@ -1,0 +1,212 @@
+"""What the engine orders. The driver performs each effect; what comes of it returns as an event (``events.py``).
+
+An effect that claims something to a peer (``Send``) is only ever a consequence of the event that says that it is
+durable: commit, then send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from syncd.core.messages import Begin, Objects, Report, Wire
+from syncd.core.model import DataType
+from syncd.core.ports import ChunkRequest, Part, TargetState
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a message, encoded by the peer's adapter."""
+
+    device: str
+    message: Wire
+
+
+@dataclass(frozen=True, slots=True)
+class SendFrame:
+    """Send an encoded frame."""
+
+    device: str
+    frame: bytes | str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLink:
+    """Close the link after what was sent before; ``code`` empty: no fault."""
+
+    device: str
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class UseAdapter:
+    """From here on the link speaks this adapter."""
+
+    device: str
+    adapter: str
+
+
+@dataclass(frozen=True, slots=True)
+class SavePosition:
+    """Note in the sync database how far a device has come; may be late, the device itself knows better."""
+
+    device: str
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSource:
+    collection: str
+
+
+@dataclass(frozen=True, slots=True)
+class BeginScan:
+    """Begin a comparison, then scan the first page."""
+
+    collection: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScanSource:
+    """Read one page and keep it. ``type`` is an index into the collection's types."""
+
+    collection: str
+    type: int
+    after: tuple[object, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSource:
+    """Look at objects that the scan has not seen."""
+
+    collection: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSource:
+    """Read what was touched after ``mark`` and keep it. ``end_scan``: the comparison is complete."""
+
+    collection: str
+    mark: int
+    end_scan: bool = False
+    loose: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WaitSource:
+    collection: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadChunk:
+    request: ChunkRequest
+    adapter: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewEpoch:
+    """A device holds more than the store: the store was restored. Positions held anywhere become void (R4)."""
+
+    collection: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTarget:
+    collection: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaveTypes:
+    collection: str
+    types: tuple[DataType, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BeginTransfer:
+    collection: str
+    begin: Begin
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    collection: str
+    frame: Objects
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Execute all complete cuts that wait, after parking what touches parked objects (R7).
+
+    ``settled``: up to this sequence number that was done already. ``held``: what the target holds; work that does not
+    begin there is void (the target was restored).
+    """
+
+    collection: str
+    settled: int
+    held: TargetState
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuteNow:
+    """Execute these frames, which follow on what the target holds, without staging them. ``types``: by id."""
+
+    collection: str
+    frames: tuple[Objects, ...]
+    held: TargetState
+    types: Mapping[int, DataType]
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    collection: str
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RetryParked:
+    """Try a parked part again. ``attempts``: how often it has failed."""
+
+    collection: str
+    part: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recount:
+    collection: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtTarget:
+    """Whether an idle target is still in its place (R13)."""
+
+    collection: str
+
+
+Effect = (
+    Send
+    | SendFrame
+    | CloseLink
+    | UseAdapter
+    | SavePosition
+    | OpenSource
+    | BeginScan
+    | ScanSource
+    | SweepSource
+    | ReadSource
+    | WaitSource
+    | ReadChunk
+    | NewEpoch
+    | OpenTarget
+    | SaveTypes
+    | BeginTransfer
+    | Stage
+    | Execute
+    | ExecuteNow
+    | Park
+    | RetryParked
+    | Recount
+    | LookAtTarget
+)

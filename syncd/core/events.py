@@ -1,0 +1,264 @@
+"""What the engine is told: what peers sent, and what came of the effects it ordered (``effects.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from syncd.core.messages import Wire
+from syncd.core.model import DataType, Proof
+from syncd.core.ports import (
+    ChunkRequest,
+    CollectionState,
+    Executed,
+    ParkedPart,
+    SourceState,
+    TargetState,
+    Transfer,
+    Unexecuted,
+)
+
+# ---------------------------------------------------------------- events of links
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """A link to a paired device stands; its id comes from TLS."""
+
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message came. ``raw``: the frame's bytes, kept for the inbound queue."""
+
+    device: str
+    message: Wire
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed."""
+
+
+# ---------------------------------------------------------------- events of a source
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOpened:
+    """``changed``: the source or its types are not those of the last time, a comparison is needed."""
+
+    collection: str
+    source: SourceState
+    state: CollectionState
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFailed:
+    """The source or the store could not do it; tried again later. ``state``: what the store holds all the same."""
+
+    collection: str
+    reason: str
+    state: CollectionState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """A page was kept. ``type``: index of the type it is of; ``after``: where its next page begins, None at its end."""
+
+    collection: str
+    type: int
+    after: tuple[object, ...] | None
+    state: CollectionState
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """Objects that the scan had not seen were looked at again and kept. ``count`` 0: none was left."""
+
+    collection: str
+    count: int
+    state: CollectionState
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRead:
+    """What was touched is kept. ``more``: not all of it was read yet."""
+
+    collection: str
+    state: CollectionState
+    more: bool
+    lost: bool
+    reshaped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SourceWoken:
+    collection: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRead:
+    """Changes were read, built and encoded once for all devices that wait for them.
+
+    ``proof``: of the cut in the frame. ``version``, ``horizon``: of the store when it was read. ``frame``: encoded by
+    the adapter.
+    """
+
+    request: ChunkRequest
+    adapter: str
+    last: int
+    proof: Proof | None
+    version: int
+    horizon: int
+    frame: bytes | str
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkFailed:
+    request: ChunkRequest
+    adapter: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreMoved:
+    """The store of a collection was pruned or got a new epoch."""
+
+    state: CollectionState
+
+
+@dataclass(frozen=True, slots=True)
+class EpochFailed:
+    """No new epoch could be written."""
+
+    collection: str
+    reason: str
+
+
+# ---------------------------------------------------------------- events of a target
+
+
+@dataclass(frozen=True, slots=True)
+class TargetOpened:
+    """``types``: those described, by id, as the inbound queue has them."""
+
+    collection: str
+    state: TargetState
+    transfer: Transfer | None
+    types: Mapping[int, DataType]
+    parked: tuple[ParkedPart, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFailed:
+    """``held``: a person must decide (R13), else tried again."""
+
+    collection: str
+    reason: str
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """``frames`` frames, up to ``cursor``, are durable. ``cuts``: complete cuts among them."""
+
+    collection: str
+    frames: int
+    cursor: int
+    cuts: tuple[Proof, ...]
+    staged_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageFailed:
+    collection: str
+    frames: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkDone:
+    """Waiting cuts were executed. ``proof``: of the last of them; None: there was nothing to do."""
+
+    collection: str
+    proof: Proof | None
+    result: Executed | Unexecuted
+
+
+@dataclass(frozen=True, slots=True)
+class WorkVoid:
+    """What waited does not begin where the target is (it was restored from a copy); the inbound queue was cleared."""
+
+    collection: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    collection: str
+    parked: tuple[ParkedPart, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """A parked part was tried again; ``state`` is None where it failed again."""
+
+    collection: str
+    state: TargetState | None
+    parked: tuple[ParkedPart, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recounted:
+    collection: str
+    state: TargetState
+
+
+@dataclass(frozen=True, slots=True)
+class LookedAtTarget:
+    collection: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAsked:
+    """A person asks for parked parts to be tried at once. ``seq`` None: all."""
+
+    collection: str
+    seq: int | None
+
+
+Event = (
+    LinkUp
+    | LinkDown
+    | Received
+    | Tick
+    | SourceOpened
+    | SourceFailed
+    | Scanned
+    | Swept
+    | SourceRead
+    | SourceWoken
+    | ChunkRead
+    | ChunkFailed
+    | StoreMoved
+    | EpochFailed
+    | TargetOpened
+    | TargetFailed
+    | Staged
+    | StageFailed
+    | WorkDone
+    | WorkVoid
+    | Parked
+    | Retried
+    | Recounted
+    | LookedAtTarget
+    | RetryAsked
+)

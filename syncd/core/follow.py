@@ -1,0 +1,107 @@
+"""One device that follows one collection: where its transfer stands and when it is sent more (R3, R5, R15)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from syncd.core.events import ChunkRead
+from syncd.core.messages import Begin, Follow
+from syncd.core.ports import ChunkRequest, CollectionState
+from syncd.core.selection import ALL, Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """``asked``: the Follow that waits for the collection to be ready, None once it was answered.
+
+    ``base``, ``floor``, ``cursor``: see ``Begin``. ``reading``: a chunk was ordered. ``owes_cut``: frames were sent
+    since the last cut. ``version``: newest state of the store that any frame of the transfer was read from.
+    ``sent_bytes``, ``credited_bytes``: since the link began.
+    """
+
+    asked: Follow | None = None
+    selection: Selection = ALL
+    base: int = 0
+    floor: int = 0
+    cursor: int = 0
+    epoch: str = ""
+    reading: bool = False
+    owes_cut: bool = False
+    version: int = 0
+    sent_bytes: int = 0
+    credited_bytes: int = 0
+
+    def request(self, collection: str) -> ChunkRequest:
+        return ChunkRequest(collection, self.selection, self.base, self.floor, self.cursor)
+
+    def wants(self, state: CollectionState, window_bytes: int) -> bool:
+        """Whether a chunk is to be read: there is something to send, and the device has room for it."""
+        if self.asked is not None or self.reading or not self.epoch:
+            return False
+        if self.sent_bytes - self.credited_bytes >= window_bytes:
+            return False
+        return self.cursor < state.head or (self.owes_cut and state.published)
+
+    def sent(self, chunk: ChunkRead) -> Following:
+        """After the chunk's frame was handed to the link."""
+        frame = chunk.frame
+        size_bytes = len(frame) if isinstance(frame, bytes) else len(frame.encode())
+        after = replace(
+            self,
+            reading=False,
+            cursor=chunk.last,
+            owes_cut=chunk.proof is None,
+            version=max(self.version, chunk.version),
+            sent_bytes=self.sent_bytes + size_bytes,
+        )
+        return after if chunk.proof is None else replace(after, base=chunk.proof.seq, floor=0)
+
+    def usable(self, chunk: ChunkRead) -> bool:
+        """A cut proves a state only if nothing before it was read from a newer one."""
+        return chunk.proof is None or chunk.version >= self.version
+
+    def forgotten(self, horizon: int) -> bool:
+        """Tombstones that the device would need are gone: only a snapshot helps (R5)."""
+        return horizon > max(self.cursor, self.floor)
+
+    def credited(self, received_bytes: int) -> Following:
+        return replace(self, credited_bytes=min(self.sent_bytes, max(self.credited_bytes, received_bytes)))
+
+
+def why_snapshot(asked: Follow, state: CollectionState) -> str:
+    """Why a device cannot be sent changes; empty: it can (R4, R5)."""
+    if asked.again:
+        return "the checksums did not agree"
+    if not asked.epoch:
+        return "the device holds nothing yet"
+    if asked.epoch != state.epoch:
+        return "the primary's store was made anew, its positions are of another epoch"
+    if asked.cursor < state.horizon:
+        return "the device was away longer than deleted objects are remembered"
+    return ""
+
+
+def restored(asked: Follow, state: CollectionState) -> bool:
+    """The device is ahead of the store: the store was restored from an older copy (R4)."""
+    return asked.epoch == state.epoch and max(asked.position, asked.cursor, asked.floor) > state.head
+
+
+def begin(following: Following, asked: Follow, state: CollectionState) -> tuple[Following, Begin]:
+    """Answer to a Follow."""
+    reason = why_snapshot(asked, state)
+    if reason:
+        answer = Begin(asked.collection, state.epoch, True, 0, state.head, 0, state.head, reason)
+    else:
+        answer = Begin(asked.collection, state.epoch, asked.snapshot, asked.base, asked.floor, asked.cursor, state.head)
+    after = replace(
+        following,
+        asked=None,
+        base=answer.base,
+        floor=answer.floor,
+        cursor=answer.cursor,
+        epoch=answer.epoch,
+        reading=False,
+        owes_cut=True,
+        version=0,
+    )
+    return after, answer

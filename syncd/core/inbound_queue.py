@@ -1,0 +1,95 @@
+"""Inbound queue (claim 24k), the decisions: order, repeats, gaps, and how a failed transfer is divided (R3, R6, R7).
+
+The durable tables are in ``store/``; this says what belongs into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import Enum
+
+from syncd.core.messages import Objects, Run
+from syncd.core.model import Failure, ObjectId, OutcomeKind, Tie
+from syncd.core.ports import Part, TargetState, Work
+
+
+class Arrival(Enum):
+    """What a frame is to the transfer whose frames are staged up to a cursor."""
+
+    NEXT = "next"
+    REPEAT = "repeat"
+    GAP = "gap"
+
+
+def arrival(cursor: int, frame: Objects) -> Arrival:
+    """A frame that begins at the cursor is next; one that ends at or before it was staged before (R6)."""
+    if frame.first == cursor:
+        return Arrival.NEXT
+    if frame.last <= cursor:
+        return Arrival.REPEAT
+    return Arrival.GAP
+
+
+def divide(ties: Iterable[Tie]) -> dict[int, int]:
+    """Groups joined by shared objects -> for each group that has a tie, the least group of its part.
+
+    Union by least root with path halving; groups without a tie are parts of their own and not in the result.
+    """
+    root: dict[int, int] = {}
+
+    def find(group: int) -> int:
+        while root.setdefault(group, group) != group:
+            root[group] = root[root[group]]
+            group = root[group]
+        return group
+
+    for older, newer in ties:
+        first, second = sorted((find(older), find(newer)))
+        root[second] = first
+    return {group: find(group) for group in sorted(root)}
+
+
+BEHIND = Failure(OutcomeKind.CANCELLED, "it touches objects of a group that failed before", None)
+
+
+def entangled(work: Work) -> tuple[Part, ...]:
+    """The parts of a work that touch parked objects (``work.skip``): they park behind them (R7), and so does what
+    brings another version of an object that parks with them, or an old version could outlive a newer one."""
+    if not work.skip:
+        return ()
+    root = divide(tie for frame in work.frames() for tie in frame.ties)
+    touched: dict[int, set[int]] = {}
+    loose: set[ObjectId] = set()
+    reached = set(work.skip)
+    before = -1
+    while before != len(touched) + len(loose) + len(reached):
+        before = len(touched) + len(loose) + len(reached)
+        for run, ids in _runs(work):
+            if run.loose:
+                loose |= reached.intersection(ids)
+                continue
+            part = root.get(run.seq, run.seq)
+            if part in touched or not reached.isdisjoint(ids):
+                touched.setdefault(part, set()).add(run.seq)
+                reached.update(ids)
+    parts = [Part(frozenset(seqs), frozenset(), BEHIND) for _, seqs in sorted(touched.items())]
+    parts += [Part(frozenset(), frozenset((object_id,)), BEHIND) for object_id in sorted(loose)]
+    return tuple(parts)
+
+
+def _runs(work: Work) -> Iterator[tuple[Run, list[ObjectId]]]:
+    """The runs of a work with the objects that each brings."""
+    for frame in work.frames():
+        at = 0
+        for run in frame.runs:
+            rows = range(at, at + run.rows)
+            yield run, [ObjectId(work.types[frame.types[i]].name, frame.keys[i]) for i in rows]
+            at += run.rows
+
+
+def begins_at(work: Work, held: TargetState) -> bool:
+    """Whether a work can be executed on what the target holds: it has no gap after it (R4)."""
+    if work.snapshot:
+        return True
+    first = next((frame.first for frame in work.frames()), 0)
+    return work.epoch == held.epoch and first <= held.position

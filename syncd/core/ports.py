@@ -1,0 +1,368 @@
+"""What the core asks of the edges (typing.Protocol), with the values that pass between them.
+
+Each port has a real edge and an in-memory twin that pass the same contract suite (``tests/contract/``). Every method
+that says *durable* returns only when what it did survives a power cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from syncd.core.messages import Begin, Objects
+from syncd.core.model import DataType, Failure, ObjectId, Observed, Proof, Tie
+from syncd.core.selection import Selection
+
+# ---------------------------------------------------------------- sync store (primary)
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionState:
+    """What the sync store knows of one collection.
+
+    ``head``: sequence number of the newest published group. ``published``: no rows wait above the head.
+    ``horizon``: tombstones up to here are gone; a position before it needs a snapshot. ``source``: identity of the
+    application's data ("" before the first import). ``mark``: how far the application's log of touched keys has been
+    read. ``imported``: the first import was completed once; ``scanning``: a comparison was begun and not finished.
+    """
+
+    name: str
+    epoch: str
+    head: int
+    horizon: int
+    digest: bytes
+    objects: int
+    published: bool
+    source: str
+    mark: int
+    imported: bool
+    scanning: bool
+    types: tuple[DataType, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Objects as observed in one short read of the application, in key order where it is an import.
+
+    ``publish``: with this batch the store equals one state of the application: its rows, and those kept unpublished
+    before, become one group. ``loose``: see ``messages.Run``. ``mark``: new read mark, or None to leave it.
+    """
+
+    observed: Sequence[Observed]
+    publish: bool
+    loose: bool
+    mark: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRequest:
+    """Which changes to read: those after ``cursor``, for devices that were at ``base`` when the transfer began."""
+
+    collection: str
+    selection: Selection
+    base: int
+    floor: int
+    cursor: int
+
+
+class StoredRow(NamedTuple):
+    """One row of the store in sequence order. ``fields`` None: tombstone. ``born``: since when a device may hold the
+    object; one that is deleted and comes back keeps it until its tombstone is forgotten."""
+
+    change: int
+    born: int
+    type: int
+    key: bytes
+    fields: bytes | None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A transaction group: its rows have change numbers in (previous group's seq, ``seq``]; ``seq`` is its own."""
+
+    seq: int
+    first: int
+    loose: bool
+    time_us: int
+    objects: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """Rows of one read, all of one consistent state of the store.
+
+    ``last``: the cursor after it. ``groups``: those that the rows belong to, in order (rows of a group that is no
+    longer remembered count as loose). ``proof``: set when the read reached the head of a published store.
+    ``ties``: pairs of groups that share an object, which the newer one changed in (``cursor``, ``last``], however old
+    the older one; a read ends early rather than return more than ``ties_max``. ``version``: grows with each change of
+    the store, published or not. ``horizon``: tombstones up to here were gone; a chunk is no use to a device before it.
+    """
+
+    rows: Sequence[StoredRow]
+    last: int
+    groups: tuple[Group, ...]
+    proof: Proof | None
+    ties: tuple[Tie, ...]
+    version: int
+    horizon: int = 0
+
+
+class SyncStore(Protocol):
+    """The sync store (claims 24d, 24h): a copy of the data objects and the order of their changes (R1, R3-R5)."""
+
+    async def open_collection(self, name: str) -> CollectionState: ...
+
+    async def new_epoch(self) -> str:
+        """Durable. Every position held by a device becomes one of another epoch."""
+        ...
+
+    async def set_source(self, name: str, source: str, types: Sequence[DataType]) -> tuple[DataType, ...]:
+        """Durable. Registers the types (their ids are ignored and given here; a type with the same names keeps its
+        id) and the identity of the source. Returns the types with their ids. A type whose key or fields changed gets
+        another id, and the objects of its old id with it, in the same commit."""
+        ...
+
+    async def begin_scan(self, name: str) -> None:
+        """Durable. A comparison begins: every object not seen until ``end_scan`` will count as gone."""
+        ...
+
+    async def keep(self, name: str, batch: Batch, now_us: int) -> CollectionState:
+        """Durable, one commit. Objects that did not change are not counted as changes. During a scan, objects of
+        the batch count as seen."""
+        ...
+
+    async def unseen(self, name: str, limit: int) -> Sequence[Observed]:
+        """Objects of the store that the running scan has not seen (fields None), at most ``limit``. Once they were
+        given to ``keep`` as gone or as they are, they are seen."""
+        ...
+
+    async def end_scan(self, name: str) -> None:
+        """Durable. The comparison is complete (its rows are published by the next ``keep`` with ``publish``)."""
+        ...
+
+    async def read(self, request: ChunkRequest, rows_max: int, bytes_max: int) -> StoredChunk: ...
+
+    async def groups(self, name: str, limit: int) -> Sequence[Group]:
+        """The newest groups, newest first."""
+        ...
+
+    async def prune(self, name: str, passed: int, older_than_us: int) -> int:
+        """Removes tombstones up to ``passed``, and tombstones and groups of a time before ``older_than_us``; moves the
+        horizon (R5). Returns the number of tombstones removed."""
+        ...
+
+
+# ---------------------------------------------------------------- inbound queue
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """What the inbound queue holds of a collection.
+
+    ``cut``: sequence number of the last complete cut (0: none). ``base``, ``floor``, ``cursor``: the transfer that is
+    being received. ``snapshot``: the frames that wait begin with a snapshot.
+    """
+
+    epoch: str
+    snapshot: bool
+    base: int
+    floor: int
+    cursor: int
+    cut: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedPart:
+    """A failed group (or groups joined by a shared object) that waits (R7). ``seqs``: newest last, bounded."""
+
+    id: int
+    seqs: tuple[int, ...]
+    objects: int
+    failure: Failure
+    attempts: int
+    retry_at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a transfer: all rows of the groups ``seqs`` that are not loose, and the loose objects ``objects``."""
+
+    seqs: frozenset[int]
+    objects: frozenset[ObjectId]
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a target executes in one transaction.
+
+    ``frames`` may be called repeatedly, from any thread, and gives the frames in order. ``proof``: the state after
+    it, None when parked objects are tried again. ``skip``: objects that are parked. ``types``: by id.
+    """
+
+    collection: str
+    epoch: str
+    snapshot: bool
+    frames: Callable[[], Iterator[Objects]]
+    types: dict[int, DataType]
+    proof: Proof | None
+    skip: frozenset[ObjectId] = frozenset()
+
+
+class InboundQueue(Protocol):
+    """The durable inbound queue (claim 24k): frames received and not yet executed, and parked groups."""
+
+    async def load(self, collection: str) -> tuple[Transfer | None, tuple[DataType, ...], tuple[ParkedPart, ...]]: ...
+
+    async def types(self, collection: str, types: Sequence[DataType]) -> None:
+        """Durable. Adds to the types known (by id)."""
+        ...
+
+    async def begin(self, collection: str, begin: Begin) -> None:
+        """Durable. A transfer begins or goes on; frames after ``begin.cursor`` are dropped, and with a snapshot from
+        its start everything staged and parked."""
+        ...
+
+    async def stage(self, frames: Sequence[tuple[Objects, bytes]]) -> None:
+        """Durable, one commit. Each frame with its bytes as they came; moves ``cursor`` and, with a cut, ``cut``."""
+        ...
+
+    async def work(self, collection: str) -> Work | None:
+        """All complete cuts that wait, joined; None if there is none. ``skip`` holds the parked objects."""
+        ...
+
+    async def executed(self, collection: str, seq: int) -> None:
+        """Drops the frames up to ``seq``."""
+        ...
+
+    async def park(self, work: Work, parts: Sequence[Part], retry_at_us: int) -> None:
+        """Durable. Copies the rows of the parts out of the work. An object that is parked already joins its parts
+        to one; the newest version of each object stays."""
+        ...
+
+    async def parked_work(self, collection: str, part: int) -> Work | None:
+        """The rows of one parked part as work without proof."""
+        ...
+
+    async def reparked(self, collection: str, part: int, failure: Failure, retry_at_us: int) -> None:
+        """Durable. The part was tried again and failed again."""
+        ...
+
+    async def unpark(self, collection: str, part: int) -> None:
+        """Durable. The part was applied."""
+        ...
+
+    async def clear(self, collection: str) -> None:
+        """Durable. Forgets everything of the collection: its target begins anew."""
+        ...
+
+
+# ---------------------------------------------------------------- application interface
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """An open source: its identity, its types (ids are 0) and what cannot be captured, in words."""
+
+    identity: str
+    types: tuple[DataType, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScanPage:
+    """Objects of one type in key order. ``after``: pass it on to get the next page; None: that was the last."""
+
+    observed: Sequence[Observed]
+    after: tuple[object, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceChanges:
+    """Objects touched after a mark, read in one transaction of the application's data.
+
+    ``drained``: nothing touched remains, so that with this the reader has seen one state. ``lost``: the log does not
+    reach back to the mark, a comparison is needed. ``reshaped``: types or capture changed, open the source again.
+    """
+
+    observed: Sequence[Observed]
+    mark: int
+    drained: bool
+    lost: bool = False
+    reshaped: bool = False
+
+
+class Source(Protocol):
+    """The application on the primary, read (claim 24e). Raises ApplicationOffline (R13)."""
+
+    async def open(self, expected: str) -> SourceState:
+        """``expected``: identity seen before ("" the first time). Another one is offline, never empty."""
+        ...
+
+    async def number(self, types: Sequence[DataType]) -> None:
+        """The types with the ids that the store gave; later reads use them."""
+        ...
+
+    async def scan(self, type_id: int, after: tuple[object, ...] | None, limit: int) -> ScanPage: ...
+
+    async def observe(self, objects: Sequence[tuple[int, bytes]]) -> Sequence[Observed]:
+        """The objects with these types and keys as they are."""
+        ...
+
+    async def changes(self, mark: int, limit: int) -> SourceChanges: ...
+
+    async def discard(self, mark: int) -> None:
+        """What was touched up to the mark is kept in the store and may be forgotten."""
+        ...
+
+    async def wait(self, timeout_s: float) -> None:
+        """Returns when something may have changed, at the latest after ``timeout_s``."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """An open target: what it holds of which epoch. ``epoch`` empty: nothing yet."""
+
+    epoch: str
+    position: int
+    digest: bytes
+    objects: int
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """The work was committed, position and data together (R4)."""
+
+    state: TargetState
+
+
+@dataclass(frozen=True, slots=True)
+class Unexecuted:
+    """Nothing was changed: these parts of the work fail."""
+
+    parts: tuple[Part, ...]
+
+
+class Target(Protocol):
+    """The application on an auxiliary, written (claims 20f, 24e). Raises ApplicationOffline, TargetHeld, DiskFull."""
+
+    async def open(self) -> TargetState: ...
+
+    async def execute(self, work: Work) -> Executed | Unexecuted:
+        """One transaction: all of the work except what it skips, or nothing (R2, R4, R6, R7)."""
+        ...
+
+    async def recount(self) -> TargetState:
+        """Counts checksum and objects again from what the application holds, and keeps the result (R14)."""
+        ...
+
+    async def look(self) -> None:
+        """Raises ApplicationOffline if what was opened is not in its place any more."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,181 @@
+"""What the status socket tells (DESIGN §6), from the engine's state: which state each collection is in, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from syncd.core.auxiliary_engine import AuxiliaryEngine
+from syncd.core.messages import Failed
+from syncd.core.model import State, group_id
+from syncd.core.primary_engine import PrimaryEngine, Standing
+from syncd.core.settings import Limits
+from syncd.core.source import Source, SourcePhase
+from syncd.core.target_state import Target, TargetPhase
+
+Json = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLine:
+    """A device as the sync database knows it. ``last_seen``: ISO 8601 UTC, empty if never. ``reason``: why it is not
+    connected, if that is known."""
+
+    id: str
+    name: str
+    connected: bool
+    last_seen: str
+    reason: str = ""
+
+    def line(self, collections: list[Json]) -> Json:
+        return {
+            "id": self.id,
+            "name": self.name,
+            "connected": self.connected,
+            "last_seen": self.last_seen,
+            "reason": self.reason,
+            "collections": collections,
+        }
+
+
+ShowKey = Callable[[bytes], str]  # a canonical key for people
+
+
+def _failed(collection: str, failed: tuple[Failed, ...], show_key: ShowKey) -> list[Json]:
+    return [
+        {
+            "group": group_id(collection, one.seq),
+            "outcome": one.outcome,
+            "cause": one.cause,
+            "type": one.type,
+            "key": show_key(one.key),
+        }
+        for one in failed
+    ]
+
+
+def source_state(source: Source) -> State:
+    if source.offline:
+        return State.OFFLINE
+    if source.ready and source.phase in (SourcePhase.WAITING, SourcePhase.READING):
+        return State.IDENTICAL
+    return State.SYNCING
+
+
+def source_line(source: Source, application: str) -> Json:
+    state = source.state
+    return {
+        "name": source.name,
+        "application": application,
+        "state": source_state(source).value,
+        "objects": state.objects if state else 0,
+        "head": state.head if state else 0,
+        "reason": source.reason if source.offline else "",
+    }
+
+
+def device_state(standing: Standing, source: Source, connected: bool, now: float, limits: Limits) -> State:
+    """State of a collection on an auxiliary, as the primary knows it."""
+    report, head = standing.report, source.state.head if source.state else 0
+    if connected and report.held:
+        return State.HELD
+    if connected and report.offline:
+        return State.OFFLINE
+    if report.parked:
+        return State.PARKED
+    if report.match and report.position == head and source.state and report.epoch == source.state.epoch:
+        return State.IDENTICAL
+    if not connected:
+        return State.BEHIND
+    return State.STALLED if now - standing.moved_at > limits.stalled_s else State.SYNCING
+
+
+def primary_devices(engine: PrimaryEngine, devices: list[DeviceLine], now: float, show_key: ShowKey) -> list[Json]:
+    lines: list[Json] = []
+    for device in devices:
+        collections: list[Json] = []
+        for (owner, name), standing in sorted(engine.standings.items()):
+            source = engine.sources.get(name)
+            if owner != device.id or source is None:
+                continue
+            report, head = standing.report, source.state.head if source.state else 0
+            line: Json = {
+                "name": name,
+                "state": device_state(standing, source, device.connected, now, engine.limits).value,
+                "position": report.position,
+                "head": head,
+                "behind": max(0, head - report.position),
+                "parked": report.parked,
+                "digest_match": report.match,
+                "objects": report.objects,
+                "reason": report.offline,
+                "failed": _failed(name, report.failed, show_key),
+            }
+            follow = engine.follows.get((device.id, name))
+            if follow is not None and follow.epoch and report.position < head and follow.cursor > follow.base:
+                line["progress"] = {"done": follow.cursor - follow.base, "total": max(head - follow.base, 1)}
+            collections.append(line)
+        lines.append(device.line(collections))
+    return lines
+
+
+def target_state(target: Target, connected: bool, now: float) -> State:
+    """State of a collection on this auxiliary."""
+    if target.phase is TargetPhase.HELD:
+        return State.HELD
+    if target.phase is TargetPhase.OFFLINE:
+        return State.OFFLINE
+    if target.parked:
+        return State.PARKED
+    position = target.state.position if target.state else 0
+    if target.match and position >= target.head:
+        return State.IDENTICAL
+    if not connected:
+        return State.BEHIND
+    return State.STALLED if now - target.moved_at > target.limits.stalled_s else State.SYNCING
+
+
+def _head(target: Target) -> int:
+    """The primary's, as far as known."""
+    return max(target.head, target.state.position if target.state else 0)
+
+
+def target_line(target: Target, application: str, connected: bool, now: float) -> Json:
+    return {
+        "name": target.name,
+        "application": application,
+        "state": target_state(target, connected, now).value,
+        "objects": target.state.objects if target.state else 0,
+        "head": _head(target),
+        "reason": target.reason or _unshared(target, connected),
+    }
+
+
+def _unshared(target: Target, connected: bool) -> str:
+    if connected and target.following and not target.begun:
+        return "the primary has not offered it yet: `syncd share` it there, or wait for its import"
+    return ""
+
+
+def primary_line(engine: AuxiliaryEngine, device: DeviceLine, now: float, show_key: ShowKey) -> Json:
+    """The one device an auxiliary knows: its primary."""
+    collections: list[Json] = []
+    for name, target in sorted(engine.targets.items()):
+        position = target.state.position if target.state else 0
+        line: Json = {
+            "name": name,
+            "state": target_state(target, device.connected, now).value,
+            "position": position,
+            "head": _head(target),
+            "behind": _head(target) - position,
+            "parked": len(target.parked),
+            "digest_match": target.match,
+            "objects": target.state.objects if target.state else 0,
+            "reason": target.reason or _unshared(target, device.connected),
+            "failed": _failed(name, target.failed, show_key),
+        }
+        transfer = target.transfer
+        if transfer is not None and target.begun and target.head > position and target.received > transfer.base:
+            line["progress"] = {"done": target.received - transfer.base, "total": max(target.head - transfer.base, 1)}
+        collections.append(line)
+    return device.line(collections)

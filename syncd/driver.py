@@ -1,0 +1,244 @@
+"""The one loop: event -> ``engine.step`` -> commit -> send. Owns every task between the engine and the edges.
+
+Effects of one collection's inbound side are performed in order, adjacent frames in one commit; all others run beside
+each other, the engine has at most one of a kind in flight for a collection. Sends leave in order through one bounded
+queue for each link. An error that no port maps to an event is a fault of ours and stops the daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from syncd.adapters.base import Adapter
+from syncd.adapters.registry import adapter
+from syncd.core import effects as fx
+from syncd.core import events as ev
+from syncd.core.effects import Effect
+from syncd.core.engine import Engine, refuse
+from syncd.core.errors import FrameError, LinkLost
+from syncd.core.messages import Objects, Refusal
+from syncd.perform import Ports, perform, stage
+
+log = logging.getLogger("syncd")
+
+
+class DuplexLink(Protocol):
+    """What the driver needs of a link (``transport.link.Link``)."""
+
+    device: str
+    refusal: str
+
+    async def send(self, frame: bytes | str) -> None: ...
+
+    async def receive(self) -> bytes | str: ...
+
+    async def close(self, reason: str = "") -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class _Closing(Exception):
+    """The link was closed on our order."""
+
+
+class Outlet:
+    """One link's way out: frames in order, then perhaps the close. Bounded by ``outlet_frames_max``; a peer that lets
+    it fill has stopped reading, and its link is aborted."""
+
+    def __init__(self, link: DuplexLink, frames_max: int) -> None:
+        self.link = link
+        self.adapter: Adapter = adapter("msgpack")
+        self._queue: asyncio.Queue[bytes | str | None] = asyncio.Queue(frames_max)
+        self.closing = ""
+        self._code = ""
+
+    def put(self, frame: bytes | str) -> None:
+        if self.closing:
+            return
+        try:
+            self._queue.put_nowait(frame)
+        except asyncio.QueueFull:
+            self.closing = "the peer does not read"
+            self.link.abort()
+
+    def close(self, code: str, text: str) -> None:
+        """After what was put before. ``code``: of a refusal, empty where there is no fault."""
+        if not self.closing:
+            self.closing, self._code = text or "closed", code
+            try:
+                self._queue.put_nowait(None)
+            except asyncio.QueueFull:
+                self.link.abort()
+
+    async def run(self) -> None:
+        while (frame := await self._queue.get()) is not None:
+            await self.link.send(frame)
+        await self.link.close(self._code)
+        raise _Closing
+
+
+class Driver:
+    """``notify``: told about effects for the sync database (positions, adapters), which may be late."""
+
+    def __init__(self, engine: Engine, ports: Ports, notify: Callable[[Effect], None]) -> None:
+        self.engine = engine
+        self.ports = ports
+        self._notify = notify
+        self._events: asyncio.Queue[ev.Event] = asyncio.Queue(ports.limits.events_max)
+        self._inbound: asyncio.Queue[fx.SaveTypes | fx.BeginTransfer | fx.Stage] = asyncio.Queue()
+        self._outlets: dict[str, Outlet] = {}
+        self._in_hand: Counter[str] = Counter()  # effects of each collection that are not done
+        self._group: asyncio.TaskGroup | None = None
+        self.beat = 0.0  # when the loop last turned, for the watchdog
+        self.changed = asyncio.Event()
+        self.started = asyncio.Event()
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            self._spawn(self._inbound_loop(), "inbound")
+            self._spawn(self._tick_loop(), "tick")
+            self.started.set()
+            while True:
+                event = await self._events.get()
+                now = self.beat = self.ports.now()
+                self.order(self.engine.step(event, now))
+                self._events.task_done()
+                if not isinstance(event, ev.Tick):
+                    self.changed.set()
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        assert self._group is not None
+        self._group.create_task(work, name=name)
+
+    async def tell(self, event: ev.Event) -> None:
+        """Hands an event to the engine; waits while too many wait already."""
+        await self._events.put(event)
+
+    async def settled(self, collection: str) -> None:
+        """Returns when nothing that was ordered for the collection is under way, and the engine knows what came of
+        it."""
+        while self._in_hand[collection]:
+            self.changed.clear()
+            await self.changed.wait()
+        await self._events.join()
+
+    def _done(self, effect: Effect, count: int = 1) -> None:
+        self._in_hand[getattr(effect, "collection", "")] -= count
+        self.changed.set()
+
+    def order(self, effects: list[Effect]) -> None:
+        """Sets effects going, in order."""
+        for effect in effects:
+            match effect:
+                case fx.SendFrame(device, frame):
+                    if outlet := self._outlets.get(device):
+                        outlet.put(frame)
+                case fx.Send(device, message):
+                    if outlet := self._outlets.get(device):
+                        outlet.put(outlet.adapter.encode(message))
+                case fx.CloseLink(device, code, text):
+                    if outlet := self._outlets.get(device):
+                        log.info("closing link of %s: %s %s", device[:8], code or "done", text)
+                        outlet.close(code, text)
+                case fx.UseAdapter(device, name):
+                    if outlet := self._outlets.get(device):
+                        outlet.adapter = adapter(name)
+                    self._notify(effect)
+                case fx.SavePosition():
+                    self._notify(effect)
+                case fx.Stage() | fx.SaveTypes() | fx.BeginTransfer():
+                    self._in_hand[effect.collection] += 1
+                    self._inbound.put_nowait(effect)  # bounded by the credit window that the peer was given
+                case _:
+                    self._in_hand[getattr(effect, "collection", "")] += 1
+                    self._spawn(self._perform(effect), type(effect).__name__)
+
+    async def _perform(self, effect: Effect) -> None:
+        event = await perform(self.ports, effect)
+        if event is not None:
+            await self.tell(event)
+        self._done(effect)
+
+    async def _inbound_loop(self) -> None:
+        """In order; frames of one collection that arrived meanwhile share a commit."""
+        ahead: fx.SaveTypes | fx.BeginTransfer | fx.Stage | None = None
+        while True:
+            effect = ahead or await self._inbound.get()
+            ahead = None
+            if not isinstance(effect, fx.Stage):
+                await self._perform(effect)
+                continue
+            frames = [effect]
+            while not self._inbound.empty() and len(frames) < self.ports.limits.stage_frames_max:
+                following = self._inbound.get_nowait()
+                if not isinstance(following, fx.Stage) or following.collection != effect.collection:
+                    ahead = following
+                    break
+                frames.append(following)
+            await self.tell(await stage(self.ports, frames))
+            self._done(effect, len(frames))
+
+    async def _tick_loop(self) -> None:
+        while True:
+            await asyncio.sleep(self.ports.limits.tick_s)
+            await self.tell(ev.Tick())
+
+    # ------------------------------------------------------------ links
+
+    async def serve(self, link: DuplexLink) -> str:
+        """Carries a link until it ends; returns why it did. Called by the listener and the dialer."""
+        while old := self._outlets.get(link.device):  # another may come while this one waits
+            old.close("duplicate", "a newer link of the same device took over")
+            old.link.abort()
+            await self._ended(link.device, old, "duplicate")
+        outlet = self._outlets[link.device] = Outlet(link, self.ports.limits.outlet_frames_max)
+        await self.tell(ev.LinkUp(link.device))
+        tasks = [
+            asyncio.create_task(outlet.run(), name=f"send {link.device[:8]}"),
+            asyncio.create_task(self._receive(link, outlet), name=f"receive {link.device[:8]}"),
+        ]
+        reason = ""
+        try:
+            # No TaskGroup: before Python 3.13 it forgets that this task was cancelled where the link broke just then.
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+            link.abort()
+            lost = [end for end in ends if isinstance(end, LinkLost | _Closing)]
+            reason = outlet.closing or (str(lost[0]) if lost else "")
+            await self._ended(link.device, outlet, reason)
+        for end in ends:
+            if isinstance(end, Exception) and not isinstance(end, LinkLost | _Closing):
+                raise end
+        return reason
+
+    async def _ended(self, device: str, outlet: Outlet, reason: str) -> None:
+        if self._outlets.get(device) is outlet:
+            del self._outlets[device]
+            await self.tell(ev.LinkDown(device, reason))
+
+    async def _receive(self, link: DuplexLink, outlet: Outlet) -> None:
+        """Decodes what comes. A frame that is no message closes the link with its reason; nothing of it is kept."""
+        while True:
+            try:
+                frame = await link.receive()
+                message = outlet.adapter.decode(frame, self.ports.limits)
+            except FrameError as error:
+                log.warning("link of %s: %s", link.device[:8], error.line())
+                if self._outlets.get(link.device) is outlet:
+                    self.order(refuse(link.device, error))
+                return
+            if isinstance(message, Refusal):
+                link.refusal = message.code  # the dialer waits longer where a person must settle it
+            raw = frame.encode() if isinstance(frame, str) and isinstance(message, Objects) else frame
+            if self._outlets.get(link.device) is not outlet:
+                return
+            await self.tell(ev.Received(link.device, message, raw if isinstance(raw, bytes) else b""))

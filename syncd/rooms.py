@@ -1,0 +1,63 @@
+"""What both roles share: the home, its config and identity, the sync database and the ports."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from syncd import __version__
+from syncd.adapters.canonical import unpack_values
+from syncd.core.errors import DiskError
+from syncd.core.settings import Limits
+from syncd.core.status import Json
+from syncd.home import config as configuration
+from syncd.home.config import Config
+from syncd.home.identity import Identity
+from syncd.home.paths import Home
+from syncd.perform import Ports
+from syncd.store.sync_database import SyncDatabase
+
+log = logging.getLogger("syncd")
+
+
+@dataclass
+class Rooms:
+    home: Home
+    config: Config
+    identity: Identity
+    limits: Limits
+    database: SyncDatabase
+    ports: Ports
+    began: float
+
+    def reload(self) -> None:
+        """Takes over what a verb wrote to config.toml."""
+        self.config = configuration.load(self.home)
+
+    async def seen(self, device: str) -> None:
+        """Notes that a device was linked at this moment; a full disk is no reason to refuse it."""
+        try:
+            await self.database.seen(device, self.ports.wall_us())
+        except DiskError as error:
+            log.warning("%s", error.line())
+
+    def about(self) -> Json:
+        """The head of a status."""
+        device: Json = {"id": self.identity.device_id, "name": self.config.name, "role": self.config.role.value}
+        return {"version": __version__, "device": device, "uptime_s": int(time.monotonic() - self.began)}
+
+
+def iso_time(time_us: int) -> str:
+    """Microseconds UTC as ISO 8601; empty for never."""
+    return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="seconds") if time_us else ""
+
+
+def show_key(key: bytes) -> str:
+    """A canonical key for people: JSON, blobs in hexadecimal."""
+    if not key:
+        return ""
+    values = [value.hex() if isinstance(value, bytes) else value for value in unpack_values(key)]
+    return json.dumps(values, ensure_ascii=False)

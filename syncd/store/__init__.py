@@ -1,0 +1,1 @@
+"""Sync store, sync database and inbound queue in SQLite through aiosqlite, and their twins in memory."""

@@ -1,0 +1,259 @@
+"""One SQLite database of ours: one writer, one reader, group commit. The only module that knows aiosqlite.
+
+A transaction is one synchronous function that runs in the thread of a connection. The writer task hands all functions
+that wait to the thread at once; they share one commit (group commit) and stand apart by savepoints. Who asked is told
+after the commit, so whatever was answered survives a power cut (``synchronous=FULL``). A caller that is cancelled
+leaves its function and the transaction intact.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import aiosqlite
+
+from syncd.core.errors import DiskError, DiskFull, InvariantBroken, StoreBroken, SyncdError
+from syncd.store.schema_files import Schema, bring_up_to_date, check
+
+T = TypeVar("T")
+
+WAITING_MAX = 1_000  # functions that wait for the writer; then their callers wait to hand them over
+TOGETHER_MAX = 200  # functions in one commit
+OPEN_S_MAX = 60.0  # opening, migration included
+_WRITER_CACHE_KIB = 16 * 1024
+_READER_CACHE_KIB = 4 * 1024
+_CHECKPOINT_PAGES = 2_000  # the write-ahead log is folded back when it has this many
+_LOG_BYTES_MAX = 32 * 1024 * 1024  # and its file is cut to this
+_STOCK_PAGES = 2_000  # free pages that stay in the file
+_GIVE_BACK_PAGES = 400  # more than that are given back in slices of this
+
+_BROKEN = {
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+}
+
+
+async def in_thread(db: aiosqlite.Connection, function: Callable[[sqlite3.Connection], T]) -> T:
+    """One hop: runs the function in the connection's thread. aiosqlite has no public way to say this."""
+    result: T = await db._execute(function, db._conn)  # type: ignore[no-untyped-call]
+    return result
+
+
+def mapped(error: sqlite3.Error, path: Path) -> SyncdError:
+    """Whose fault an error of SQLite is."""
+    extended = getattr(error, "sqlite_errorcode", 0)
+    code = extended & 0xFF
+    if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:  # the -shm file did not fit
+        return DiskFull(f"no room to write {path}", "free some space on this disk; syncd goes on by itself")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return DiskError(f"another program holds the lock on {path}", "end that program; syncd goes on by itself")
+    if code in _BROKEN:
+        return StoreBroken(
+            f"{path} cannot be used: {error}",
+            "the file is kept as it is; check the disk and its rights, then restore the file or set up syncd again",
+        )
+    return InvariantBroken(f"{path}: {type(error).__name__}: {error}")
+
+
+@dataclass(slots=True)
+class _Waiting(Generic[T]):
+    function: Callable[[sqlite3.Connection], T]
+    future: asyncio.Future[T]
+
+
+class Database:
+    """Open with ``open``, close with ``close``; both are the owner's."""
+
+    def __init__(self, path: Path, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
+        self.path = path
+        self.commits = 0
+        self._writer = writer
+        self._reader = reader
+        self._waiting: asyncio.Queue[_Waiting[Any]] = asyncio.Queue(WAITING_MAX)
+        self._unsettled: set[asyncio.Future[Any]] = set()
+        self._closed = False
+        self._task = asyncio.create_task(self._write_all(), name=f"writer of {path.name}")
+
+    @classmethod
+    async def open(cls, path: Path, schema: Schema) -> Database:
+        """Creates the file if it is missing. Raises StoreBroken, SchemaTooNew, DiskFull."""
+        opened: list[aiosqlite.Connection] = []
+        try:
+            async with asyncio.timeout(OPEN_S_MAX):
+                opened.append(await aiosqlite.connect(path, isolation_level=None, cached_statements=256))
+                await in_thread(opened[0], lambda connection: _prepare_writer(connection, path, schema))
+                opened.append(await aiosqlite.connect(path, isolation_level=None, cached_statements=256))
+                await in_thread(opened[1], _prepare_reader)
+        except BaseException as error:
+            for connection in opened:
+                await connection.close()
+            if isinstance(error, sqlite3.Error):
+                raise mapped(error, path) from error
+            raise
+        return cls(path, *opened)
+
+    @property
+    def waiting(self) -> int:
+        """How many functions wait for the writer, bounded by ``WAITING_MAX``."""
+        return self._waiting.qsize()
+
+    async def write(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Durable. Runs the function in a transaction of the writer and returns after the commit."""
+        if self._closed:
+            raise InvariantBroken(f"{self.path} was closed")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._unsettled.add(future)
+        try:
+            await self._waiting.put(_Waiting(function, future))
+        except asyncio.CancelledError:
+            self._settle(future, DiskError("cancelled while waiting for the writer"))
+            future.exception()
+            raise
+        return await asyncio.shield(future)
+
+    async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs the function in one read transaction: all it sees is of one state."""
+        if self._closed:
+            raise InvariantBroken(f"{self.path} was closed")
+        try:
+            return await in_thread(self._reader, lambda connection: _in_read(connection, function))
+        except sqlite3.Error as error:
+            raise mapped(error, self.path) from error
+
+    async def close(self) -> None:
+        """What waits is written, then both connections are closed."""
+        if self._closed:
+            return
+        self._closed = True
+        while self._unsettled:
+            await asyncio.wait(set(self._unsettled))
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        await self._reader.close()
+        await self._writer.close()
+
+    async def _write_all(self) -> None:
+        while True:
+            together = [await self._waiting.get()]
+            while len(together) < TOGETHER_MAX and not self._waiting.empty():
+                together.append(self._waiting.get_nowait())
+            await self._write_together(together)
+
+    async def _write_together(self, waiting: list[_Waiting[Any]]) -> None:
+        functions = [one.function for one in waiting]
+        outcomes: Sequence[object]
+        try:
+            outcomes = await in_thread(self._writer, lambda connection: _in_write(connection, functions))
+            self.commits += 1
+        except BaseException as error:
+            for one in waiting:
+                self._settle(one.future, self._as_ours(error))
+            if not isinstance(error, Exception):
+                raise
+            return
+        for one, outcome in zip(waiting, outcomes, strict=True):
+            self._settle(one.future, self._as_ours(outcome))
+
+    def _as_ours(self, outcome: object) -> object:
+        if isinstance(outcome, sqlite3.Error):
+            error = mapped(outcome, self.path)
+            error.__cause__ = outcome
+            return error
+        if isinstance(outcome, asyncio.CancelledError):
+            return DiskError(f"{self.path} is closing")
+        return outcome
+
+    def _settle(self, future: asyncio.Future[Any], outcome: object) -> None:
+        self._unsettled.discard(future)
+        if isinstance(outcome, BaseException):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
+
+# ---------------------------------------------------------------- in the threads
+
+
+def give_back(connection: sqlite3.Connection) -> None:
+    """Gives some free pages of the file back to the disk; a stock of them stays to be used again."""
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    for _ in range(min(_GIVE_BACK_PAGES, free - _STOCK_PAGES)):
+        connection.execute("PRAGMA incremental_vacuum(1)")  # sqlite3 makes one step of this statement: one page
+
+
+def _prepare_writer(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
+    version = check(connection, path, schema)
+    for pragma in (
+        "auto_vacuum = INCREMENTAL",  # before the first table
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "busy_timeout = 5000",
+        "foreign_keys = ON",
+        "trusted_schema = OFF",
+        "cell_size_check = ON",
+        f"cache_size = -{_WRITER_CACHE_KIB}",
+        f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+        f"journal_size_limit = {_LOG_BYTES_MAX}",
+    ):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    bring_up_to_date(connection, path, schema, version)
+
+
+def _prepare_reader(connection: sqlite3.Connection) -> None:
+    for pragma in (
+        "query_only = ON",
+        "busy_timeout = 5000",
+        "trusted_schema = OFF",
+        "cell_size_check = ON",
+        f"cache_size = -{_READER_CACHE_KIB}",
+        "wal_autocheckpoint = 0",
+    ):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+
+
+def _in_read(connection: sqlite3.Connection, function: Callable[[sqlite3.Connection], T]) -> T:
+    connection.execute("BEGIN")
+    try:
+        return function(connection)
+    finally:
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+
+
+def _in_write(connection: sqlite3.Connection, functions: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[object]:
+    """The functions' results or errors. Raises if nothing at all was committed."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if len(functions) == 1:
+            outcomes: list[object] = [functions[0](connection)]
+        else:
+            outcomes = [_apart(connection, function) for function in functions]
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return outcomes
+
+
+def _apart(connection: sqlite3.Connection, function: Callable[[sqlite3.Connection], Any]) -> object:
+    """One function of several: its error is its own, unless SQLite gave up the whole transaction (disk full)."""
+    connection.execute("SAVEPOINT one")
+    try:
+        result: object = function(connection)
+    except Exception as error:
+        if not connection.in_transaction:
+            raise
+        connection.execute("ROLLBACK TO one")
+        result = error
+    connection.execute("RELEASE one")
+    return result

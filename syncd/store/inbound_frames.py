@@ -1,0 +1,90 @@
+"""Staged frames and parked rows as a target reads them: an own read-only connection in the thread that iterates.
+
+One read transaction a pass, so that a pass sees one state whatever is committed meanwhile; memory holds one frame.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from syncd.core.errors import InvariantBroken
+from syncd.core.messages import Objects, Run
+from syncd.store.database import mapped
+
+Decode = Callable[[bytes], Objects]
+
+PARKED_ROWS_MAX = 1_000  # rows of one frame made of parked rows
+PARKED_BYTES_MAX = 1024 * 1024  # and about its bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StagedFrames:
+    """The frames of a collection with ids up to ``last_id``; ``count`` of them."""
+
+    path: Path
+    collection: str
+    last_id: int
+    count: int
+    decode: Decode
+
+    def __call__(self) -> Iterator[Objects]:
+        seen = 0
+        query = "SELECT frame FROM staged WHERE collection = ? AND id <= ? ORDER BY id"
+        for (frame,) in _rows(self.path, query, (self.collection, self.last_id)):
+            seen += 1
+            yield self.decode(frame)
+        if seen != self.count:
+            raise InvariantBroken(
+                f"{self.count} frames of {self.collection} were to be executed, the inbound queue holds {seen} of them"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedFrames:
+    """The rows of one parked part, as frames of the group ``seq``."""
+
+    path: Path
+    collection: str
+    part: int
+    seq: int
+
+    def __call__(self) -> Iterator[Objects]:
+        kinds, types, keys, fields = bytearray(), list[int](), list[bytes](), list[bytes]()
+        size = 0
+        query = "SELECT kind, type_id, key, fields FROM parked_objects WHERE part = ? ORDER BY id"
+        for kind, type_, key, value in _rows(self.path, query, (self.part,)):
+            if kinds and (len(kinds) == PARKED_ROWS_MAX or size + len(key) + len(value) > PARKED_BYTES_MAX):
+                yield self._frame(kinds, types, keys, fields)
+                kinds, types, keys, fields = bytearray(), [], [], []
+                size = 0
+            kinds.append(kind)
+            types.append(type_)
+            keys.append(key)
+            fields.append(value)
+            size += len(key) + len(value)
+        if kinds:
+            yield self._frame(kinds, types, keys, fields)
+
+    def _frame(self, kinds: bytearray, types: list[int], keys: list[bytes], fields: list[bytes]) -> Objects:
+        runs = (Run(self.seq, False, len(kinds)),)
+        return Objects(self.collection, 0, 0, runs, bytes(kinds), types, keys, fields)
+
+
+def _rows(path: Path, query: str, values: tuple[object, ...]) -> Iterator[tuple[Any, ...]]:
+    try:
+        with closing(
+            sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+            )
+        ) as own:
+            own.execute("PRAGMA trusted_schema = OFF")
+            own.execute("PRAGMA cell_size_check = ON")
+            own.execute("PRAGMA cache_size = -1024")
+            yield from own.execute(query, values)
+    except sqlite3.Error as error:
+        raise mapped(error, path) from error

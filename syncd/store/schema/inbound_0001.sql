@@ -1,0 +1,57 @@
+CREATE TABLE transfers (
+    collection TEXT PRIMARY KEY,
+    epoch TEXT NOT NULL,
+    snapshot INTEGER NOT NULL,
+    base INTEGER NOT NULL,
+    floor INTEGER NOT NULL,
+    cursor INTEGER NOT NULL,
+    cut INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE types (
+    collection TEXT NOT NULL,
+    id INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    key_names TEXT NOT NULL,
+    field_names TEXT NOT NULL,
+    definition TEXT NOT NULL,
+    PRIMARY KEY (collection, id)
+) STRICT;
+
+-- One frame a row, as it came. cut, digest, objects: of the cut in it.
+CREATE TABLE staged (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    collection TEXT NOT NULL,
+    last INTEGER NOT NULL,
+    cut INTEGER,
+    digest BLOB,
+    objects INTEGER,
+    frame BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE parked (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    collection TEXT NOT NULL,
+    seqs TEXT NOT NULL,
+    objects INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    guilty_type TEXT,
+    guilty_key BLOB,
+    attempts INTEGER NOT NULL,
+    retry_at_us INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE parked_objects (
+    id INTEGER PRIMARY KEY,
+    part INTEGER NOT NULL,
+    collection TEXT NOT NULL,
+    type TEXT NOT NULL,
+    key BLOB NOT NULL,
+    type_id INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    fields BLOB NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX parked_object ON parked_objects (collection, type, key);
+CREATE INDEX parked_part ON parked_objects (part);

@@ -1,0 +1,48 @@
+CREATE TABLE users (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE devices (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    role TEXT NOT NULL,
+    certificate BLOB NOT NULL,
+    adapter TEXT NOT NULL,
+    addresses TEXT NOT NULL,
+    paired_us INTEGER NOT NULL,
+    last_seen_us INTEGER NOT NULL
+) STRICT;
+
+-- The first table (claim 21c): one user identifier, the device identifiers linked to it.
+CREATE TABLE user_devices (
+    user INTEGER NOT NULL REFERENCES users (id),
+    device TEXT NOT NULL REFERENCES devices (id) ON DELETE CASCADE,
+    PRIMARY KEY (user, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE positions (
+    device TEXT NOT NULL REFERENCES devices (id) ON DELETE CASCADE,
+    collection TEXT NOT NULL,
+    epoch TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    objects INTEGER NOT NULL,
+    "match" INTEGER NOT NULL,
+    parked INTEGER NOT NULL,
+    offline TEXT NOT NULL,
+    reported_us INTEGER NOT NULL,
+    PRIMARY KEY (device, collection)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE failed (
+    device TEXT NOT NULL REFERENCES devices (id) ON DELETE CASCADE,
+    collection TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    type TEXT NOT NULL,
+    key BLOB NOT NULL,
+    since_us INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX failed_on ON failed (device, collection, seq);

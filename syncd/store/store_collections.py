@@ -1,0 +1,209 @@
+"""The sync store's collections, types and comparisons: plain functions that run in a database thread.
+
+One file holds all collections; each has an own table of objects. In it the rowid is the change number, so that reading
+in sequence order is reading the table in its own order; a changed object moves to the end. The only other order is the
+unique index of (type, key), and a partial one over tombstones.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from syncd.core import digest
+from syncd.core.errors import InvariantBroken
+from syncd.core.model import DataType, Observed
+from syncd.core.ports import CollectionState
+from syncd.store.type_rows import COLUMNS, TypeRow, type_of, type_row
+
+
+class CollectionRow(NamedTuple):
+    """A row of the table ``collections``, as its columns are described in the schema."""
+
+    id: int
+    name: str
+    head: int
+    last: int
+    horizon: int
+    version: int
+    digest: bytes
+    objects: int
+    source: str
+    shape: int
+    mark: int
+    loose: int
+    scanning: int
+    scanned: int
+    scan_start: int
+    imported: int
+
+    @property
+    def table(self) -> str:
+        return f"objects_{self.id:d}"
+
+    @property
+    def seen(self) -> str:
+        """Change numbers of older rows that the running comparison has seen. Lives as long as the connection."""
+        return f"temp.seen_{self.id:d}"
+
+
+_SELECT = f"SELECT {', '.join(CollectionRow._fields)} FROM collections WHERE name = ?"
+_CREATE = """
+CREATE TABLE objects_{0} (
+    change INTEGER PRIMARY KEY,
+    type INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    born INTEGER NOT NULL,
+    hash BLOB,
+    fault TEXT NOT NULL,
+    fields BLOB
+) STRICT;
+CREATE UNIQUE INDEX object_{0} ON objects_{0} (type, key);
+CREATE INDEX tombstone_{0} ON objects_{0} (change) WHERE hash IS NULL;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TypeSet:
+    """The types of a collection at one shape. ``prefixes``: for hashing, by id, those of former types too."""
+
+    shape: int
+    current: tuple[DataType, ...]
+    prefixes: dict[int, bytes]
+
+
+def find(connection: sqlite3.Connection, name: str) -> CollectionRow | None:
+    row = connection.execute(_SELECT, (name,)).fetchone()
+    return None if row is None else CollectionRow(*row)
+
+
+def get(connection: sqlite3.Connection, name: str) -> CollectionRow:
+    row = find(connection, name)
+    if row is None:
+        raise InvariantBroken(f"the collection {name} was never opened in the sync store")
+    return row
+
+
+def create(connection: sqlite3.Connection, name: str) -> None:
+    """Does nothing if it is there."""
+    if find(connection, name) is None:
+        number = connection.execute("INSERT INTO collections (name) VALUES (?)", (name,)).lastrowid
+        for statement in _CREATE.format(number).split(";"):
+            connection.execute(statement)
+
+
+def epoch(connection: sqlite3.Connection) -> str:
+    row = connection.execute("SELECT epoch FROM meta").fetchone()
+    return "" if row is None else str(row[0])
+
+
+def set_epoch(connection: sqlite3.Connection, value: str) -> None:
+    connection.execute("DELETE FROM meta")
+    connection.execute("INSERT INTO meta VALUES (?)", (value,))
+
+
+def state(connection: sqlite3.Connection, row: CollectionRow, types: TypeSet) -> CollectionState:
+    return CollectionState(
+        name=row.name,
+        epoch=epoch(connection),
+        head=row.head,
+        horizon=row.horizon,
+        digest=row.digest,
+        objects=row.objects,
+        published=row.last == row.head,
+        source=row.source,
+        mark=row.mark,
+        imported=bool(row.imported),
+        scanning=bool(row.scanning),
+        types=types.current,
+    )
+
+
+# ---------------------------------------------------------------- types
+
+
+def load_types(connection: sqlite3.Connection, row: CollectionRow) -> TypeSet:
+    found: list[TypeRow] = connection.execute(
+        f"SELECT {COLUMNS} FROM types WHERE collection = ? ORDER BY place", (row.id,)
+    ).fetchall()
+    former = connection.execute("SELECT count(*) FROM types WHERE collection = ? AND place IS NULL", (row.id,))
+    types = [type_of(columns) for columns in found]
+    prefixes = {type_.id: digest.type_prefix(type_.name) for type_ in types}
+    return TypeSet(row.shape, tuple(types[former.fetchone()[0] :]), prefixes)
+
+
+def set_source(
+    connection: sqlite3.Connection, name: str, source: str, types: Sequence[DataType]
+) -> tuple[DataType, ...]:
+    """See ``core.ports.SyncStore``. Objects of a type that got another id go with it."""
+    row = get(connection, name)
+    found = connection.execute(f"SELECT {COLUMNS} FROM types WHERE collection = ?", (row.id,)).fetchall()
+    before = {type_.name: type_ for type_ in map(type_of, found)}
+    connection.execute("UPDATE types SET place = NULL WHERE collection = ?", (row.id,))
+    numbered = tuple(
+        _number_type(connection, row, place, type_, before.get(type_.name)) for place, type_ in enumerate(types)
+    )
+    connection.execute(
+        "UPDATE collections SET source = ?, shape = shape + 1, version = version + 1 WHERE id = ?", (source, row.id)
+    )
+    return numbered
+
+
+def _number_type(
+    connection: sqlite3.Connection, row: CollectionRow, place: int, type_: DataType, before: DataType | None
+) -> DataType:
+    same = before is not None and (before.key, before.fields) == (type_.key, type_.fields)
+    if before is not None:
+        connection.execute("DELETE FROM types WHERE id = ?", (before.id,))
+    number, *columns = type_row(replace(type_, id=before.id if same and before is not None else 0))
+    written = connection.execute(
+        f"INSERT INTO types (collection, place, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (row.id, place, number or None, *columns),
+    ).lastrowid
+    if written is None:
+        raise InvariantBroken(f"no id was given to the type {type_.name}")
+    if before is not None and not same:
+        connection.execute(f"UPDATE {row.table} SET type = ? WHERE type = ?", (written, before.id))
+    return replace(type_, id=written)
+
+
+# ---------------------------------------------------------------- comparison
+
+
+def begin_scan(connection: sqlite3.Connection, name: str) -> None:
+    row = get(connection, name)
+    connection.execute(f"DROP TABLE IF EXISTS {row.seen}")
+    connection.execute(f"CREATE TABLE {row.seen} (change INTEGER PRIMARY KEY)")
+    connection.execute(
+        "UPDATE collections SET scanning = 1, scanned = 0, scan_start = last WHERE id = ?",
+        (row.id,),
+    )
+
+
+def end_scan(connection: sqlite3.Connection, name: str) -> None:
+    row = get(connection, name)
+    connection.execute(f"DROP TABLE IF EXISTS {row.seen}")
+    connection.execute("UPDATE collections SET scanning = 0, scanned = 1 WHERE id = ?", (row.id,))
+
+
+def scan_runs(connection: sqlite3.Connection, row: CollectionRow) -> bool:
+    """Whether a comparison was begun on this connection; one of an earlier run is begun again by the engine."""
+    if not row.scanning:
+        return False
+    found = connection.execute("SELECT 1 FROM temp.sqlite_master WHERE name = ?", (row.seen.removeprefix("temp."),))
+    return found.fetchone() is not None
+
+
+def unseen(connection: sqlite3.Connection, name: str, limit: int) -> Sequence[Observed]:
+    row = get(connection, name)
+    if not scan_runs(connection, row):
+        raise InvariantBroken(f"no comparison of {name} runs")
+    found = connection.execute(
+        f"SELECT type, key FROM {row.table} AS held WHERE change <= ? AND hash IS NOT NULL"
+        f" AND NOT EXISTS (SELECT 1 FROM {row.seen} AS seen WHERE seen.change = held.change)"
+        " ORDER BY change LIMIT ?",
+        (row.scan_start, limit),
+    )
+    return [Observed(type_, key, None) for type_, key in found]

@@ -1,0 +1,80 @@
+"""Addresses ``host:port``: reading them, writing them, and those of this machine.
+
+An IPv6 host stands in brackets: ``[::1]:8765``.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+
+from syncd.core.errors import UserError
+
+_SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of an interface
+_FAR = (  # addresses for documentation: connecting a UDP socket sends nothing, it only asks for the route
+    (socket.AF_INET, "192.0.2.1"),
+    (socket.AF_INET6, "2001:db8::1"),
+)
+_EVERYWHERE = frozenset(("", "0.0.0.0", "::"))  # noqa: S104 (compared with, not bound)
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Host and port of ``host:port``. Raises UserError."""
+    host, colon, port = text.strip().rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if bracketed else host
+    if not (
+        colon and host and port.isascii() and port.isdigit() and int(port) < 65536 and (":" not in host or bracketed)
+    ):
+        raise UserError(f"{text!r} is no address", "write HOST:PORT, or [HOST]:PORT for IPv6")
+    return host, int(port)
+
+
+def format_address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def addresses(host: str, port: int) -> list[str]:
+    """Where others reach what is bound to ``host``: that host, or all addresses of this machine, loopback last."""
+    if host not in _EVERYWHERE:
+        return [format_address(host, port)]
+    found = [*_routed(), *_of_interfaces()]
+    found.sort(key=_is_loopback)
+    if host == "0.0.0.0":  # noqa: S104 (compared with, not bound)
+        found = [one for one in found if ":" not in one]
+    return [format_address(one, port) for one in dict.fromkeys([*found, "127.0.0.1"])]
+
+
+def _is_loopback(host: str) -> bool:
+    return host.startswith("127.") or host == "::1"
+
+
+def _routed() -> list[str]:
+    """The addresses this machine uses towards far networks."""
+    found = []
+    for family, far in _FAR:
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((far, 9))
+                found.append(str(probe.getsockname()[0]))
+        except OSError:
+            continue  # no route to there, or no such family
+    return found
+
+
+def _of_interfaces() -> list[str]:
+    """The IPv4 address of each interface: a network without a default route has no far address."""
+    if not sys.platform.startswith("linux"):
+        return []
+    import fcntl
+
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            try:
+                answer = fcntl.ioctl(probe, _SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+            except OSError:
+                continue  # an interface without an IPv4 address
+            found.append(socket.inet_ntoa(answer[20:24]))
+    return found

@@ -1,0 +1,223 @@
+"""The claimed elements, each through real code from the application's database on the primary to the auxiliaries'."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from syncd.adapters.registry import adapter
+from syncd.core.messages import Objects
+from syncd.core.model import Kind, OutcomeKind
+from syncd.core.ports import ChunkRequest
+from syncd.core.query_builder import build
+from syncd.core.selection import ALL
+from syncd.store.inbound import SqliteInboundQueue
+from tests.claims.chain import COLLECTION, Chain, execute, rows
+
+SCHEMA = (
+    "CREATE TABLE orders(id INTEGER PRIMARY KEY, customer TEXT NOT NULL)",
+    "CREATE TABLE line(id INTEGER PRIMARY KEY, orders INTEGER NOT NULL REFERENCES orders(id), goods TEXT,"
+    " count INTEGER)",
+    "INSERT INTO orders VALUES (1, 'Ada')",
+    "INSERT INTO line VALUES (1, 1, 'pen', 3)",
+)
+ORDER = (
+    "INSERT INTO orders VALUES (2, 'Grace')",
+    "INSERT INTO line VALUES (2, 2, 'ink', 1)",
+    "INSERT INTO line VALUES (3, 2, 'paper', 500)",
+)
+ALL_LINES = "SELECT * FROM line ORDER BY id"
+A, B = "A" * 52, "B" * 52
+
+
+@pytest_asyncio.fixture
+async def chain(tmp_path: Path) -> AsyncIterator[Chain]:
+    """A primary and two auxiliaries, one of which speaks JSON; linked and in step."""
+    execute(tmp_path / "source.db", *SCHEMA)
+    async with Chain(tmp_path, ("msgpack", "json")) as made:
+        await made.settle()
+        await made.link(A)
+        await made.link(B)
+        yield made
+
+
+def kinds(frames: list[Objects]) -> list[Kind]:
+    return [message.kind for frame in frames for message in frame.messages()]
+
+
+@pytest.mark.asyncio
+async def test_20a_the_primary_makes_generic_messages_of_the_changes_since_a_previous_synchronization(
+    chain: Chain,
+) -> None:
+    """20a: a set of generic messages identifying the changes since a previous synchronization, of no platform."""
+    before = len(chain.objects(A))
+    await chain.commit(*ORDER)
+    await chain.commit("UPDATE line SET count = 2 WHERE id = 1", "DELETE FROM line WHERE id = 3")
+    for device in (A, B):
+        assert kinds(chain.objects(device)[before:]) == [Kind.ADD] * 3 + [Kind.MODIFY, Kind.DELETE]
+    assert [list(frame.messages()) for frame in chain.objects(A)] == [list(one.messages()) for one in chain.objects(B)]
+
+
+@pytest.mark.asyncio
+async def test_20b_the_users_identifier_links_to_the_identifiers_of_the_auxiliaries(chain: Chain) -> None:
+    """20b: a database is read for the user's identifier, which links to two or more device identifiers."""
+    assert [device.id for device in await chain.database.devices_of(chain.user)] == [A, B]
+
+
+@pytest.mark.asyncio
+async def test_20c_the_adapter_converts_for_each_auxiliary_by_its_identifier(chain: Chain) -> None:
+    """20c: adapted messages for each auxiliary, in the format that its synchronization software uses."""
+    spoken = {device.id: device.adapter for device in await chain.database.devices_of(chain.user)}
+    await chain.commit(*ORDER)
+    frames = {device: [frame for _, to, frame in chain.sent if to == device][-1] for device in spoken}
+    assert isinstance(frames[A], bytes)
+    assert isinstance(frames[B], str)
+    for device, name in spoken.items():
+        assert isinstance(adapter(name).decode(frames[device], chain.limits), Objects)
+
+
+@pytest.mark.asyncio
+async def test_20d_the_adapted_messages_are_sent_to_each_auxiliary(chain: Chain) -> None:
+    """20d: the adapted messages are sent from the primary to the adapters of the auxiliaries."""
+    before = {device: len(chain.objects(device)) for device in (A, B)}
+    await chain.commit(*ORDER)
+    assert {device: len(chain.objects(device)) for device in (A, B)} == {device: n + 1 for device, n in before.items()}
+
+
+@pytest.mark.asyncio
+async def test_20e_each_adapter_converts_adapted_messages_to_the_same_generic_messages(chain: Chain) -> None:
+    """20e: each auxiliary's adapter converts adapted messages to generic messages."""
+    await chain.commit(*ORDER)
+    assert chain.objects(A)[-1] == chain.objects(B)[-1]
+    assert len(chain.objects(A)[-1]) == 3
+
+
+@pytest.mark.asyncio
+async def test_20f_add_modify_and_delete_are_executed_on_what_the_application_uses(chain: Chain) -> None:
+    """20f: each auxiliary executes the add, modify and delete functions on its application's data objects."""
+    await chain.commit(*ORDER)
+    await chain.commit("UPDATE line SET goods = 'pencil' WHERE id = 1", "DELETE FROM line WHERE id = 2")
+    for device in (A, B):
+        assert rows(chain.target(device), ALL_LINES) == [(1, 1, "pencil", 3), (3, 2, "paper", 500)]
+
+
+@pytest.mark.asyncio
+async def test_21ab_generic_messages_are_built_from_what_is_read_from_the_store(chain: Chain) -> None:
+    """21a: the sync store is read for the changes since the previous synchronization; 21b: messages are made of it."""
+    head = (await chain.store.open_collection(COLLECTION)).head
+    await chain.commit(*ORDER)
+    request = ChunkRequest(COLLECTION, ALL, head, 0, head)
+    stored = await chain.store.read(request, 100, 1 << 20)
+    assert len(stored.rows) == 3
+    assert build(request, stored) == chain.objects(A)[-1]
+
+
+@pytest.mark.asyncio
+async def test_21c_a_first_table_links_one_user_with_two_or_more_devices(chain: Chain) -> None:
+    """21c: a first table whose entries link one user identifier with two or more device identifiers."""
+    linked = rows(chain.directory / "sync.db", "SELECT user, device FROM user_devices ORDER BY device")
+    assert linked == [(chain.user, A), (chain.user, B)]
+
+
+@pytest.mark.asyncio
+async def test_21dg_the_method_from_store_to_application(chain: Chain) -> None:
+    """21d-g: as 20c to 20f, as a method: converted, sent, converted back, executed; proven by the checksum (R14)."""
+    await chain.commit(*ORDER)
+    for device in (A, B):
+        assert rows(chain.target(device), ALL_LINES) == rows(chain.source, ALL_LINES)
+        assert chain.engine(device).targets[COLLECTION].match
+
+
+@pytest.mark.asyncio
+async def test_22_an_error_in_an_object_cancels_all_synchronizations_of_its_transaction(chain: Chain) -> None:
+    """22: the objects of a transaction are grouped in the store; an error with respect to one of them is determined;
+    all synchronizations of the transaction's objects are cancelled."""
+    await chain.commit(*ORDER[:2], "INSERT INTO line VALUES (3, 2, CAST(x'ff41' AS TEXT), 500)")
+    assert (await chain.store.groups(COLLECTION, 1))[0].objects == 3
+    for device in (A, B):
+        assert rows(chain.target(device), "SELECT id FROM orders") == [(1,)]
+        (part,) = chain.engine(device).targets[COLLECTION].parked
+        assert part.failure.outcome is OutcomeKind.CANCELLED
+        assert "UTF-8" in part.failure.cause
+        assert part.objects == 3
+        (told,) = chain.primary.standings[device, COLLECTION].report.failed
+        assert told.type == "line"
+    await chain.commit("UPDATE line SET goods = 'paper' WHERE id = 3")
+    for device in (A, B):  # a later version replaces the guilty object
+        assert rows(chain.target(device), ALL_LINES) == rows(chain.source, ALL_LINES)
+        assert chain.engine(device).targets[COLLECTION].match
+
+
+@pytest.mark.asyncio
+async def test_23_an_error_in_an_object_rolls_all_objects_of_its_transaction_back(chain: Chain) -> None:
+    """23: the same, and all are rolled back; the other device has them."""
+    execute(
+        chain.target(A),
+        "CREATE TRIGGER own BEFORE INSERT ON line WHEN NEW.count > 100 BEGIN SELECT RAISE(ABORT, 'too many'); END",
+    )
+    await chain.commit(*ORDER)
+    assert rows(chain.target(A), "SELECT id FROM orders") == [(1,)]
+    assert rows(chain.target(A), ALL_LINES) == [(1, 1, "pen", 3)]
+    (part,) = chain.engine(A).targets[COLLECTION].parked
+    assert (part.failure.outcome, part.objects) == (OutcomeKind.ROLLED_BACK, 3)
+    assert "too many" in part.failure.cause
+    assert rows(chain.target(B), ALL_LINES) == rows(chain.source, ALL_LINES)
+    execute(chain.target(A), "DROP TRIGGER own")
+    await chain.pass_time(chain.limits.park_retry_s_first + 1)
+    assert rows(chain.target(A), ALL_LINES) == rows(chain.source, ALL_LINES)
+
+
+@pytest.mark.asyncio
+async def test_24bcd_platforms_links_and_the_two_databases(chain: Chain) -> None:
+    """24b: the auxiliaries exchange messages with the principal platform; 24c: a synchronization database of users and
+    their platforms; 24d: a synchronization store database of the data objects."""
+    assert {(sender[0], receiver[0]) for sender, receiver, _ in chain.sent} == {
+        ("P", "A"),
+        ("P", "B"),
+        ("A", "P"),
+        ("B", "P"),
+    }
+    assert [user.name for user in await chain.database.users()] == ["ada"]
+    assert (await chain.store.open_collection(COLLECTION)).objects == 2
+
+
+@pytest.mark.asyncio
+async def test_24egh_objects_pass_through_interface_and_selection_into_the_store(chain: Chain) -> None:
+    """24e: application interface; 24g: selection: the appropriate objects pass to the store; 24h: the store keeps a
+    copy of them."""
+    await chain.commit(*ORDER, "CREATE TABLE draft(text TEXT)", "INSERT INTO draft VALUES ('not shared: no key')")
+    state = await chain.store.open_collection(COLLECTION)
+    assert {one.name for one in state.types if ALL.takes(one.name)} == {"orders", "line"}
+    assert state.objects == 5
+
+
+@pytest.mark.asyncio
+async def test_24ij_the_engine_retrieves_and_the_query_builder_builds(chain: Chain) -> None:
+    """24i: the engine retrieves the store's content to be synchronized; 24j: the query builder builds the generic
+    messages that pass to the adapter."""
+    await chain.commit(*ORDER)
+    follow = chain.primary.follows[A, COLLECTION]
+    assert follow.cursor == (await chain.store.open_collection(COLLECTION)).head
+    assert kinds(chain.objects(A)[-1:]) == [Kind.ADD] * 3
+
+
+@pytest.mark.asyncio
+async def test_24k_inbound_messages_are_retrieved_from_a_durable_queue(chain: Chain) -> None:
+    """24k: the inbound queue retrieves the inbound messages: here an auxiliary's. The primary's own, for messages from
+    the auxiliaries, comes with the upward road and is not claimed yet."""
+    execute(chain.target(A), "CREATE UNIQUE INDEX own ON orders(customer)")
+    await chain.commit("INSERT INTO orders VALUES (2, 'Ada')", "INSERT INTO line VALUES (2, 2, 'ink', 1)")
+    queue = await SqliteInboundQueue.open(chain.directory / "A-inbound.db", lambda _: pytest.fail("nothing is staged"))
+    try:
+        _, _, (part,) = await queue.load(COLLECTION)
+        work = await queue.parked_work(COLLECTION, part.id)
+        assert work is not None
+        assert sorted(work.types[number].name for frame in work.frames() for number in frame.types) == [
+            "line",
+            "orders",
+        ]
+    finally:
+        await queue.close()

@@ -1,0 +1,149 @@
+"""A daemon that answers as it is told, on a real socket, and files that are arranged as they are told."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from syncd.cli.local import Arrange, Local
+from syncd.control.server import ControlServer
+from syncd.core.errors import SyncdError
+from syncd.core.model import Role
+from syncd.home import config
+from syncd.home.config import Config
+from syncd.home.paths import Home
+
+Json = dict[str, object]
+DEVICE = "ABCD" * 13
+
+STATUS: Json = {
+    "version": "0.1.0",
+    "device": {"id": DEVICE, "name": "desk", "role": "primary"},
+    "user": "maria",
+    "epoch": "e1",
+    "uptime_s": 3_725,
+    "address": "192.0.2.1:8765",
+    "collections": [
+        {
+            "name": "notes",
+            "application": "sqlite:/home/maria/notes.db",
+            "state": "identical",
+            "objects": 12_345,
+            "head": 918,
+            "reason": "",
+            "problems": ["table log: no primary key"],
+        }
+    ],
+    "devices": [
+        {
+            "id": "WXYZ" * 13,
+            "name": "laptop",
+            "connected": True,
+            "last_seen": "2024-05-01T10:00:00+00:00",
+            "collections": [
+                {
+                    "name": "notes",
+                    "state": "parked",
+                    "position": 900,
+                    "head": 918,
+                    "behind": 18,
+                    "parked": 1,
+                    "digest_match": False,
+                    "objects": 12_300,
+                    "reason": "",
+                    "failed": [
+                        {
+                            "group": "notes:895",
+                            "outcome": "rolled-back",
+                            "cause": "UNIQUE constraint failed: person.email",
+                            "type": "person",
+                            "key": "[42]",
+                        }
+                    ],
+                    "progress": {"done": 250, "total": 1000},
+                }
+            ],
+        }
+    ],
+}
+
+
+@dataclass
+class FakeDaemon:
+    """``answers``: verb -> what it answers, raises, or computes from the arguments. ``asked``: what it was asked."""
+
+    answers: dict[str, Json | SyncdError | Callable[[Json], Json]] = field(default_factory=dict)
+    asked: list[tuple[str, Json]] = field(default_factory=list)
+
+    async def handle(self, verb: str, args: Json) -> Json:
+        self.asked.append((verb, args))
+        answer = self.answers[verb]
+        if isinstance(answer, SyncdError):
+            raise answer
+        return answer(args) if callable(answer) else answer
+
+    @contextmanager
+    def running(self, home: Home) -> Iterator[FakeDaemon]:
+        """Serves the socket of the home from a thread."""
+        ready, loop = threading.Event(), asyncio.new_event_loop()
+        stop = asyncio.Event()
+
+        async def serve() -> None:
+            async with ControlServer(home.socket, self.handle):
+                ready.set()
+                await stop.wait()
+
+        thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), name="fake-daemon")
+        thread.start()
+        try:
+            assert ready.wait(10)
+            yield self
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+            thread.join(10)
+            loop.close()
+
+
+@dataclass
+class FakeArrange:
+    """Records what is asked of it."""
+
+    asked: list[tuple[object, ...]] = field(default_factory=list)
+
+    def init(self, home: Home, options: Config) -> Json:
+        self.asked.append(("init", options))
+        device = {"id": DEVICE, "name": options.name or "host", "role": options.role.value}
+        return {"home": str(home.path), "device": device, "user": options.user, "listen": options.listen}
+
+    def share(self, home: Home, name: str, kind: str, path: str, tables: tuple[str, ...]) -> list[str]:
+        self.asked.append(("share", name, kind, path, tables))
+        return ["table log: no primary key"]
+
+    def accept(self, home: Home, name: str, kind: str, path: str, replace: bool) -> Json:
+        self.asked.append(("accept", name, kind, path, replace))
+        return {"problems": [], "backup": f"{path}.syncd-backup-1" if replace else None}
+
+
+def local(arrange: Arrange | None = None, run: Callable[[Path], int] | None = None) -> Local:
+    """What the command line gets: nothing but what the test gives."""
+
+    def no_arrange() -> Arrange:
+        assert arrange is not None, "the verb was to go to the daemon"
+        return arrange
+
+    def no_run(home: Path) -> int:
+        raise AssertionError("no daemon was to be started")
+
+    return Local(no_arrange, run or no_run)
+
+
+def make_home(path: Path) -> Home:
+    """The home of a primary, without a daemon."""
+    home = Home(path)
+    home.create()
+    config.save(home, Config(role=Role.PRIMARY, name="desk", user="maria", listen="127.0.0.1:8765"))
+    return home

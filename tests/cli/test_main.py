@@ -1,0 +1,273 @@
+"""Exit codes, the one line of a failure, and where each verb goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from syncd import __version__
+from syncd.cli.main import run_verb
+from syncd.core.errors import SyncdError, UserError
+from syncd.home.lock import lock
+from syncd.home.paths import Home
+from tests.cli.fake import DEVICE, FakeArrange, FakeDaemon, local
+
+Capture = pytest.CaptureFixture[str]
+NOT_RUNNING = "syncd: the daemon is not running: start it with `syncd run` (or systemctl)\n"
+
+
+def failure(capture: Capture) -> str:
+    """What stands on stderr, which must be one line of ours."""
+    said = capture.readouterr().err
+    assert said.startswith("syncd: ")
+    assert said.count("\n") == 1
+    assert said.endswith("\n")
+    return said
+
+
+def printed_json(capture: Capture) -> object:
+    return json.loads(capture.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["dance"],
+        ["share", "notes"],
+        ["share", "notes", "--from", "notes.db"],
+        ["share", "notes", "--from", "sqlite:"],
+        ["accept", "--into", "sqlite:x"],
+        ["init"],
+        ["init", "--role", "king"],
+        ["status", "--jso"],
+        ["transactions", "--outcome", "lost"],
+        ["transactions", "--limit", "0"],
+        ["transactions", "--limit", "many"],
+        ["pair", "--address", "desk:8765"],
+        ["pair", "TOKEN", "--token"],
+        ["pair", "TOKEN", "--address", "desk"],
+        ["run", "--json"],
+        ["sta\ntus"],
+    ],
+)
+def test_a_line_that_cannot_be_understood_ends_with_two(capsys: Capture, argv: list[str]) -> None:
+    assert run_verb(argv, local()) == 2
+    assert "see `syncd" in failure(capsys) or argv[0] == "pair"
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["status", "--help"], ["pair", "-h"]])
+def test_help_is_printed_and_ends_with_zero(capsys: Capture, argv: list[str]) -> None:
+    assert run_verb(argv, local()) == 0
+    assert "usage: syncd" in capsys.readouterr().out
+
+
+def test_the_version_is_printed(capsys: Capture) -> None:
+    assert run_verb(["--version"], local()) == 0
+    assert capsys.readouterr().out == f"syncd {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "argv", [["status"], ["status", "--watch"], ["transactions"], ["retry"], ["pair"], ["pair", "T", "--json"]]
+)
+def test_a_verb_that_needs_the_daemon_ends_with_three(home: Home, capsys: Capture, argv: list[str]) -> None:
+    assert run_verb(argv, local()) == 3
+    assert failure(capsys) == NOT_RUNNING
+
+
+@pytest.mark.parametrize(
+    "argv", [["status"], ["run"], ["pair"], ["retry"], ["share", "n", "--from", "sqlite:x"], ["transactions"]]
+)
+def test_without_a_home_each_verb_says_to_make_one(tmp_path: Path, capsys: Capture, argv: list[str]) -> None:
+    assert run_verb(["--home", str(tmp_path / "none"), *argv], local()) == 1
+    assert "run `syncd init` first" in failure(capsys)
+
+
+@pytest.mark.parametrize("order", [["--home", "HOME", "status", "--json"], ["status", "--json", "--home", "HOME"]])
+def test_the_home_may_stand_before_or_after_the_verb(
+    daemon: FakeDaemon, home: Home, monkeypatch: pytest.MonkeyPatch, capsys: Capture, order: list[str]
+) -> None:
+    monkeypatch.setenv("SYNCD_HOME", "/nowhere")
+    assert run_verb([str(home.path) if word == "HOME" else word for word in order], local()) == 0
+    assert printed_json(capsys) == daemon.answers["status"]
+
+
+def test_a_refusal_of_the_daemon_is_one_line_with_the_advice(daemon: FakeDaemon, capsys: Capture) -> None:
+    daemon.answers["retry"] = UserError("group notes:9 is not parked here", "see `syncd transactions`")
+    assert run_verb(["retry", "notes:9"], local()) == 1
+    assert failure(capsys) == "syncd: group notes:9 is not parked here: see `syncd transactions`\n"
+
+
+def test_a_hostile_refusal_stays_one_line_without_control_characters(daemon: FakeDaemon, capsys: Capture) -> None:
+    daemon.answers["retry"] = SyncdError("bad\n\x1b[2J\u202eevil\ud800", "a\rb")
+    assert run_verb(["retry"], local()) == 1
+    assert failure(capsys) == "syncd: bad\\n\\x1b[2J\\u202eevil\\ud800: a\\rb\n"
+
+
+def test_a_fault_of_ours_is_one_line_and_no_traceback(home: Home, capsys: Capture) -> None:
+    def broken(_home: Path) -> int:
+        raise ZeroDivisionError("a\nbug")
+
+    assert run_verb(["run"], local(run=broken)) == 1
+    assert "ZeroDivisionError: a\\nbug: run it again with SYNCD_DEBUG=1" in failure(capsys)
+
+
+def test_with_debugging_the_traceback_is_shown(home: Home, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNCD_DEBUG", "1")
+    assert run_verb(["status"], local()) == 3
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert said.endswith(NOT_RUNNING)
+
+
+def test_an_interrupted_verb_says_so(home: Home, capsys: Capture) -> None:
+    def interrupted(_home: Path) -> int:
+        raise KeyboardInterrupt
+
+    assert run_verb(["run"], local(run=interrupted)) == 1
+    assert failure(capsys) == "syncd: interrupted: run it again\n"
+
+
+def test_run_starts_the_daemon_of_the_home_and_ends_with_its_code(home: Home) -> None:
+    started: list[Path] = []
+
+    def run(path: Path) -> int:
+        started.append(path)
+        return 1
+
+    assert run_verb(["run"], local(run=run)) == 1
+    assert started == [home.path]
+
+
+def test_init_passes_on_what_was_asked(tmp_path: Path, capsys: Capture) -> None:
+    arrange = FakeArrange()
+    argv = ["init", "--role", "primary", "--user", "maria", "--listen", "0.0.0.0:0", "--no-discovery"]
+    assert run_verb([*argv, "--home", str(tmp_path)], local(arrange)) == 0
+    said = capsys.readouterr().out
+    assert "primary of user maria" in said
+    assert "-".join(["ABCD"] * 13) in said
+    assert run_verb([*argv, "--home", str(tmp_path), "--json"], local(arrange)) == 0
+    told = printed_json(capsys)
+    assert told == {
+        "home": str(tmp_path),
+        "device": {"id": DEVICE, "name": "host", "role": "primary"},
+        "user": "maria",
+        "listen": "0.0.0.0:0",
+    }
+
+
+def test_share_goes_to_the_daemon_with_the_whole_path(
+    daemon: FakeDaemon, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.answers["share"] = {"problems": ["view v: is computed"], "backup": None}
+    monkeypatch.chdir(tmp_path)
+    assert run_verb(["share", "notes", "--from", "sqlite:a/../n.db", "--table", "x", "y", "--table", "z"], local()) == 0
+    args = {"name": "notes", "kind": "sqlite", "path": str(tmp_path / "n.db"), "tables": ["x", "y", "z"]}
+    assert daemon.asked == [("share", args)]
+    assert "not synchronized: view v: is computed" in capsys.readouterr().out
+
+
+def test_accept_goes_to_the_daemon_and_tells_the_backup(daemon: FakeDaemon, capsys: Capture) -> None:
+    daemon.answers["accept"] = {"problems": [], "backup": "/d/n.db.syncd-backup-1"}
+    assert run_verb(["accept", "notes", "--into", "sqlite:/d/n.db", "--replace"], local()) == 0
+    args = {"name": "notes", "kind": "sqlite", "path": "/d/n.db", "replace": True}
+    assert daemon.asked == [("accept", args)]
+    assert "/d/n.db.syncd-backup-1" in capsys.readouterr().out
+
+
+def test_share_and_accept_are_arranged_here_when_no_daemon_runs(home: Home, capsys: Capture) -> None:
+    arrange = FakeArrange()
+    assert run_verb(["share", "notes", "--from", "sqlite:~/n.db", "--json"], local(arrange)) == 0
+    assert printed_json(capsys) == {"problems": ["table log: no primary key"], "backup": None}
+    assert run_verb(["accept", "notes", "--into", "sqlite:/n.db", "--replace"], local(arrange)) == 0
+    assert "when the daemon runs" in capsys.readouterr().out
+    assert arrange.asked == [
+        ("share", "notes", "sqlite", os.path.expanduser("~/n.db"), ()),
+        ("accept", "notes", "sqlite", "/n.db", True),
+    ]
+
+
+def test_nothing_is_arranged_under_a_daemon_that_is_just_starting(home: Home, capsys: Capture) -> None:
+    arrange = FakeArrange()
+    with lock(home):
+        assert run_verb(["share", "notes", "--from", "sqlite:/n.db"], local(arrange)) == 1
+    assert "another syncd daemon runs" in failure(capsys)
+    assert arrange.asked == []
+
+
+def test_pair_prints_the_token_alone_or_with_what_to_do(daemon: FakeDaemon, capsys: Capture) -> None:
+    token = "syncd1-" + "A" * 1_000 + "@192.0.2.1:8765"
+    daemon.answers["pair_open"] = {"token": token, "expires_s": 600, "addresses": ["192.0.2.1:8765"]}
+    assert run_verb(["pair", "--token"], local()) == 0
+    assert capsys.readouterr().out == token + "\n"
+    assert run_verb(["pair"], local()) == 0
+    said = capsys.readouterr().out
+    assert f"syncd pair {token}\n" in said
+    assert "within 10 min" in said
+    assert run_verb(["pair", "--token", "--json"], local()) == 0
+    assert printed_json(capsys) == daemon.answers["pair_open"]
+
+
+def test_pair_with_a_token_tells_whom_it_found(daemon: FakeDaemon, capsys: Capture) -> None:
+    daemon.answers["pair"] = {"device": DEVICE, "name": "de\x07sk", "user": "maria"}
+    assert run_verb(["pair", "TOKEN", "--address", "[::1]:8765"], local()) == 0
+    assert daemon.asked == [("pair", {"token": "TOKEN", "address": "[::1]:8765"})]
+    assert "paired with de\\x07sk, the primary of user maria: ABCD-" in capsys.readouterr().out
+
+
+def test_retry_names_what_was_applied_and_fails_if_something_failed_again(daemon: FakeDaemon, capsys: Capture) -> None:
+    daemon.answers["retry"] = {
+        "retried": ["notes:1", "notes:2"],
+        "applied": ["notes:1"],
+        "failed": [{"group": "notes:2", "cause": "CHECK"}],
+    }
+    assert run_verb(["retry"], local()) == 1
+    shown = capsys.readouterr()
+    assert shown.out == "notes:1: applied\nnotes:2: failed again: CHECK\n"
+    assert shown.err == "syncd: 1 group failed again: remove the cause, then `syncd retry`\n"
+    assert daemon.asked == [("retry", {"group": None})]
+
+
+def test_retry_with_nothing_parked_is_no_failure(daemon: FakeDaemon, capsys: Capture) -> None:
+    daemon.answers["retry"] = {"retried": [], "applied": [], "failed": []}
+    assert run_verb(["retry"], local()) == 0
+    assert capsys.readouterr().out == "nothing is parked\n"
+
+
+def test_the_reader_of_a_pipe_may_leave(daemon: FakeDaemon, home: Home) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "syncd", "status", "--json"],
+            stdout=write,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+            timeout=30,
+            check=False,
+        )
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_script_does_not_pay_for_pictures_or_a_daemon(daemon: FakeDaemon) -> None:
+    program = (
+        "import sys; from syncd.__main__ import main; code = main(); "
+        "print(sorted({'rich', 'asyncio.runners', 'sqlite3', 'cryptography', 'websockets'} & set(sys.modules)), "
+        "file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "status", "--json"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "[]\n")

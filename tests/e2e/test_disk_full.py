@@ -1,0 +1,164 @@
+"""A disk is full: the reason is shown, nothing is lost, and all goes on when room is made."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import shop
+from tests.e2e.harness import Fleet, Machine
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+SIZE_MIB = 24
+ROWS = 6_000
+BODY = "x" * 500
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk of its own."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MIB}m", "tmpfs", str(place)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a disk cannot be mounted here: {done.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@contextlib.contextmanager
+def full(disk: Path) -> Iterator[None]:
+    """There is no room left on the disk during the block."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for piece in (1024 * 1024, 4096):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(piece))
+    assert os.statvfs(disk).f_bavail == 0
+    try:
+        yield
+    finally:
+        filler.unlink()
+
+
+def grow(source: Path, first: int) -> None:
+    """Some megabytes in some transactions."""
+    with closing(sqlite3.connect(source, timeout=20.0)) as connection:
+        for start in range(first, first + ROWS, 1_000):
+            with connection:
+                rows = ((number, f"{BODY} {number}", number) for number in range(start, start + 1_000))
+                connection.executemany("INSERT INTO goods VALUES (?, ?, ?)", rows)
+
+
+def wait_reason(machine: Machine, word: str) -> None:
+    """The status says offline, and that there is no room."""
+
+    def said() -> bool:
+        line = machine.collection("shop")
+        return line.get("state") == "offline" and word in str(line.get("reason"))
+
+    machine.wait(said, f"is offline for {word!r}")
+
+
+@contextlib.contextmanager
+def fleet_with(tmp_path: Path, home_on: dict[str, Path]) -> Iterator[tuple[Machine, Machine, Path]]:
+    """A primary and an auxiliary that is identical; the homes of those named are elsewhere."""
+    with Machine(tmp_path / "primary") as primary, Machine(tmp_path / "auxiliary") as auxiliary:
+        for machine in (primary, auxiliary):
+            machine.home = home_on.get(machine.name, machine.home)
+            machine.init(machine.name)
+            machine.start()
+        source = shop.make(tmp_path / "shop.db", 50)
+        primary.share("shop", source)
+        auxiliary.pair(primary)
+        yield primary, auxiliary, source
+
+
+def test_the_disk_of_the_primary_s_home_is_full(tmp_path: Path, disk: Path) -> None:
+    with fleet_with(tmp_path, {"primary": disk / "home"}) as (primary, auxiliary, source):
+        target = auxiliary.accept("shop")
+        auxiliary.wait_identical("shop")
+        before = shop.ask(target, "SELECT count(*) FROM goods")
+        with full(disk):
+            grow(source, 1_000)
+            wait_reason(primary, "no room")
+            assert shop.ask(target, "SELECT count(*) FROM goods") >= before
+        auxiliary.wait_identical("shop")
+        with full(disk):
+            primary.kill()
+            primary.start(wait=False)
+            shop.execute(source, "DELETE FROM goods WHERE id < 20")
+        if not primary.running:
+            primary.start()
+        primary.wait_started()
+        auxiliary.wait_identical("shop")
+
+
+def test_the_disk_of_the_auxiliary_s_home_is_full(tmp_path: Path, disk: Path) -> None:
+    with fleet_with(tmp_path, {"auxiliary": disk / "home"}) as (primary, auxiliary, source):
+        with full(disk):
+            target = auxiliary.directory / "target.db"
+            assert "room" in auxiliary.cli("accept", "shop", "--into", f"sqlite:{target}", code=1)
+        auxiliary.accept("shop")
+        auxiliary.wait_identical("shop")
+        with full(disk):
+            grow(source, 1_000)
+            wait_reason(auxiliary, "no room")
+            assert primary.collection("shop")["state"] == "identical"
+            primary.wait(
+                lambda: "no room" in str(primary.collection("shop", "auxiliary").get("reason")), "knows why it waits"
+            )
+        auxiliary.wait_identical("shop")
+        with full(disk):
+            auxiliary.kill()
+            auxiliary.start(wait=False)
+            grow(source, 10_000)
+        if not auxiliary.running:
+            auxiliary.start()
+        auxiliary.wait_started()
+        auxiliary.wait_identical("shop")
+
+
+def test_the_disk_of_the_auxiliary_s_application_is_full(tmp_path: Path, disk: Path) -> None:
+    with fleet_with(tmp_path, {}) as (_, auxiliary, source):
+        with full(disk):
+            auxiliary.accept("shop", disk / "target.db")
+            wait_reason(auxiliary, "no room")
+        auxiliary.wait_identical("shop")
+        with full(disk):
+            grow(source, 1_000)
+            wait_reason(auxiliary, "no room")
+            assert shop.half_orders(disk / "target.db") == []
+        auxiliary.wait_identical("shop")
+
+
+def test_the_disk_of_the_primary_s_application_is_full(tmp_path: Path, disk: Path) -> None:
+    with Fleet(tmp_path) as fleet:
+        source = shop.make(disk / "shop.db", 500)
+        with full(disk):
+            assert "no room" in fleet.primary.cli("share", "shop", "--from", f"sqlite:{source}", code=1)
+        with closing(sqlite3.connect(source)) as application:  # keeps what a reader needs in place
+            application.execute("SELECT count(*) FROM goods").fetchone()
+            with full(disk):
+                fleet.primary.share("shop", source)
+                wait_reason(fleet.primary, "no room")
+        fleet.auxiliary.accept("shop")
+        fleet.auxiliary.wait_identical("shop")
+        with full(disk):
+            with pytest.raises(sqlite3.OperationalError, match="full"):
+                grow(source, 1_000)
+            assert fleet.primary.collection("shop")["objects"] != 0
+        shop.execute(source, "UPDATE goods SET stock = stock + 1")
+        fleet.auxiliary.wait_identical("shop")

@@ -1,0 +1,137 @@
+"""``kill -9`` at points by chance: nothing is lost, nothing comes twice, no half group is ever seen (R2, R4, R6)."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import shop
+from tests.e2e.harness import Fleet, Machine
+from tests.wait import eventually_blocking
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+KILLS = 6
+TRANSACTIONS = 600
+
+HALF_A_TRANSACTION = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size=5")  # so that unfinished pages reach the write-ahead log
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("INSERT INTO orders VALUES (424242, 'never', 2000)")
+for place in range(2000):
+    connection.execute("INSERT INTO line VALUES (424242, ?, ?, 1.5)", (place, "x" * 300))
+print("half", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def working(till: shop.Till, transactions: int) -> Iterator[threading.Thread]:
+    """The application commits all the while."""
+    thread = threading.Thread(target=till.work, args=(transactions,), name="till")
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.join(60.0)
+        assert not thread.is_alive(), "the application did not get its lock"
+
+
+def set_up(fleet: Fleet, tmp_path: Path) -> Path:
+    source = shop.make(tmp_path / "shop.db", 200)
+    fleet.primary.share("shop", source)
+    fleet.auxiliary.accept("shop")
+    fleet.auxiliary.wait_identical("shop")
+    return source
+
+
+def kill_after_a_while(machine: Machine, rand: random.Random) -> None:
+    """The moment is by chance: it may be in the middle of starting, importing, staging, executing."""
+    pause_s = rand.uniform(0.0, 0.5)
+    end = time.monotonic() + pause_s
+    eventually_blocking(lambda: time.monotonic() >= end, pause_s + 5.0)
+    machine.kill()
+    machine.start(wait=False)
+
+
+@pytest.mark.parametrize("victim", ["primary", "auxiliary"])
+def test_a_daemon_is_killed_again_and_again_while_the_application_works(tmp_path: Path, seed: int, victim: str) -> None:
+    rand = random.Random(seed)
+    with Fleet(tmp_path) as fleet:
+        source = set_up(fleet, tmp_path)
+        machine = fleet.primary if victim == "primary" else fleet.auxiliary
+        till = shop.Till(source, random.Random(rand.random()))
+        with shop.Reader([fleet.auxiliary.databases["shop"]]) as reader, working(till, TRANSACTIONS):
+            for _ in range(KILLS):
+                kill_after_a_while(machine, rand)
+        machine.wait_started()
+        fleet.auxiliary.wait_identical("shop")
+        assert reader.seen == []
+        assert reader.looks > 20
+        assert till.committed == TRANSACTIONS
+        assert shop.half_orders(source) == []
+
+
+def test_both_daemons_are_killed_during_a_bootstrap(tmp_path: Path, seed: int) -> None:
+    rand = random.Random(seed)
+    with Fleet(tmp_path) as fleet:
+        source = shop.make(tmp_path / "shop.db", 20_000)
+        fleet.primary.share("shop", source)
+        target = fleet.auxiliary.accept("shop")
+        till = shop.Till(source, random.Random(rand.random()))
+        with shop.Reader([target]) as reader, working(till, TRANSACTIONS):
+            for _ in range(KILLS):
+                kill_after_a_while(rand.choice((fleet.primary, fleet.auxiliary)), rand)
+        fleet.primary.wait_started()
+        fleet.auxiliary.wait_started()
+        fleet.auxiliary.wait_identical("shop")
+        assert reader.seen == []
+
+
+def test_an_auxiliary_killed_with_a_whole_bootstrap_staged_executes_it_afterwards(tmp_path: Path) -> None:
+    with Fleet(tmp_path) as fleet:
+        fleet.primary.share("shop", shop.make(tmp_path / "shop.db", 3_000))
+        auxiliary = fleet.auxiliary
+        target = shop.make(tmp_path / "target.db")
+        lock = sqlite3.connect(target, isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        auxiliary.accept("shop", target)
+        auxiliary.wait(lambda: "lock" in str(auxiliary.collection("shop").get("reason")), "says who holds the lock")
+        assert auxiliary.collection("shop")["state"] == "offline"
+        fleet.primary.stop()  # what was staged is all there is
+        auxiliary.kill()
+        lock.close()
+        auxiliary.start()
+        auxiliary.wait(lambda: auxiliary.collection("shop").get("position") == 3_000, "has executed what was staged")
+        fleet.primary.start()
+        auxiliary.wait_identical("shop")
+
+
+def test_half_a_transaction_of_an_application_that_is_killed_never_appears(tmp_path: Path) -> None:
+    with Fleet(tmp_path) as fleet:
+        source = set_up(fleet, tmp_path)
+        auxiliary = fleet.auxiliary
+        shop.execute(source, "PRAGMA wal_checkpoint(TRUNCATE)")
+        auxiliary.wait_identical("shop")
+        for _ in range(3):
+            command = [sys.executable, "-c", HALF_A_TRANSACTION, str(source)]
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as application:
+                assert application.stdout is not None
+                assert application.stdout.readline() == b"half\n"
+                assert source.with_name("shop.db-wal").stat().st_size > 100_000  # it is in the log, without its commit
+                application.kill()
+            shop.execute(source, "INSERT INTO orders VALUES (NULL, 'another', 0)")
+            auxiliary.wait_identical("shop")
+            count = "SELECT count(*) FROM orders WHERE id = 424242"
+            assert shop.ask(auxiliary.databases["shop"], count) == shop.ask(source, count) == [(0,)]

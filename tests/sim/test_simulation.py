@@ -1,0 +1,26 @@
+"""Many devices on links that break, daemons that crash between any two effects: the rules hold in every state, and when
+the faults end all devices agree. A failure prints its seed: ``scripts/simulate --seeds N:N+1`` runs it again."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.sim.story import run_story
+
+SEEDS = int(os.environ.get("SYNCD_SEEDS", "1000"))
+PORTIONS = 20
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("portion", range(PORTIONS))
+def test_the_rules_hold_whatever_happens_and_all_devices_agree_in_the_end(portion: int) -> None:
+    for seed in range(portion, SEEDS, PORTIONS):
+        run_story(seed)
+
+
+def test_the_rules_hold_in_a_few_stories() -> None:
+    for seed in range(10_000, 10_020):
+        run_story(seed)

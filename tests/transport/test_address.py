@@ -1,0 +1,42 @@
+"""Addresses: HOST:PORT."""
+
+from __future__ import annotations
+
+import pytest
+
+from syncd.core.errors import UserError
+from syncd.transport.address import addresses, format_address, parse_address
+from syncd.transport.door import bind
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [("127.0.0.1:1", "127.0.0.1", 1), ("till.local:8765", "till.local", 8765), ("[::1]:65535", "::1", 65535)],
+)
+def test_an_address_is_read_and_written_the_same(text: str, host: str, port: int) -> None:
+    assert parse_address(text) == (host, port)
+    assert format_address(host, port) == text
+
+
+@pytest.mark.parametrize("text", ["", "host", ":1", "host:", "host:x", "host:65536", "::1:5", "[]:5", "host:-1", "h:٣"])
+def test_what_is_no_address_is_a_usage_error(text: str) -> None:
+    with pytest.raises(UserError, match="is no address"):
+        parse_address(text)
+
+
+def test_a_bound_host_is_its_own_address() -> None:
+    assert addresses("192.168.1.5", 8765) == ["192.168.1.5:8765"]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", ""])
+def test_bound_to_everything_the_loopback_address_comes_last(host: str) -> None:
+    found = addresses(host, 8765)
+    assert found[-1] == "127.0.0.1:8765"
+    assert len(set(found)) == len(found)
+    assert all(parse_address(one)[1] == 8765 for one in found)
+
+
+def test_a_port_in_use_is_named_with_what_to_do() -> None:
+    with bind("127.0.0.1", 0) as first, pytest.raises(UserError, match="cannot listen on 127") as caught:
+        bind(*first.getsockname())
+    assert "config.toml" in caught.value.advice
