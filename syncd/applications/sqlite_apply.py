@@ -27,13 +27,21 @@ from syncd.applications.sqlite_tables import (
 from syncd.core.digest import object_hash
 from syncd.core.model import Failure, Kind, ObjectId, OutcomeKind
 
+_LOOK_UP_ROWS = 256  # rows looked up by one statement
+_LOOK_UP_VALUES = 8_192  # values of their keys: SQLite takes 32,766
+
 
 class Applier:
-    """One try to execute a work. ``change`` and ``objects``: what it did to the checksum and to the count."""
+    """One try to execute a work. ``change`` and ``objects``: what it did to the checksum and to the count.
 
-    def __init__(self, connection: sqlite3.Connection, tables: Tables, snapshot: bool) -> None:
+    ``careful``: a piece that does not go in is undone and taken row by row. Else it ends the try (``PieceFailed``): a
+    savepoint copies each page that is changed after it, which costs more than all the rest.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, tables: Tables, snapshot: bool, careful: bool) -> None:
         self.change = 0
         self.objects = 0
+        self._careful = careful
         self._connection = connection
         self._tables = tables
         self._snapshot = snapshot
@@ -92,12 +100,12 @@ class Applier:
             self._guarded(shape, key, lambda: self._upsert(shape, key, piece.fields[at], row))  # noqa: B023
 
     def _write_all(self, shape: Shape, piece: Columns, keys: list[list[Value]], fields: list[list[Value]]) -> bool:
-        """Rows of different objects in one go; False, and nothing is done, if any of them does not go in."""
+        """Rows of different objects in one go; False, and nothing is done, if that cannot be. Raises PieceFailed."""
         fresh = self.was_empty(shape)
         if not fresh and (not shape.table.exact or len(set(piece.keys)) < len(piece.keys)):
             return False
-        run = self._connection.execute
-        run("SAVEPOINT piece")
+        if self._careful:
+            self._connection.execute("SAVEPOINT piece")
         try:
             if fresh:
                 self._connection.executemany(shape.insert, map(list.__add__, keys, fields))
@@ -108,13 +116,14 @@ class Applier:
         except (sqlite3.Error, OverflowError, UnicodeError) as error:
             if isinstance(error, sqlite3.Error) and primary_code(error) in NOT_THE_ROWS:
                 raise
-            if not self._connection.in_transaction:
+            if not (self._careful and self._connection.in_transaction):
                 cause = f"table {shape.type.name}: {error}"
                 raise PieceFailed(Failure(OutcomeKind.ROLLED_BACK, cause, None)) from error
-            run("ROLLBACK TO piece")
-            run("RELEASE piece")
+            self._connection.execute("ROLLBACK TO piece")
+            self._connection.execute("RELEASE piece")
             return False
-        run("RELEASE piece")
+        if self._careful:
+            self._connection.execute("RELEASE piece")
         self.change += change
         self.objects += objects
         return True
@@ -122,13 +131,17 @@ class Applier:
     def _write_changed(
         self, shape: Shape, piece: Columns, keys: list[list[Value]], fields: list[list[Value]]
     ) -> tuple[int, int]:
-        """Inserts the rows that are not there and updates those that differ; returns what that changed."""
-        run, prefix, width, noted = self._connection.execute, shape.prefix, shape.width, self._tables.noted(shape)
+        """Inserts the rows that are not there and updates those that differ; returns what that changed. In the order
+        of their keys, so that pages of the table are visited once."""
+        prefix, width, noted = shape.prefix, shape.width, self._tables.noted(shape)
+        order = sorted(range(len(keys)), key=piece.keys.__getitem__)
+        held = self._held(shape, [keys[i] for i in order])
         inserted: list[list[Value]] = []
         updated: list[list[Value]] = []
         change = 0
-        for key, packed, key_values, values in zip(piece.keys, piece.fields, keys, fields, strict=True):
-            old = run(shape.select, key_values).fetchone()
+        for i in order:
+            key, packed, key_values, values = piece.keys[i], piece.fields[i], keys[i], fields[i]
+            old = held.get(tuple(key_values))
             if old is None:
                 inserted.append(key_values + values)
             else:
@@ -145,6 +158,18 @@ class Applier:
         if inserted:
             self._connection.executemany(shape.insert, inserted)
         return change, len(inserted)
+
+    def _held(self, shape: Shape, keys: list[list[Value]]) -> dict[tuple[Value, ...], Sequence[Value]]:
+        """The rows that are there, by their keys. ``shape.table.exact``: equal keys are the same."""
+        width, held = shape.width, {}
+        most = max(1, min(_LOOK_UP_ROWS, _LOOK_UP_VALUES // width))
+        for at in range(0, len(keys), most):
+            asked = keys[at : at + most]
+            size = min(most, 1 << (len(asked) - 1).bit_length())  # few sizes: each is one prepared statement
+            asked += [asked[-1]] * (size - len(asked))
+            for row in self._connection.execute(shape.select_listed(size), list(itertools.chain.from_iterable(asked))):
+                held[row[:width]] = row
+        return held
 
     def _indexed(self, chunks: Chunks, clear: bool) -> None:
         """Two rounds: find the row that decides each object (and clear the objects), then execute those rows."""

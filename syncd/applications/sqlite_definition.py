@@ -51,6 +51,17 @@ class Shape:
     move: str = field(repr=False)
     delete: str = field(repr=False)
 
+    def select_listed(self, rows: int) -> str:
+        """SQL: the rows with the keys of a list of this length. As a join, which takes the index of a key of several
+        columns; an IN of row values reads the whole table."""
+        columns = ", ".join(f"_syncd_row.{name(column)}" for column in self.columns)
+        keys = ", ".join([f"({', '.join('?' * self.width)})"] * rows)
+        equal = " AND ".join(
+            f"_syncd_row.{name(key)} = _syncd_key.column{at}" for at, key in enumerate(self.type.key, 1)
+        )
+        table = f"{name(self.table.name)} AS _syncd_row"
+        return f"SELECT {columns} FROM (VALUES {keys}) AS _syncd_key CROSS JOIN {table} WHERE {equal}"
+
 
 def shape(connection: sqlite3.Connection, wanted: DataType, name_id: int) -> Shape | str:
     """The type as it can be written here, or why it cannot. Creates its table where it is missing."""

@@ -1,8 +1,9 @@
 """Roads of a work through the application's database, each one transaction, tried in turn (R2, R4-R7, R14).
 
-1. Everything in order. 2. If a value under a UNIQUE index was in the way: everything removed first, then inserted.
-3. Divided into what may fail alone; if any part fails, nothing is kept and the parts are named: the caller parks
-them durably and comes again with the rest. Position, checksum and data move in the same commit.
+1. Everything in order, many rows at once. 2. If many do not go in at once: the same, those row by row. 3. If a value
+under a UNIQUE index was in the way: everything removed first, then inserted. 4. Divided into what may fail alone; if
+any part fails, nothing is kept and the parts are named: the caller parks them durably and comes again with the rest.
+Position, checksum and data move in the same commit.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from syncd.applications.sqlite_apply import Applier
 from syncd.applications.sqlite_common import name, names, transaction
 from syncd.applications.sqlite_definition import Shape
 from syncd.applications.sqlite_divide import Divided, TransactionLost, chunks_of, division
-from syncd.applications.sqlite_tables import TEMP_TABLES, Chunks, Tables, UniqueFailed, robust
+from syncd.applications.sqlite_tables import TEMP_TABLES, Chunks, PieceFailed, Tables, UniqueFailed, robust
 from syncd.core import digest
 from syncd.core.errors import TargetHeld
 from syncd.core.model import DataType, Failure
@@ -63,7 +64,10 @@ class Executor:
     def execute(self, work: Work) -> Executed | Unexecuted:
         """All roads in turn."""
         try:
-            return self._one(work, lambda applier: self._whole(work, applier, applier.execute))
+            try:
+                return self._one(work, lambda applier: self._whole(work, applier, applier.execute), careful=False)
+            except PieceFailed:
+                return self._one(work, lambda applier: self._whole(work, applier, applier.execute))
         except RowFailed as error:
             failure, swapped = error.failure, isinstance(error, UniqueFailed)
         if swapped and self._something_there():
@@ -90,7 +94,7 @@ class Executor:
 
     # ------------------------------------------------------------ one try
 
-    def _one(self, work: Work, body: Callable[[Applier], None]) -> Executed:
+    def _one(self, work: Work, body: Callable[[Applier], None], careful: bool = True) -> Executed:
         """One transaction, committed if ``body`` raises nothing and what it did holds."""
         try:
             with transaction(self._connection, "IMMEDIATE"):
@@ -100,7 +104,7 @@ class Executor:
                 kept = self._look(work.types)
                 if kept.captured:
                     self._run(f"UPDATE {_CONTROL} SET applying = 1")
-                applier = Applier(self._connection, kept.tables, work.snapshot)
+                applier = Applier(self._connection, kept.tables, work.snapshot, careful)
                 if not state.epoch and not self._replace:
                     self._check_own(work, applier)
                 body(applier)

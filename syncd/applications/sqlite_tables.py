@@ -63,7 +63,7 @@ class UniqueFailed(RowFailed):
 
 
 class PieceFailed(RowFailed):
-    """The transaction is gone, and which of many rows did it is not known."""
+    """Many rows did not go in together, and which of them did it is not known; the transaction must be given up."""
 
 
 class Tables:
