@@ -11,9 +11,10 @@ from syncd import arrange
 from syncd.adapters.registry import restore
 from syncd.applications.sqlite import SqliteTarget
 from syncd.core import effects as fx
-from syncd.core import status
+from syncd.core import status, transactions
 from syncd.core.auxiliary_engine import AuxiliaryEngine
 from syncd.core.conversation import Phase
+from syncd.core.devices import Device
 from syncd.core.errors import REFUSALS, UserError
 from syncd.core.events import RetryAsked
 from syncd.core.model import Role, group_id
@@ -21,9 +22,8 @@ from syncd.core.ports import ParkedPart
 from syncd.core.status import Json
 from syncd.driver import Driver
 from syncd.home.config import Collection
-from syncd.rooms import Rooms, iso_time, show_key
+from syncd.rooms import Rooms, iso_time, show_key, transactions_asked
 from syncd.store.inbound import SqliteInboundQueue
-from syncd.store.sync_database import DeviceRecord
 from syncd.transport.dialer import Dialer, dial
 from syncd.transport.link import Link
 from syncd.transport.pairing import pair
@@ -41,7 +41,7 @@ class Auxiliary:
         self.engine = AuxiliaryEngine(rooms.config.name, rooms.config.adapter, rooms.limits)
         self.driver = Driver(self.engine, rooms.ports, self._notify)
         self.queue: SqliteInboundQueue
-        self.primary: DeviceRecord | None = None
+        self.primary: Device | None = None
         self._dialer = Dialer(self._dial, self._addresses, rooms.limits, random.Random())  # noqa: S311 (jitter)
         self._known = asyncio.Event()
         self._arranging = asyncio.Lock()
@@ -96,8 +96,8 @@ class Auxiliary:
     def _addresses(self) -> tuple[str, ...]:
         return self.primary.addresses if self.primary else ()
 
-    def _notify(self, effect: fx.Effect) -> None:
-        """The primary keeps positions; an auxiliary's own are in its applications."""
+    def _notify(self, effect: fx.SaveReport) -> None:
+        """The primary keeps reports; an auxiliary's own positions are in its applications."""
 
     # ------------------------------------------------------------ verbs
 
@@ -130,7 +130,7 @@ class Auxiliary:
             "epoch": epochs[0] if epochs else "",
             "address": ", ".join(self._addresses()),
             "collections": [
-                status.target_line(target, applications.get(name, ""), self._connected, now)
+                status.target_line(target, applications.get(name, ""), status.shared(self.engine), now)
                 for name, target in sorted(self.engine.targets.items())
             ],
             "devices": [status.primary_line(self.engine, self._primary_line(), now, show_key)] if self.primary else [],
@@ -184,7 +184,7 @@ class Auxiliary:
         user = await rooms.database.ensure_user(paired.user)
         places = tuple(dict.fromkeys((paired.address, *token.addresses)))
         now_us = rooms.ports.wall_us()
-        record = DeviceRecord(
+        record = Device(
             paired.device,
             paired.name,
             Role.PRIMARY.value,
@@ -202,30 +202,14 @@ class Auxiliary:
         return {"device": paired.device, "name": paired.name, "user": paired.user}
 
     def _transactions(self, args: Json) -> Json:
-        """Failed groups; all others up to the position are applied."""
-        rooms = self.rooms
-        outcome, device = args.get("outcome"), args.get("device")
-        rows: list[Json] = []
-        for name, target in sorted(self.engine.targets.items()):
-            for failed in target.failed:
-                rows.append(
-                    {
-                        "group": group_id(name, failed.seq),
-                        "collection": name,
-                        "seq": failed.seq,
-                        "device": rooms.identity.device_id,
-                        "device_name": rooms.config.name,
-                        "outcome": failed.outcome,
-                        "objects": next(part.objects for part in target.parked if failed.seq in part.seqs),
-                        "time": "",
-                        "cause": failed.cause,
-                        "type": failed.type,
-                        "key": show_key(failed.key),
-                    }
-                )
-        if device not in (None, "", rooms.identity.device_id, rooms.config.name):
-            rows = []
-        return {"transactions": [row for row in rows if outcome in (None, "", row["outcome"])]}
+        asked = transactions_asked(args, Role.AUXILIARY)
+        device = (self.rooms.identity.device_id, self.rooms.config.name)
+        rows: list[transactions.Row] = []
+        if asked.device in ("", *device):
+            for _, target in sorted(self.engine.targets.items()):
+                rows += transactions.of_target(target, device)
+        found = transactions.chosen(rows, asked.outcome, asked.limit)
+        return {"transactions": [row.line(show_key, iso_time) for row in found]}
 
     async def _verb_retry(self, args: Json) -> Json:
         """Tries parked groups at once and waits for what comes of it."""

@@ -27,7 +27,7 @@ from syncd.home.paths import Home
 from syncd.perform import Ports
 from syncd.primary import Primary
 from syncd.rooms import Rooms
-from syncd.store.sync_database import SyncDatabase
+from syncd.store.sync_database import SqliteSyncDatabase
 
 log = logging.getLogger("syncd")
 STOP_S_MAX = 10.0  # for closing everything; then the process ends as it is
@@ -94,10 +94,11 @@ async def _main(home: Home) -> int:
     notifier = Notifier(os.environ)
     async with _closed_in_time() as stack:
         limits = Limits()
-        database = await SyncDatabase.open(home.sync_database)
+        database = await SqliteSyncDatabase.open(home.sync_database)
         stack.push_async_callback(database.close)
         ports = Ports(limits, ADAPTERS, time.monotonic, lambda: time.time_ns() // 1000)
         ports.aside = asyncio.to_thread
+        ports.database = database
         rooms = Rooms(home, config, identity.load(home), limits, database, ports, time.monotonic())
         role = Primary(rooms, stack) if config.role is Role.PRIMARY else Auxiliary(rooms, stack)
         await role.open()

@@ -82,9 +82,9 @@ class Outlet:
 
 
 class Driver:
-    """``notify``: told about effects for the sync database (positions, adapters), which may be late."""
+    """``notify``: told what devices report, which may reach the sync database late."""
 
-    def __init__(self, engine: Engine, ports: Ports, notify: Callable[[Effect], None]) -> None:
+    def __init__(self, engine: Engine, ports: Ports, notify: Callable[[fx.SaveReport], None]) -> None:
         self.engine = engine
         self.ports = ports
         self._notify = notify
@@ -149,8 +149,7 @@ class Driver:
                 case fx.UseAdapter(device, name):
                     if outlet := self._outlets.get(device):
                         outlet.adapter = adapter(name)
-                    self._notify(effect)
-                case fx.SavePosition():
+                case fx.SaveReport():
                     self._notify(effect)
                 case fx.Stage() | fx.SaveTypes() | fx.BeginTransfer():
                     self._in_hand[effect.collection] += 1

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from syncd.adapters.base import Adapter
 from syncd.core import effects as fx
 from syncd.core import events as ev
+from syncd.core.devices import SyncDatabase
 from syncd.core.errors import ApplicationError, ApplicationOffline, DiskError, TargetHeld
 from syncd.core.inbound_queue import begins_at, entangled
 from syncd.core.model import Failure, Observed, Proof
@@ -84,6 +85,7 @@ class Ports:
     adapters: Mapping[str, Adapter]
     now: Callable[[], float]
     wall_us: Callable[[], int]
+    database: SyncDatabase | None = None
     store: SyncStore | None = None
     inbound: InboundQueue | None = None
     sources: dict[str, Source] = field(default_factory=dict)
@@ -99,12 +101,25 @@ class Ports:
         return self.store
 
     @property
+    def sync_database(self) -> SyncDatabase:
+        assert self.database is not None, "a daemon has a sync database"
+        return self.database
+
+    @property
     def queue(self) -> InboundQueue:
         assert self.inbound is not None, "only an auxiliary has an inbound queue"
         return self.inbound
 
 
 # ---------------------------------------------------------------- the primary's side
+
+
+async def _save_adapter(ports: Ports, effect: fx.SaveAdapter) -> ev.Event:
+    try:
+        await ports.sync_database.set_adapter(effect.device, effect.adapter)
+    except DiskError as error:
+        return ev.AdapterSaved(effect.device, effect.adapter, error.line())
+    return ev.AdapterSaved(effect.device, effect.adapter)
 
 
 async def _open_source(ports: Ports, effect: fx.OpenSource) -> ev.Event:
@@ -314,6 +329,7 @@ def _first(parts: tuple[Part, ...]) -> Failure:
 
 
 TABLE: dict[type[fx.Effect], Callable[..., Awaitable[ev.Event | None]]] = {
+    fx.SaveAdapter: _save_adapter,
     fx.OpenSource: _open_source,
     fx.BeginScan: _begin_scan,
     fx.ScanSource: _scan,

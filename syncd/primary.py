@@ -8,20 +8,20 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from syncd import arrange
+from syncd.adapters.registry import DEFAULT
 from syncd.applications.sqlite import SqliteSource
 from syncd.core import effects as fx
-from syncd.core import status
+from syncd.core import status, transactions
+from syncd.core.devices import Device, passed_by_all
 from syncd.core.errors import DiskError, UserError
 from syncd.core.events import StoreMoved
-from syncd.core.messages import Failed, Report
-from syncd.core.model import OutcomeKind, Role, device_id, group_id
-from syncd.core.ports import Group
+from syncd.core.messages import Report
+from syncd.core.model import Role, device_id
 from syncd.core.primary_engine import PrimaryEngine, Standing
 from syncd.core.status import Json
 from syncd.driver import Driver
 from syncd.home.config import Collection, split_address
-from syncd.rooms import Rooms, iso_time, show_key
-from syncd.store.sync_database import DeviceRecord, FailedRecord, PositionRecord
+from syncd.rooms import TRANSACTIONS_MAX, Rooms, iso_time, show_key, transactions_asked
 from syncd.store.sync_store import SqliteSyncStore
 from syncd.transport.address import addresses
 from syncd.transport.certificate import fingerprint
@@ -33,7 +33,6 @@ from syncd.transport.token import make
 
 log = logging.getLogger("syncd")
 PRUNE_S = 60.0
-GROUPS_MAX = 500
 
 
 class Primary:
@@ -43,8 +42,7 @@ class Primary:
         self.rooms = rooms
         self._stack = stack
         self._reports: dict[tuple[str, str], Report] = {}
-        self._adapters: dict[str, str] = {}
-        self._devices: dict[str, DeviceRecord] = {}
+        self._devices: dict[str, Device] = {}
         self._arranging = asyncio.Lock()
         self.engine = PrimaryEngine(rooms.config.name, rooms.config.user, tuple(rooms.ports.adapters), rooms.limits)
         self.driver = Driver(self.engine, rooms.ports, self._notify)
@@ -54,7 +52,7 @@ class Primary:
 
     async def open(self) -> None:
         rooms = self.rooms
-        self.store = await SqliteSyncStore.open(rooms.home.sync_store)
+        self.store = await SqliteSyncStore.open(rooms.home.sync_store, rooms.limits)
         self._stack.push_async_callback(self.store.close)
         rooms.ports.store = self.store
         self.user = await rooms.database.ensure_user(rooms.config.user)
@@ -69,26 +67,10 @@ class Primary:
         self.listener = await self._stack.enter_async_context(listener)
 
     async def _recall(self) -> None:
-        """What each device reported last, for the status before it reports again."""
-        failed: dict[tuple[str, str], list[Failed]] = {}
-        for one in await self.rooms.database.failed():
-            group = Failed(one.seq, one.outcome, one.cause, one.type, one.key)
-            failed.setdefault((one.device, one.collection), []).append(group)
-        for record in await self.rooms.database.positions():
-            at = (record.device, record.collection)
-            report = Report(
-                record.collection,
-                record.epoch,
-                record.position,
-                bytes(16),
-                record.objects,
-                record.match,
-                record.parked,
-                record.offline,
-                False,
-                tuple(failed.get(at, ())),
-            )
-            self.engine.standings[at] = Standing(report, self.rooms.ports.now())
+        """What each device reported last, for the status before it reports again, and which adapter it speaks."""
+        self.engine.speaks = {device.id: device.adapter for device in self._devices.values()}
+        for device, report in await self.rooms.database.reports():
+            self.engine.standings[device, report.collection] = Standing(report, self.rooms.ports.now())
 
     async def _check_epoch(self) -> None:
         """R4: a device that reported more than the store holds proves that the store is an older copy."""
@@ -129,72 +111,48 @@ class Primary:
         """A device proved the token's secret: it is linked with the user, durably, before it is told."""
         rooms, now_us = self.rooms, self.rooms.ports.wall_us()
         device = device_id(fingerprint(certificate))
-        record = DeviceRecord(device, name, Role.AUXILIARY.value, certificate, "msgpack", (), now_us, 0)
+        speaks = self.engine.speaks.setdefault(device, DEFAULT)
+        record = Device(device, name, Role.AUXILIARY.value, certificate, speaks, (), now_us, 0)
         await rooms.database.link(self.user, record)
         await self._know(device)
         return PairedInfo(rooms.config.name, rooms.config.user)
 
     # ------------------------------------------------------------ the sync database, a little late
 
-    def _notify(self, effect: fx.Effect) -> None:
-        match effect:
-            case fx.SavePosition(device, report):
-                self._reports[device, report.collection] = report
-            case fx.UseAdapter(device, adapter):
-                self._adapters[device] = adapter
+    def _notify(self, effect: fx.SaveReport) -> None:
+        self._reports[effect.device, effect.report.collection] = effect.report
 
     async def _housekeeping(self) -> None:
-        """Positions once a second, what can be forgotten once a minute."""
+        """Reports once a second, what can be forgotten once a minute."""
         prune_at = self.rooms.ports.now() + PRUNE_S
         while True:
             await asyncio.sleep(1.0)
             try:
-                await self._save()
+                await self.save()
                 if self.rooms.ports.now() >= prune_at:
                     prune_at = self.rooms.ports.now() + PRUNE_S
-                    await self._prune()
+                    await self.prune()
             except DiskError as error:
                 log.warning("%s", error.line())
 
-    async def _save(self) -> None:
-        database, now_us = self.rooms.database, self.rooms.ports.wall_us()
-        reports, adapters = dict(self._reports), dict(self._adapters)
-        if reports:
-            records = [
-                PositionRecord(
-                    device,
-                    name,
-                    report.epoch,
-                    report.position,
-                    report.objects,
-                    report.match,
-                    report.parked,
-                    report.offline,
-                    now_us,
-                )
-                for (device, name), report in sorted(reports.items())
-            ]
-            await database.save_positions(records)
-        for (device, name), report in sorted(reports.items()):
-            failed = [FailedRecord(one.seq, one.outcome, one.cause, one.type, one.key, now_us) for one in report.failed]
-            await database.replace_failed(device, name, failed)
-        for device, adapter in sorted(adapters.items()):
-            await database.set_adapter(device, adapter)
-        # What could not be written, or came meanwhile, is written the next time.
+    async def save(self) -> None:
+        """What was reported since the last time; what cannot be written, or comes meanwhile, is written the next."""
+        reports = dict(self._reports)
+        if not reports:
+            return
+        await self.rooms.database.save_reports([(device, one) for (device, _), one in sorted(reports.items())])
         self._reports = {at: one for at, one in self._reports.items() if reports.get(at) is not one}
-        self._adapters = {at: one for at, one in self._adapters.items() if adapters.get(at) != one}
 
-    async def _prune(self) -> None:
+    async def prune(self) -> None:
         """R5: tombstones live until every linked device has passed them, or for 90 days."""
         older_than_us = self.rooms.ports.wall_us() - int(self.rooms.limits.tombstone_s_max * 1e6)
         for name, source in sorted(self.engine.sources.items()):
             if source.state is None or not source.state.imported:
                 continue
-            standings = [self.engine.standings.get((device, name)) for device in self._devices]
-            epoch = source.state.epoch
-            passed = [one.report.position for one in standings if one is not None and one.report.epoch == epoch]
-            everyone = min(passed) if passed and len(passed) == len(self._devices) else 0
-            await self.store.prune(name, everyone, older_than_us)
+            standings = self.engine.standings.items()
+            reports = {device: one.report for (device, of), one in standings if of == name}
+            passed = passed_by_all(self._devices, reports, source.state.epoch)
+            await self.store.prune(name, passed, older_than_us)
             await self.driver.tell(StoreMoved(await self.store.open_collection(name)))
 
     # ------------------------------------------------------------ verbs
@@ -222,7 +180,7 @@ class Primary:
         applications = {entry.name: f"{entry.kind}:{entry.path}" for entry in rooms.config.collections}
         epochs = [source.state.epoch for source in self.engine.sources.values() if source.state]
         devices = [
-            status.DeviceLine(one.id, one.name, one.id in self.engine.peers, iso_time(self._last_seen(one)))
+            status.DeviceLine(one.id, one.name, self.engine.connected(one.id), iso_time(self._last_seen(one)))
             for one in self._devices.values()
         ]
         return rooms.about() | {
@@ -241,8 +199,8 @@ class Primary:
         source = self.rooms.ports.sources.get(name)
         return list(source.problems) if isinstance(source, SqliteSource) else []
 
-    def _last_seen(self, device: DeviceRecord) -> int:
-        return self.rooms.ports.wall_us() if device.id in self.engine.peers else device.last_seen_us
+    def _last_seen(self, device: Device) -> int:
+        return self.rooms.ports.wall_us() if self.engine.connected(device.id) else device.last_seen_us
 
     async def _verb_share(self, args: Json) -> Json:
         rooms = self.rooms
@@ -268,38 +226,16 @@ class Primary:
         return {"token": token, "expires_s": self.rooms.limits.pairing_s_max, "addresses": places}
 
     async def _transactions(self, args: Json) -> Json:
-        limit = args.get("limit")
-        groups_max = min(limit, GROUPS_MAX) if isinstance(limit, int) and limit > 0 else GROUPS_MAX
-        rows: list[Json] = []
-        for name in sorted(self.engine.sources):
-            groups = {group.seq: group for group in await self.store.groups(name, groups_max)}
+        asked = transactions_asked(args, Role.PRIMARY)
+        rows: list[transactions.Row] = []
+        for name, source in sorted(self.engine.sources.items()):
+            if source.state is None:
+                continue
+            # An outcome may be far back: then all groups that are listed at most are looked at.
+            groups = await self.store.groups(name, TRANSACTIONS_MAX if asked.outcome else asked.limit)
             for device in self._devices.values():
-                if args.get("device") in (None, "", device.id, device.name):
-                    rows += self._of_device(name, groups, device)
-        outcome = args.get("outcome")
-        return {"transactions": [row for row in rows if outcome in (None, "", row["outcome"])]}
-
-    def _of_device(self, name: str, groups: dict[int, Group], device: DeviceRecord) -> list[Json]:
-        standing = self.engine.standings.get((device.id, name))
-        position = standing.report.position if standing else 0
-        failed = {one.seq: one for one in standing.report.failed} if standing else {}
-        rows: list[Json] = []
-        for seq in sorted(groups.keys() | failed.keys(), reverse=True):
-            group, failure = groups.get(seq), failed.get(seq)
-            reached = OutcomeKind.APPLIED if seq <= position else OutcomeKind.PENDING
-            rows.append(
-                {
-                    "group": group_id(name, seq),
-                    "collection": name,
-                    "seq": seq,
-                    "device": device.id,
-                    "device_name": device.name,
-                    "outcome": failure.outcome if failure else reached.value,
-                    "objects": group.objects if group else 0,
-                    "time": iso_time(group.time_us) if group else "",
-                    "cause": failure.cause if failure else "",
-                    "type": failure.type if failure else "",
-                    "key": show_key(failure.key) if failure else "",
-                }
-            )
-        return rows
+                if asked.device in ("", device.id, device.name):
+                    standing = self.engine.standings.get((device.id, name))
+                    rows += transactions.of_device(source.state, groups, (device.id, device.name), standing)
+        found = transactions.chosen(rows, asked.outcome, asked.limit)
+        return {"transactions": [row.line(show_key, iso_time) for row in found]}

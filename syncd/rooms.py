@@ -7,10 +7,14 @@ import logging
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from syncd import __version__
 from syncd.adapters.canonical import unpack_values
-from syncd.core.errors import DiskError
+from syncd.core import transactions
+from syncd.core.devices import SyncDatabase
+from syncd.core.errors import DiskError, UserError
+from syncd.core.model import OutcomeKind, Role
 from syncd.core.settings import Limits
 from syncd.core.status import Json
 from syncd.home import config as configuration
@@ -18,9 +22,9 @@ from syncd.home.config import Config
 from syncd.home.identity import Identity
 from syncd.home.paths import Home
 from syncd.perform import Ports
-from syncd.store.sync_database import SyncDatabase
 
 log = logging.getLogger("syncd")
+TRANSACTIONS_MAX = 10_000  # rows of one answer
 
 
 @dataclass
@@ -48,6 +52,25 @@ class Rooms:
         """The head of a status."""
         device: Json = {"id": self.identity.device_id, "name": self.config.name, "role": self.config.role.value}
         return {"version": __version__, "device": device, "uptime_s": int(time.monotonic() - self.began)}
+
+
+class TransactionsAsked(NamedTuple):
+    """Which rows ``syncd transactions`` asks for; empty: all."""
+
+    device: str
+    outcome: str
+    limit: int
+
+
+def transactions_asked(args: Json, role: Role) -> TransactionsAsked:
+    """Checked: it comes over the control socket. Raises UserError."""
+    device, outcome, limit = args.get("device") or "", args.get("outcome") or "", args.get("limit") or TRANSACTIONS_MAX
+    if not isinstance(limit, int) or limit < 1:
+        raise UserError("the limit is no number above 0", f"give one from 1 to {TRANSACTIONS_MAX}")
+    if outcome not in {one.value for one in OutcomeKind} | {""}:
+        raise UserError(f"{outcome!r} is no outcome", f"they are {', '.join(one.value for one in OutcomeKind)}")
+    transactions.check_outcome(role, str(outcome))
+    return TransactionsAsked(str(device), str(outcome), min(limit, TRANSACTIONS_MAX))
 
 
 def iso_time(time_us: int) -> str:

@@ -16,6 +16,7 @@ from syncd.core.settings import Limits
 from syncd.driver import Driver
 from syncd.perform import Ports
 from syncd.store.memory import MemoryInboundQueue
+from syncd.store.memory_sync_database import MemorySyncDatabase
 from tests.wait import eventually
 
 LIMITS = Limits(tick_s=0.02, outlet_frames_max=5, stage_frames_max=4, source_wait_s_max=0.5)
@@ -106,7 +107,8 @@ class GatedQueue(MemoryInboundQueue):
 
 def ports(limits: Limits = LIMITS) -> Ports:
     loop = asyncio.get_running_loop()
-    return Ports(limits, ADAPTERS, loop.time, lambda: int(loop.time() * 1e6))
+    database = MemorySyncDatabase()
+    return Ports(limits, ADAPTERS, loop.time, lambda: int(loop.time() * 1e6), database=database)
 
 
 @contextlib.asynccontextmanager

@@ -44,6 +44,7 @@ class AuxiliaryEngine:
         self.targets: dict[str, Target] = {}
         self.primary = ""
         self.phase = Phase.CLOSED
+        self.since = 0.0  # of the link
         self.welcome: Welcome | None = None
         self.refusal: Refusal | None = None
 
@@ -69,13 +70,13 @@ class AuxiliaryEngine:
             case Received():
                 return self._received(event, now)
             case LinkUp():
-                self.primary, self.phase = event.device, Phase.GREETING
+                self.primary, self.phase, self.since = event.device, Phase.GREETING, now
                 hello = Hello(PROTOCOL_VERSIONS, Role.AUXILIARY, self.name, self.adapter)
                 return [Send(event.device, hello)]
             case LinkDown():
                 return self._down(event.device)
             case Tick():
-                return self._each(event, now)
+                return self._each(event, now) + self._unwelcome(now)
             case _:
                 return self._target(event, now)
 
@@ -92,6 +93,12 @@ class AuxiliaryEngine:
             self.targets[name], more = targets.step(self.targets[name], event, now)
             effects += more
         return effects
+
+    def _unwelcome(self, now: float) -> list[Effect]:
+        if self.phase is not Phase.GREETING or now - self.since <= self.limits.hello_s_max:
+            return []
+        self.phase = Phase.CLOSED
+        return refuse(self.primary, OrderError(f"no Welcome came for {self.limits.hello_s_max:g} s"))
 
     def _received(self, event: Received, now: float) -> list[Effect]:
         if event.device != self.primary or self.phase is Phase.CLOSED:

@@ -48,7 +48,15 @@ class UseAdapter:
 
 
 @dataclass(frozen=True, slots=True)
-class SavePosition:
+class SaveAdapter:
+    """The sync database is to say which adapter a device speaks (claim 20c), before it is spoken."""
+
+    device: str
+    adapter: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaveReport:
     """Note in the sync database how far a device has come; may be late, the device itself knows better."""
 
     device: str
@@ -190,7 +198,8 @@ Effect = (
     | SendFrame
     | CloseLink
     | UseAdapter
-    | SavePosition
+    | SaveAdapter
+    | SaveReport
     | OpenSource
     | BeginScan
     | ScanSource

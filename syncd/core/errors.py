@@ -126,7 +126,6 @@ REFUSALS: dict[str, str] = {
     "role": "an auxiliary talks to a primary only; see `syncd status` on both",
     "unknown-device": "pair this device first: `syncd pair --token` on the primary, `syncd pair TOKEN` here",
     "adapter": "set an adapter in config.toml that the primary knows (msgpack or json)",
-    "collection": "`syncd share` it on the primary, or check its name",
     "bad-frame": "the peer sent what is no message; if it happens again, report it with both versions",
     "bad-order": "the peer broke the order of the protocol; if it happens again, report it with both versions",
     "too-large": "the peer sent a frame over the limit; check the versions of both",

@@ -44,6 +44,15 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterSaved:
+    """The sync database says which adapter a device speaks. ``failure``: why it could not be written."""
+
+    device: str
+    adapter: str
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time passed."""
 
@@ -239,6 +248,7 @@ Event = (
     LinkUp
     | LinkDown
     | Received
+    | AdapterSaved
     | Tick
     | SourceOpened
     | SourceFailed

@@ -149,8 +149,8 @@ class SyncStore(Protocol):
         ...
 
     async def prune(self, name: str, passed: int, older_than_us: int) -> int:
-        """Removes tombstones up to ``passed``, and tombstones and groups of a time before ``older_than_us``; moves the
-        horizon (R5). Returns the number of tombstones removed."""
+        """Removes tombstones up to ``passed``, tombstones and groups of a time before ``older_than_us``, and groups
+        beyond ``groups_max``; moves the horizon (R5). Returns the number of tombstones removed."""
         ...
 
 

@@ -15,7 +15,8 @@ from syncd.core.effects import (
     Effect,
     NewEpoch,
     ReadChunk,
-    SavePosition,
+    SaveAdapter,
+    SaveReport,
     Send,
     SendFrame,
     UseAdapter,
@@ -23,6 +24,7 @@ from syncd.core.effects import (
 from syncd.core.engine import refuse
 from syncd.core.errors import OrderError, Refused
 from syncd.core.events import (
+    AdapterSaved,
     ChunkFailed,
     ChunkRead,
     EpochFailed,
@@ -39,6 +41,7 @@ from syncd.core.messages import (
     Credit,
     Follow,
     Hello,
+    Refusal,
     Report,
     Types,
     Welcome,
@@ -51,9 +54,12 @@ from syncd.core.source import Source
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A linked device: the phase of its conversation and the adapter it speaks."""
+    """A linked device: the phase of its conversation, since when, and its greeting. ``adapter``: which it speaks, as
+    the sync database says; empty until it is welcomed."""
 
+    since: float
     phase: Phase = Phase.GREETING
+    hello: Hello | None = None
     adapter: str = ""
 
 
@@ -74,7 +80,7 @@ class Standing:
 
 
 class PrimaryEngine:
-    """``collections``: those shared. ``adapters``: those that can be spoken."""
+    """``adapters``: those that can be spoken. ``speaks``: which of them each device does, as the sync database says."""
 
     def __init__(self, name: str, user: str, adapters: Sequence[str], limits: Limits) -> None:
         self.name = name
@@ -83,11 +89,17 @@ class PrimaryEngine:
         self.limits = limits
         self.sources: dict[str, Source] = {}
         self.peers: dict[str, Peer] = {}
+        self.speaks: dict[str, str] = {}
         self.follows: dict[tuple[str, str], Following] = {}
         self.standings: dict[tuple[str, str], Standing] = {}
         self.reads: dict[tuple[ChunkRequest, str], Read] = {}
         self.epoch = ""
         self.renewing = False  # a new epoch was ordered
+
+    def connected(self, device: str) -> bool:
+        """Whether the device was welcomed and its link is open."""
+        peer = self.peers.get(device)
+        return peer is not None and bool(peer.adapter) and peer.phase is Phase.OPEN
 
     def share(self, collection: str) -> list[Effect]:
         """A collection comes in; devices that asked for it already are answered when it is ready."""
@@ -105,8 +117,10 @@ class PrimaryEngine:
             case EpochFailed():
                 return self._epoch_failed(event)
             case LinkUp():
-                self.peers[event.device] = Peer()
+                self.peers[event.device] = Peer(now)
                 return []
+            case AdapterSaved():
+                return self._adapter_saved(event)
             case LinkDown():
                 return self._down(event.device)
             case Tick():
@@ -146,7 +160,7 @@ class PrimaryEngine:
         state = self.sources[name].state
         assert state is not None
         return [
-            Send(device, Types(name, state.types))
+            Send(device, Types(name, follow.selection.of_types(state.types)))
             for (device, collection), follow in sorted(self.follows.items())
             if collection == name and follow.epoch
         ]
@@ -174,7 +188,9 @@ class PrimaryEngine:
         if peer is None or peer.phase is Phase.CLOSED:
             return []
         try:
-            self.peers[device] = replace(peer, phase=advance(Role.PRIMARY, peer.phase, message))
+            self.peers[device] = peer = replace(peer, phase=advance(Role.PRIMARY, peer.phase, message))
+            if peer.hello is not None and not peer.adapter and not isinstance(message, Refusal):
+                raise OrderError(f"the device sent {type(message).__name__} before it was welcomed")
             match message:
                 case Hello():
                     return self._hello(device, message)
@@ -191,14 +207,31 @@ class PrimaryEngine:
             return refuse(device, error)
 
     def _hello(self, device: str, hello: Hello) -> list[Effect]:
-        version = choose_version(hello.versions)
+        choose_version(hello.versions)
         if hello.role != Role.AUXILIARY:
             raise Refused(f"this device is a primary, and so is {hello.name}", code="role")
         if hello.adapter not in self.adapters:
             raise Refused(f"this device does not speak the adapter {hello.adapter!r}", code="adapter")
+        self.peers[device] = replace(self.peers[device], hello=hello)
+        if self.speaks.get(device) != hello.adapter:
+            return [SaveAdapter(device, hello.adapter)]
+        return self._welcome(device, hello)
+
+    def _adapter_saved(self, saved: AdapterSaved) -> list[Effect]:
+        device, peer = saved.device, self.peers.get(saved.device)
+        if not saved.failure:
+            self.speaks[device] = saved.adapter
+        if peer is None or peer.hello is None or peer.adapter or peer.phase is Phase.CLOSED:
+            return []
+        if saved.failure:
+            return [CloseLink(device, "disk", saved.failure)]
+        return self._welcome(device, peer.hello) if peer.hello.adapter == saved.adapter else []
+
+    def _welcome(self, device: str, hello: Hello) -> list[Effect]:
         self.peers[device] = replace(self.peers[device], adapter=hello.adapter)
-        names = tuple(sorted(self.sources))
-        welcome = Welcome(version, self.name, self.user, hello.adapter, self.limits.window_bytes_max, names)
+        names, window_bytes = tuple(sorted(self.sources)), self.limits.window_bytes_max
+        version = choose_version(hello.versions)
+        welcome = Welcome(version, self.name, self.user, hello.adapter, window_bytes, names)
         return [Send(device, welcome), UseAdapter(device, hello.adapter)]
 
     def _follow(self, device: str, asked: Follow) -> list[Effect]:
@@ -223,7 +256,7 @@ class PrimaryEngine:
         same = old is not None and old.report.position == report.position and old.report.epoch == report.epoch
         moved_at = old.moved_at if old is not None and same else now
         self.standings[device, report.collection] = Standing(report, moved_at)
-        return [SavePosition(device, report)]
+        return [SaveReport(device, report)]
 
     def _down(self, device: str) -> list[Effect]:
         self.peers.pop(device, None)
@@ -238,6 +271,10 @@ class PrimaryEngine:
         for name in sorted(self.sources):
             self.sources[name], more = sources.step(self.sources[name], Tick(), now)
             effects += more
+        for device, peer in sorted(self.peers.items()):
+            if peer.phase is Phase.GREETING and now - peer.since > self.limits.hello_s_max:
+                self.peers[device] = replace(peer, phase=Phase.CLOSED)
+                effects += refuse(device, OrderError(f"no Hello came for {self.limits.hello_s_max:g} s"))
         return effects
 
     # ------------------------------------------------------------ sending
@@ -260,7 +297,8 @@ class PrimaryEngine:
                 ordered, self.renewing = self.renewing, True
                 return [] if ordered else [NewEpoch(name)]
             follow, answer = begin(follow, follow.asked, source.state)
-            effects = [Send(device, Types(name, source.state.types)), Send(device, answer)]
+            types = follow.selection.of_types(source.state.types)
+            effects = [Send(device, Types(name, types)), Send(device, answer)]
         if follow.wants(source.state, self.limits.window_bytes_max):
             follow = replace(follow, reading=True)
             effects += self._read(device, follow.request(name))

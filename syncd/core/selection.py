@@ -6,7 +6,10 @@ one is sent to all. The class is named by the canonical form of its selection.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from syncd.core.model import DataType
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -18,6 +21,10 @@ class Selection:
     def takes(self, type_name: str) -> bool:
         """Whether objects of the type are in the class."""
         return self.canonical == "all"
+
+    def of_types(self, types: Sequence[DataType]) -> tuple[DataType, ...]:
+        """The types that a device of the class is told: what was never selected is never named (R8)."""
+        return tuple(one for one in types if self.takes(one.name))
 
 
 ALL = Selection()

@@ -56,7 +56,7 @@ class Limits:
     problems_max: int = 100  # warnings kept per collection; the count goes on
     # memory of the past
     tombstone_s_max: float = 90 * 86_400.0
-    groups_s_max: float = 90 * 86_400.0
+    groups_max: int = 1_000_000  # groups remembered of a collection; objects of older ones stand alone if they fail
     failed_max: int = 200  # failed groups named in one report; the count goes on
     # trust
     pairing_s_max: float = 600.0

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from syncd.core.auxiliary_engine import AuxiliaryEngine
+from syncd.core.conversation import Phase
 from syncd.core.messages import Failed
 from syncd.core.model import State, group_id
 from syncd.core.primary_engine import PrimaryEngine, Standing
@@ -140,21 +141,33 @@ def _head(target: Target) -> int:
     return max(target.head, target.state.position if target.state else 0)
 
 
-def target_line(target: Target, application: str, connected: bool, now: float) -> Json:
+def shared(engine: AuxiliaryEngine) -> tuple[str, ...] | None:
+    """What the primary said that it shares; None while it is not connected."""
+    return engine.welcome.collections if engine.phase is Phase.OPEN and engine.welcome else None
+
+
+def target_line(target: Target, application: str, shared: tuple[str, ...] | None, now: float) -> Json:
+    """``shared``: see above."""
     return {
         "name": target.name,
         "application": application,
-        "state": target_state(target, connected, now).value,
+        "state": target_state(target, shared is not None, now).value,
         "objects": target.state.objects if target.state else 0,
         "head": _head(target),
-        "reason": target.reason or _unshared(target, connected),
+        "reason": _reason(target, shared),
     }
 
 
-def _unshared(target: Target, connected: bool) -> str:
-    if connected and target.following and not target.begun:
-        return "the primary has not offered it yet: `syncd share` it there, or wait for its import"
-    return ""
+def _reason(target: Target, shared: tuple[str, ...] | None) -> str:
+    """Why a target is not as far as it could be. ``shared``: what the primary shares, None if it is not connected."""
+    if target.reason or shared is None:
+        return target.reason
+    if target.following and not target.begun:
+        others = f" (it shares {', '.join(shared)})" if shared else ""
+        if target.name not in shared:
+            return f"the primary shares no collection of this name{others}: `syncd share` it there"
+        return "the primary is reading it from its application for the first time"
+    return f"everything is fetched, {target.fetching}" if target.fetching else ""
 
 
 def primary_line(engine: AuxiliaryEngine, device: DeviceLine, now: float, show_key: ShowKey) -> Json:
@@ -171,7 +184,7 @@ def primary_line(engine: AuxiliaryEngine, device: DeviceLine, now: float, show_k
             "parked": len(target.parked),
             "digest_match": target.match,
             "objects": target.state.objects if target.state else 0,
-            "reason": target.reason or _unshared(target, device.connected),
+            "reason": _reason(target, shared(engine)),
             "failed": _failed(name, target.failed, show_key),
         }
         transfer = target.transfer

@@ -117,6 +117,7 @@ def _begin(target: Target, begin: Begin, raw: bytes, now: float) -> Step:
         head=begin.head,
         begun=True,
         again=False,
+        fetching=begin.reason or (target.fetching if begin.snapshot else ""),
         cuts=() if fresh else target.cuts,
         parked=() if fresh else target.parked,
         proof=None if fresh else target.proof,
@@ -267,6 +268,7 @@ def _done(target: Target, event: WorkDone, now: float) -> Step:
         proof=proof or target.proof,
         attempt=0,
         cautious=False,
+        fetching="",
         moved_at=now,
     )
     target, effects = credit(target)

@@ -53,7 +53,8 @@ class Target:
     cut that was executed. ``following``: Follow was sent on this link; ``begun``: it was answered. ``arrived_bytes``:
     of frames that came on this link; ``durable_bytes``: of those that are settled; ``credit_bytes``: how much of it
     the primary was told.
-    ``moved_at``: when anything last went on; ``looked_at``: when it was last seen that the target is in its place.
+    ``fetching``: why the primary sends everything, while it does. ``moved_at``: when anything last went on;
+    ``looked_at``: when it was last seen that the target is in its place.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Target:
     durable_bytes: int = 0
     credit_bytes: int = 0
     reason: str = ""
+    fetching: str = ""
     attempt: int = 0
     retry_at: float = 0.0
     moved_at: float = 0.0

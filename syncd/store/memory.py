@@ -80,9 +80,9 @@ class _Collection:
 class MemorySyncStore:
     """Twin of ``SqliteSyncStore``. ``epochs`` gives epochs; a simulation passes its own."""
 
-    def __init__(self, epochs: Callable[[], str] = random_epoch, ties_max: int = Limits().ties_max) -> None:
+    def __init__(self, epochs: Callable[[], str] = random_epoch, limits: Limits | None = None) -> None:
         self._epochs = epochs
-        self._ties_max = ties_max
+        self._limits = limits or Limits()
         self._epoch = epochs()
         self._collections: dict[str, _Collection] = {}
         self._last_type = 0
@@ -210,10 +210,11 @@ class MemorySyncStore:
                 break
             rows.append(row)
         ties = sorted((at, tie) for at, tie in collection.ties.items() if request.cursor < at <= last)
-        if len(ties) > self._ties_max:
-            last = ties[self._ties_max][0] - 1
+        ties_max = self._limits.ties_max
+        if len(ties) > ties_max:
+            last = ties[ties_max][0] - 1
             rows = [row for row in rows if row.change <= last]
-            ties = ties[: self._ties_max]
+            ties = ties[:ties_max]
         groups = tuple(g for g in collection.groups if any(g.first <= row.change <= g.seq for row in rows))
         proof = None
         if last == collection.head == collection.last:
@@ -233,7 +234,8 @@ class MemorySyncStore:
         gone = [one for one, row in collection.rows.items() if row.fields is None and row.change <= limit]
         for one in gone:
             del collection.rows[one]
-        forgotten = min(old, collection.head)
+        over = collection.groups[: -self._limits.groups_max]
+        forgotten = min(max([old, *(group.seq for group in over)]), collection.head)
         collection.groups = [group for group in collection.groups if group.seq > forgotten]
         collection.ties = {at: tie for at, tie in collection.ties.items() if at > forgotten}
         collection.horizon = max(collection.horizon, limit)

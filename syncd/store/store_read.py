@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from syncd.core.model import Proof, Tie
 from syncd.core.ports import ChunkRequest, Group, StoredChunk, StoredRow
@@ -95,18 +96,29 @@ def newest_groups(connection: sqlite3.Connection, name: str, limit: int) -> Sequ
     return [Group(seq, first, bool(loose), time_us, objects) for seq, first, loose, time_us, objects in found]
 
 
-def prune(connection: sqlite3.Connection, name: str, passed: int, older_than_us: int) -> int:
+class Past(NamedTuple):
+    """What may be forgotten: tombstones up to ``passed``, tombstones and groups from before ``older_than_us``, and
+    groups beyond ``groups_max``."""
+
+    passed: int
+    older_than_us: int
+    groups_max: int
+
+
+def prune(connection: sqlite3.Connection, name: str, past: Past) -> int:
     """See ``core.ports.SyncStore``. Runs in the writer's transaction."""
     row = get(connection, name)
     young = connection.execute(
-        "SELECT first FROM groups_ WHERE collection = ? AND time_us >= ? ORDER BY seq LIMIT 1", (row.id, older_than_us)
+        "SELECT first FROM groups_ WHERE collection = ? AND time_us >= ? ORDER BY seq LIMIT 1",
+        (row.id, past.older_than_us),
     ).fetchone()
     newest = connection.execute("SELECT max(seq) FROM groups_ WHERE collection = ?", (row.id,)).fetchone()[0]
     old = young[0] - 1 if young is not None else newest or 0
-    limit = min(max(passed, old), row.head)
+    limit = min(max(past.passed, old), row.head)
     gone = connection.execute(f"DELETE FROM {row.table} WHERE hash IS NULL AND change <= ?", (limit,)).rowcount
     # Groups and ties outlive tombstones: a device that is added later may need them to divide its snapshot (R7).
-    forgotten = min(old, row.head)
+    over = connection.execute(f"{_GROUP} ORDER BY seq DESC LIMIT 1 OFFSET ?", (row.id, past.groups_max)).fetchone()
+    forgotten = min(max(old, over[0] if over else 0), row.head)
     connection.execute("DELETE FROM groups_ WHERE collection = ? AND seq <= ?", (row.id, forgotten))
     connection.execute("DELETE FROM ties WHERE collection = ? AND at <= ?", (row.id, forgotten))
     connection.execute(

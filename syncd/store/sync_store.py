@@ -19,6 +19,7 @@ from syncd.store.database import Database
 from syncd.store.schema_files import Schema
 from syncd.store.store_collections import CollectionRow, TypeSet
 from syncd.store.store_keep import keep
+from syncd.store.store_read import Past
 
 SCHEMA = Schema("sync_store", 0x53594E01)
 
@@ -26,13 +27,13 @@ SCHEMA = Schema("sync_store", 0x53594E01)
 class SqliteSyncStore:
     """See ``core.ports.SyncStore``. Open with ``open``, close with ``close``."""
 
-    def __init__(self, database: Database, ties_max: int) -> None:
+    def __init__(self, database: Database, limits: Limits) -> None:
         self._database = database
-        self._ties_max = ties_max
+        self._limits = limits
         self._types: dict[int, TypeSet] = {}  # by collection id
 
     @classmethod
-    async def open(cls, path: Path, ties_max: int = Limits().ties_max) -> SqliteSyncStore:
+    async def open(cls, path: Path, limits: Limits) -> SqliteSyncStore:
         """Creates the file if it is missing; a new file has a new epoch (R4)."""
         database = await Database.open(path, SCHEMA)
         try:
@@ -40,7 +41,7 @@ class SqliteSyncStore:
         except BaseException:
             await database.close()
             raise
-        return cls(database, ties_max)
+        return cls(database, limits)
 
     async def close(self) -> None:
         await self._database.close()
@@ -81,14 +82,15 @@ class SqliteSyncStore:
 
     async def read(self, request: ChunkRequest, rows_max: int, bytes_max: int) -> StoredChunk:
         return await self._database.read(
-            lambda connection: store_read.read(connection, request, rows_max, bytes_max, self._ties_max)
+            lambda connection: store_read.read(connection, request, rows_max, bytes_max, self._limits.ties_max)
         )
 
     async def groups(self, name: str, limit: int) -> Sequence[Group]:
         return await self._database.read(lambda connection: store_read.newest_groups(connection, name, limit))
 
     async def prune(self, name: str, passed: int, older_than_us: int) -> int:
-        return await self._database.write(lambda connection: store_read.prune(connection, name, passed, older_than_us))
+        past = Past(passed, older_than_us, self._limits.groups_max)
+        return await self._database.write(lambda connection: store_read.prune(connection, name, past))
 
     def _state(self, connection: sqlite3.Connection, name: str) -> CollectionState | None:
         row = collections.find(connection, name)

@@ -12,17 +12,18 @@ from types import TracebackType
 from typing import Self
 
 from syncd.adapters.base import Adapter
-from syncd.adapters.registry import ADAPTERS, adapter, restore
+from syncd.adapters.registry import ADAPTERS, DEFAULT, adapter, restore
 from syncd.applications.sqlite import SqliteSource, SqliteTarget
 from syncd.core import effects as fx
 from syncd.core import events as ev
 from syncd.core.auxiliary_engine import AuxiliaryEngine
+from syncd.core.devices import Device
 from syncd.core.messages import Objects, Wire
 from syncd.core.primary_engine import PrimaryEngine
 from syncd.core.settings import Limits
 from syncd.perform import Ports, perform, stage
 from syncd.store.inbound import SqliteInboundQueue
-from syncd.store.sync_database import DeviceRecord, SyncDatabase
+from syncd.store.sync_database import SqliteSyncDatabase
 from syncd.store.sync_store import SqliteSyncStore
 
 COLLECTION = "shop"
@@ -68,7 +69,7 @@ class Chain:
         self._nodes: dict[str, Node] = {}
         self._stack = AsyncExitStack()
         self.store: SqliteSyncStore
-        self.database: SyncDatabase
+        self.database: SqliteSyncDatabase
         self.user = 0
 
     def target(self, device: str) -> Path:
@@ -76,15 +77,16 @@ class Chain:
         return self.directory / f"{device[0]}.db"
 
     async def __aenter__(self) -> Self:
-        self.store = await SqliteSyncStore.open(self.directory / "store.db")
+        self.store = await SqliteSyncStore.open(self.directory / "store.db", Limits())
         self._stack.push_async_callback(self.store.close)
-        self.database = await SyncDatabase.open(self.directory / "sync.db")
+        self.database = await SqliteSyncDatabase.open(self.directory / "sync.db")
         self._stack.push_async_callback(self.database.close)
         self.user = await self.database.ensure_user("ada")
         primary = PrimaryEngine("desk", "ada", tuple(ADAPTERS), self.limits)
         node = self._nodes[PRIMARY] = Node(primary, self.limits, self._clock)
         source = SqliteSource(self.source, self.tables, self.limits)
         self._stack.push_async_callback(source.close)
+        node.ports.database = self.database
         node.ports.store, node.ports.sources = self.store, {COLLECTION: source}
         node.effects += primary.share(COLLECTION)
         for device, name in self.devices.items():
@@ -92,8 +94,8 @@ class Chain:
         return self
 
     async def _add(self, device: str, name: str) -> None:
-        record = DeviceRecord(device, device[:4], "auxiliary", device.encode(), name, (), 1, 0)
-        await self.database.link(self.user, record)
+        paired = Device(device, device[:4], "auxiliary", device.encode(), DEFAULT, (), 1, 0)
+        await self.database.link(self.user, paired)
         engine = AuxiliaryEngine(device[:4], name, self.limits)
         node = self._nodes[device] = Node(engine, self.limits, self._clock)
         queue = await SqliteInboundQueue.open(self.directory / f"{device[0]}-inbound.db", restore)
@@ -188,7 +190,7 @@ class Chain:
                     node.adapters[peer] = adapter(name)
                 case fx.CloseLink(_, code, text):
                     raise AssertionError(f"{device[0]} closes a link: {code} {text}")
-                case fx.SavePosition():
+                case fx.SaveReport():
                     pass
                 case _:
                     node.effects.append(effect)

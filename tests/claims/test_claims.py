@@ -71,6 +71,7 @@ async def test_20b_the_users_identifier_links_to_the_identifiers_of_the_auxiliar
 async def test_20c_the_adapter_converts_for_each_auxiliary_by_its_identifier(chain: Chain) -> None:
     """20c: adapted messages for each auxiliary, in the format that its synchronization software uses."""
     spoken = {device.id: device.adapter for device in await chain.database.devices_of(chain.user)}
+    assert spoken == {A: "msgpack", B: "json"}, "the greeting of each device has reached the database"
     await chain.commit(*ORDER)
     frames = {device: [frame for _, to, frame in chain.sent if to == device][-1] for device in spoken}
     assert isinstance(frames[A], bytes)
@@ -180,7 +181,8 @@ async def test_24bcd_platforms_links_and_the_two_databases(chain: Chain) -> None
         ("A", "P"),
         ("B", "P"),
     }
-    assert [user.name for user in await chain.database.users()] == ["ada"]
+    assert await chain.database.ensure_user("ada") == chain.user
+    assert {device.role for device in await chain.database.devices_of(chain.user)} == {"auxiliary"}
     assert (await chain.store.open_collection(COLLECTION)).objects == 2
 
 

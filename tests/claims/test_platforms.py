@@ -13,6 +13,7 @@ import pytest
 from syncd import arrange
 from syncd.adapters.registry import ADAPTERS, restore
 from syncd.auxiliary import Auxiliary
+from syncd.core.devices import Device
 from syncd.core.effects import Send
 from syncd.core.errors import HomeError
 from syncd.core.events import LinkUp
@@ -26,7 +27,7 @@ from syncd.perform import Ports
 from syncd.primary import Primary
 from syncd.rooms import Rooms
 from syncd.store.inbound import SqliteInboundQueue
-from syncd.store.sync_database import DeviceRecord, SyncDatabase
+from syncd.store.sync_database import SqliteSyncDatabase
 from tests import test_architecture as architecture
 from tests.claims.chain import COLLECTION, PRIMARY, Chain, execute, rows
 
@@ -39,10 +40,10 @@ SCHEMA = (
 )
 
 
-def record(number: int, home: Home) -> DeviceRecord:
+def device_of(number: int, home: Home) -> Device:
     """A device with a certificate of its own."""
     own = identity.create(home, home.path.name)
-    return DeviceRecord(own.device_id, home.path.name, "auxiliary", own.certificate_der, "msgpack", (), number, 0)
+    return Device(own.device_id, home.path.name, "auxiliary", own.certificate_der, "msgpack", (), number, 0)
 
 
 def made(path: Path) -> Home:
@@ -55,7 +56,7 @@ def made(path: Path) -> Home:
 async def rooms_of(home: Home) -> AsyncIterator[tuple[Rooms, AsyncExitStack]]:
     """What the daemon builds before its role."""
     async with AsyncExitStack() as stack:
-        database = await SyncDatabase.open(home.sync_database)
+        database = await SqliteSyncDatabase.open(home.sync_database)
         stack.push_async_callback(database.close)
         ports = Ports(Limits(), ADAPTERS, time.monotonic, lambda: time.time_ns() // 1000)
         yield (
@@ -71,8 +72,8 @@ async def test_20b_the_primary_knows_the_devices_that_are_linked_with_its_user_a
     arrange.init(home, Config(role=Role.PRIMARY, name="desk", user="ada", listen="127.0.0.1:0"))
     async with rooms_of(home) as (rooms, stack):
         ada, grace = await rooms.database.ensure_user("ada"), await rooms.database.ensure_user("grace")
-        hers = [record(at, made(tmp_path / f"till-{at}")) for at in range(2)]
-        anothers = record(9, made(tmp_path / "another"))
+        hers = [device_of(at, made(tmp_path / f"till-{at}")) for at in range(2)]
+        anothers = device_of(9, made(tmp_path / "another"))
         for device in hers:
             await rooms.database.link(ada, device)
         await rooms.database.link(grace, anothers)

@@ -10,22 +10,25 @@ import pytest_asyncio
 
 from syncd.core import digest
 from syncd.core.model import Observed, Proof, Tie
-from syncd.core.ports import Batch, SyncStore
+from syncd.core.ports import Batch, ChunkRequest, SyncStore
+from syncd.core.query_builder import build
+from syncd.core.selection import ALL
+from syncd.core.settings import Limits
 from syncd.store.memory import MemorySyncStore
 from syncd.store.sync_store import SqliteSyncStore
 from tests.contract.sync_store_kit import NAME, TYPE, Follower, Writer, chunk_of, keys, prepare
 
 pytestmark = pytest.mark.asyncio
 
-TIES_MAX = 3
+LIMITS = Limits(ties_max=3, groups_max=4)
 
 
 @pytest_asyncio.fixture(params=["sqlite", "memory"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SyncStore]:
     if request.param == "memory":
-        yield MemorySyncStore(ties_max=TIES_MAX)
+        yield MemorySyncStore(limits=LIMITS)
         return
-    real = await SqliteSyncStore.open(tmp_path / "store.db", TIES_MAX)
+    real = await SqliteSyncStore.open(tmp_path / "store.db", LIMITS)
     yield real
     await real.close()
 
@@ -247,7 +250,7 @@ async def test_a_read_ends_early_rather_than_name_too_many_ties(writer: Writer) 
     cursor = reads = 0
     while cursor < head:
         chunk = await chunk_of(writer.store, 0, cursor)
-        assert len(chunk.ties) <= TIES_MAX
+        assert len(chunk.ties) <= LIMITS.ties_max
         assert chunk.last > cursor
         assert (chunk.proof is not None) == (chunk.last == head)
         ties |= set(chunk.ties)
@@ -288,6 +291,16 @@ async def test_tombstones_that_are_too_old_are_forgotten(writer: Writer) -> None
     assert await writer.store.prune(NAME, 0, writer.now_us) == 1
     assert (await writer.store.open_collection(NAME)).horizon == old
     assert len(await writer.store.groups(NAME, 9)) == 1
+
+
+async def test_groups_beyond_the_bound_are_forgotten_and_their_objects_stand_alone(writer: Writer) -> None:
+    heads = [(await writer.keep({name: "1"})).head for name in "abcdef"]
+    assert await writer.store.prune(NAME, 0, 0) == 0
+    assert [group.seq for group in await writer.store.groups(NAME, 9)] == heads[: -LIMITS.groups_max - 1 : -1]
+    chunk = await chunk_of(writer.store, 0, 0)
+    assert keys(chunk) == list("abcdef")
+    runs = build(ChunkRequest(NAME, ALL, 0, 0, 0), chunk).runs
+    assert [run.loose for run in runs] == [True, True, False, False, False, False]
 
 
 async def test_what_is_not_published_is_not_forgotten(writer: Writer) -> None:

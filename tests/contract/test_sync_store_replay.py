@@ -14,6 +14,7 @@ import pytest_asyncio
 from syncd.core.inbound_queue import divide
 from syncd.core.model import Tie
 from syncd.core.ports import SyncStore
+from syncd.core.settings import Limits
 from syncd.store.memory import MemorySyncStore
 from syncd.store.sync_store import SqliteSyncStore
 from tests.contract.sync_store_kit import NAME, Follower, Writer, chunk_of, prepare
@@ -29,7 +30,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     if request.param == "memory":
         yield MemorySyncStore()
         return
-    real = await SqliteSyncStore.open(tmp_path / "store.db")
+    real = await SqliteSyncStore.open(tmp_path / "store.db", Limits())
     yield real
     await real.close()
 
@@ -157,7 +158,7 @@ async def test_devices_that_replay_changes_hold_what_the_application_holds(
 
 async def test_the_twin_answers_as_the_real_store(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
-    real, twin = await SqliteSyncStore.open(tmp_path / "store.db"), MemorySyncStore()
+    real, twin = await SqliteSyncStore.open(tmp_path / "store.db", Limits()), MemorySyncStore()
     try:
         writers = [Writer(real, await prepare(real)), Writer(twin, await prepare(twin))]
         for _ in range(STEPS):

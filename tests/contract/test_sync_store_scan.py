@@ -12,6 +12,7 @@ import pytest_asyncio
 from syncd.core.errors import InvariantBroken
 from syncd.core.model import DataType, Proof
 from syncd.core.ports import Batch, SyncStore
+from syncd.core.settings import Limits
 from syncd.store.memory import MemorySyncStore
 from syncd.store.sync_store import SqliteSyncStore
 from tests.contract.sync_store_kit import NAME, TYPE, Follower, Writer, chunk_of, prepare
@@ -24,7 +25,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     if request.param == "memory":
         yield MemorySyncStore()
         return
-    real = await SqliteSyncStore.open(tmp_path / "store.db")
+    real = await SqliteSyncStore.open(tmp_path / "store.db", Limits())
     yield real
     await real.close()
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from syncd.core.effects import Effect, Send
-from syncd.core.events import Event, LinkUp, Received, SourceOpened, SourceRead, SourceWoken
+from syncd.core.effects import Effect, SaveAdapter, Send
+from syncd.core.events import AdapterSaved, Event, LinkUp, Received, SourceOpened, SourceRead, SourceWoken
 from syncd.core.messages import Follow, Hello, Report, Wire
 from syncd.core.model import Role
 from syncd.core.ports import CollectionState, SourceState
@@ -22,6 +22,7 @@ class Play:
     def __init__(self, head: int | None = 20) -> None:
         self.now = 100.0
         self.engine = PrimaryEngine("desk", "ada", ("msgpack", "json"), LIMITS)
+        self.engine.speaks = dict.fromkeys((A, B, C), "msgpack")
         self.first = self.engine.share(NAME)
         if head is not None:
             self.store(store_state(head))
@@ -49,7 +50,11 @@ class Play:
         return effects
 
     def greets(self, device: str, adapter: str = "msgpack") -> list[Effect]:
-        return self.hears(LinkUp(device), Received(device, hello(adapter), b""))
+        """The sync database takes note of another adapter than it knows."""
+        effects = self.hears(LinkUp(device), Received(device, hello(adapter), b""))
+        if of_kind(effects, SaveAdapter):
+            effects = self.hears(AdapterSaved(device, adapter))
+        return effects
 
     def follows(self, device: str, position: int = 10, **changes: object) -> list[Effect]:
         """Greets and asks for the changes after a position."""

@@ -115,6 +115,17 @@ def test_nothing_is_taken_before_the_welcome() -> None:
     assert refused(play.says(Types(NAME, (CITY,)))) == "bad-order"
 
 
+def test_a_primary_that_does_not_welcome_in_time_is_let_go() -> None:
+    play = Play()
+    play.hears(LinkUp(PRIMARY))
+    play.now += LIMITS.hello_s_max
+    assert of_kind(play.hears(Tick()), CloseLink) == []
+    play.now += 0.1
+    assert Send(PRIMARY, Refusal("bad-order", "no Welcome came for 5 s")) in play.hears(Tick())
+    assert play.engine.phase is Phase.CLOSED
+    assert of_kind(play.hears(Tick()), CloseLink) == []
+
+
 def test_types_are_for_the_collection_that_they_are_of() -> None:
     play = Play()
     play.welcomed()

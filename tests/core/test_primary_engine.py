@@ -1,10 +1,8 @@
-"""The primary's engine: who is let in, what each device is sent, and that devices share the work (R3, R4, R5, R8)."""
+"""The primary's engine: what each device is sent, and that devices share the work (R3, R4, R5, R8)."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-
-import pytest
 
 from syncd.core.effects import (
     BeginScan,
@@ -12,17 +10,13 @@ from syncd.core.effects import (
     NewEpoch,
     OpenSource,
     ReadChunk,
-    SavePosition,
-    Send,
+    SaveReport,
     SendFrame,
-    UseAdapter,
 )
 from syncd.core.events import (
     ChunkFailed,
     EpochFailed,
     LinkDown,
-    LinkUp,
-    Received,
     SourceFailed,
     SourceOpened,
     SourceRead,
@@ -30,61 +24,11 @@ from syncd.core.events import (
     StoreMoved,
     Tick,
 )
-from syncd.core.messages import Begin, Credit, Hello, Refusal, Types, Welcome, Wire
-from syncd.core.model import Role
+from syncd.core.messages import Begin, Credit, Types
 from syncd.core.ports import ChunkRequest, SourceState
 from syncd.core.selection import ALL
 from tests.core.kit import CITY, EPOCH, LIMITS, NAME, chunk, of_kind, store_state
-from tests.core.primary_play import OTHER, A, B, C, Play, asked, hello, reported, sent_to
-
-# ---------------------------------------------------------------- who is let in
-
-
-def test_a_device_that_greets_is_welcomed_and_its_adapter_is_spoken_from_then_on() -> None:
-    play = Play()
-    effects = play.greets(A, "json")
-    assert effects == [
-        Send(A, Welcome(1, "desk", "ada", "json", LIMITS.window_bytes_max, (NAME,))),
-        UseAdapter(A, "json"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("greeting", "code"),
-    [
-        (hello(role=Role.PRIMARY), "role"),
-        (hello("carrier pigeon"), "adapter"),
-        (hello(versions=(99,)), "version"),
-    ],
-)
-def test_a_device_that_does_not_fit_is_told_why_and_its_link_closed(greeting: Hello, code: str) -> None:
-    play = Play()
-    refusal, close = play.hears(LinkUp(A), Received(A, greeting, b""))
-    assert isinstance(refusal, Send)
-    assert isinstance(refusal.message, Refusal)
-    assert refusal.message.code == code
-    assert close == CloseLink(A, code, refusal.message.text)
-    assert play.says(A, hello()) == [], "it is not heard any more"
-
-
-@pytest.mark.parametrize("message", [asked(10), Credit(NAME, 1), reported(3)])
-def test_a_device_that_does_not_greet_first_is_refused(message: Wire) -> None:
-    effects = Play().hears(LinkUp(A), Received(A, message, b""))
-    assert [close.code for close in of_kind(effects, CloseLink)] == ["bad-order"]
-
-
-def test_a_device_that_takes_leave_is_let_go() -> None:
-    play = Play()
-    play.greets(A)
-    assert play.says(A, Refusal("stopping", "bye")) == [CloseLink(A, "", "")]
-
-
-def test_what_comes_of_a_link_that_is_gone_is_not_heard() -> None:
-    play = Play()
-    play.follows(A)
-    play.hears(LinkDown(A, "torn"))
-    assert play.says(A, Credit(NAME, 10)) == []
-
+from tests.core.primary_play import OTHER, A, B, C, Play, asked, reported, sent_to
 
 # ---------------------------------------------------------------- a device follows
 
@@ -334,7 +278,7 @@ def test_pruning_closes_no_link() -> None:
 def test_a_report_is_noted_and_says_since_when_the_device_has_not_moved() -> None:
     play = Play()
     play.greets(A)
-    assert play.says(A, reported(7)) == [SavePosition(A, reported(7))]
+    assert play.says(A, reported(7)) == [SaveReport(A, reported(7))]
     play.now = 150.0
     play.says(A, reported(7))
     assert play.engine.standings[A, NAME].moved_at == 100.0

@@ -9,15 +9,38 @@ import pytest
 from syncd.core import source as sources
 from syncd.core import status
 from syncd.core.auxiliary_engine import AuxiliaryEngine
-from syncd.core.events import LinkUp, Received, SourceFailed, SourceOpened, SourceRead, SourceWoken, TargetFailed, Tick
+from syncd.core.events import (
+    LinkUp,
+    Received,
+    SourceFailed,
+    SourceOpened,
+    SourceRead,
+    SourceWoken,
+    Staged,
+    TargetFailed,
+    Tick,
+    WorkDone,
+)
 from syncd.core.messages import Failed, Follow, Hello, Report, Welcome
 from syncd.core.model import ObjectId, Role, State
-from syncd.core.ports import SourceState
+from syncd.core.ports import Executed, SourceState
 from syncd.core.primary_engine import PrimaryEngine, Standing
 from syncd.core.source import Source
 from syncd.core.status import DeviceLine
 from syncd.core.target_state import Target
-from tests.core.kit import EPOCH, LIMITS, NAME, NOTHING_HELD, chunk, digest_at, frame, part, store_state, target_state
+from tests.core.kit import (
+    EPOCH,
+    LIMITS,
+    NAME,
+    NOTHING_HELD,
+    chunk,
+    digest_at,
+    frame,
+    part,
+    proof_at,
+    store_state,
+    target_state,
+)
 from tests.core.target_play import PRIMARY, Play, begin, catching_up, following, opened, proven, transfer_at
 
 A = "A" * 52
@@ -96,6 +119,7 @@ def test_the_state_of_a_device(said: Report, connected: bool, age_s: float, stat
 
 def primary(said: Report) -> PrimaryEngine:
     engine = PrimaryEngine("desk", "ada", ("msgpack",), LIMITS)
+    engine.speaks[A] = "msgpack"
     engine.share(NAME)
     state = store_state(20)
     engine.step(SourceOpened(NAME, SourceState("s", (), ()), state, False), 100.0)
@@ -196,13 +220,13 @@ def test_the_state_on_this_device(target: Target, connected: bool, age_s: float,
     assert status.target_state(target, connected, 100.0 + age_s) is state
 
 
-def auxiliary(welcomed: bool = True) -> AuxiliaryEngine:
+def auxiliary(welcomed: bool = True, shared: tuple[str, ...] = (NAME,)) -> AuxiliaryEngine:
     engine = AuxiliaryEngine("laptop", "msgpack", LIMITS)
     engine.accept(NAME, 100.0)
     engine.step(opened(NOTHING_HELD), 100.0)
     if welcomed:
         engine.step(LinkUp(PRIMARY), 100.0)
-        engine.step(Received(PRIMARY, Welcome(1, "desk", "ada", "msgpack", 1_000, ()), b""), 100.0)
+        engine.step(Received(PRIMARY, Welcome(1, "desk", "ada", "msgpack", 1_000, shared), b""), 100.0)
     return engine
 
 
@@ -216,12 +240,24 @@ def own_line(engine: AuxiliaryEngine, connected: bool = True) -> status.Json:
 
 
 def test_a_collection_that_the_primary_does_not_answer_for_says_what_to_do() -> None:
-    assert "syncd share" in str(own_line(auxiliary())["reason"])
+    unknown = own_line(auxiliary(shared=("goods", "notes")))["reason"]
+    assert unknown == ("the primary shares no collection of this name (it shares goods, notes): `syncd share` it there")
+    assert own_line(auxiliary())["reason"] == "the primary is reading it from its application for the first time"
     assert own_line(auxiliary(welcomed=False), connected=False)["reason"] == ""
 
 
+def test_a_collection_that_is_fetched_whole_says_why_until_it_is_there() -> None:
+    engine = auxiliary()
+    begun = replace(begin(0, snapshot=True, floor=50, head=50), reason="the device holds nothing yet")
+    engine.step(Received(PRIMARY, begun, b""), 100.0)
+    assert own_line(engine)["reason"] == "everything is fetched, the device holds nothing yet"
+    engine.step(Staged(NAME, 1, 50, (proof_at(50),), 100), 100.0)
+    engine.step(WorkDone(NAME, proof_at(50), Executed(target_state(50))), 100.0)
+    assert own_line(engine)["reason"] == ""
+
+
 def test_an_application_that_cannot_be_written_says_why() -> None:
-    line = status.target_line(failed(held=False), "sqlite:/till.db", True, 100.0)
+    line = status.target_line(failed(held=False), "sqlite:/till.db", (NAME,), 100.0)
     assert (line["state"], line["reason"], line["application"]) == ("offline", "locked", "sqlite:/till.db")
 
 

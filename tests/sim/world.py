@@ -22,6 +22,7 @@ from syncd.core.primary_engine import PrimaryEngine
 from syncd.core.settings import Limits
 from syncd.perform import FrameCache, Ports, perform, stage
 from syncd.store.memory import MemoryInboundQueue, MemorySyncStore
+from syncd.store.memory_sync_database import MemorySyncDatabase
 
 Result = TypeVar("Result")
 COLLECTION = "things"
@@ -107,7 +108,7 @@ class Node:
                     self.world.note(f"{self.device[:4]} closes: {code} {text}")
                     assert not code, f"a link was closed for {code}: {text}"
                     self.world.cut(device if self.device == PRIMARY else self.device)
-                case fx.SavePosition():
+                case fx.SaveReport():
                     pass
                 case fx.Stage() | fx.SaveTypes() | fx.BeginTransfer():
                     self.inbound.append(effect)
@@ -187,7 +188,7 @@ class World:
         self.log: deque[str] = deque(maxlen=60)
         self.source = source
         epochs = itertools.count(1)
-        self.store = MemorySyncStore(lambda: f"epoch{next(epochs)}", limits.ties_max)
+        self.store = MemorySyncStore(lambda: f"epoch{next(epochs)}", limits)
         self.wires: dict[str, Wire] = {}
         self.nodes: dict[str, Node] = {}
         self.targets: dict[str, MemoryTarget] = {}
@@ -206,6 +207,7 @@ class World:
 
     def _ports(self, node: Node) -> Ports:
         ports = Ports(self.limits, ADAPTERS, lambda: self.now, lambda: int(self.now * 1e6))
+        ports.database = MemorySyncDatabase()
         ports.cache = FrameCache(4096)
         return ports
 

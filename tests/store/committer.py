@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from syncd.core.messages import Begin
+from syncd.core.settings import Limits
 from syncd.store.inbound import SqliteInboundQueue
 from syncd.store.sync_store import SqliteSyncStore
 from tests.contract.inbound_kit import EPOCH, NAME, decode, frame, stage
@@ -24,7 +25,7 @@ def group(number: int) -> dict[str, str | None]:
 
 
 async def commit_store(path: Path) -> None:
-    store = await SqliteSyncStore.open(path)
+    store = await SqliteSyncStore.open(path, Limits())
     writer = Writer(store, await prepare(store))
     for number in range(1_000_000):
         await writer.keep(group(number))

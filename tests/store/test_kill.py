@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from syncd.core.settings import Limits
 from syncd.store.inbound import SqliteInboundQueue
 from syncd.store.sync_store import SqliteSyncStore
 from tests.contract.inbound_kit import NAME as INBOUND_NAME
@@ -41,7 +42,7 @@ def killed(what: str, path: Path, chance: random.Random) -> int:
 async def test_a_killed_primary_loses_no_group_that_was_acknowledged(tmp_path: Path, seed: int, attempt: int) -> None:
     path = tmp_path / "store.db"
     acknowledged = killed("store", path, random.Random(seed + attempt))
-    store = await SqliteSyncStore.open(path)
+    store = await SqliteSyncStore.open(path, Limits())
     try:
         follower = Follower(store)
         proof = await follower.catch_up()

@@ -14,6 +14,7 @@ import pytest_asyncio
 from syncd.core.errors import DiskFull, InvariantBroken
 from syncd.core.model import Observed
 from syncd.core.ports import Batch
+from syncd.core.settings import Limits
 from syncd.store.sync_store import SqliteSyncStore
 from tests.contract.sync_store_kit import NAME, Follower, Writer, chunk_of, prepare
 
@@ -27,18 +28,18 @@ def path(tmp_path: Path) -> Path:
 
 @pytest_asyncio.fixture
 async def store(path: Path) -> AsyncIterator[SqliteSyncStore]:
-    opened = await SqliteSyncStore.open(path)
+    opened = await SqliteSyncStore.open(path, Limits())
     yield opened
     await opened.close()
 
 
 async def test_a_store_opened_again_is_as_it_was(path: Path) -> None:
-    store = await SqliteSyncStore.open(path)
+    store = await SqliteSyncStore.open(path, Limits())
     writer = Writer(store, await prepare(store))
     await writer.keep({"a": "1", "b": "1"})
     state = await writer.keep({"b": None, "c": "1"}, publish=False, mark=12)
     await store.close()
-    store = await SqliteSyncStore.open(path)
+    store = await SqliteSyncStore.open(path, Limits())
     try:
         assert await store.open_collection(NAME) == state
         await Writer(store, writer.type).keep({"a": "2"})
@@ -53,20 +54,20 @@ async def test_a_store_opened_again_is_as_it_was(path: Path) -> None:
 async def test_a_store_made_anew_has_another_epoch(path: Path, tmp_path: Path) -> None:
     epochs = set()
     for place in (path, tmp_path / "other.db", path):
-        store = await SqliteSyncStore.open(place)
+        store = await SqliteSyncStore.open(place, Limits())
         epochs.add((await store.open_collection(NAME)).epoch)
         await store.close()
     assert len(epochs) == 2
 
 
 async def test_a_comparison_that_a_restart_broke_off_is_begun_again(path: Path) -> None:
-    store = await SqliteSyncStore.open(path)
+    store = await SqliteSyncStore.open(path, Limits())
     writer = Writer(store, await prepare(store))
     await writer.imported({"a": "1", "b": "1"})
     await store.begin_scan(NAME)
     await writer.keep({"a": "1"}, publish=False, loose=True)
     await store.close()
-    store = await SqliteSyncStore.open(path)
+    store = await SqliteSyncStore.open(path, Limits())
     try:
         assert (await store.open_collection(NAME)).scanning
         with pytest.raises(InvariantBroken):
@@ -79,12 +80,12 @@ async def test_a_comparison_that_a_restart_broke_off_is_begun_again(path: Path) 
 
 
 async def test_a_first_import_that_a_restart_broke_off_is_completed(path: Path) -> None:
-    store = await SqliteSyncStore.open(path)
+    store = await SqliteSyncStore.open(path, Limits())
     writer = Writer(store, await prepare(store))
     await store.begin_scan(NAME)
     await writer.keep({"a": "1", "b": "1"}, publish=False, loose=True)
     await store.close()
-    store = await SqliteSyncStore.open(path)
+    store = await SqliteSyncStore.open(path, Limits())
     try:
         state = await Writer(store, writer.type).imported({"b": "2", "c": "1"})
         follower = Follower(store)

@@ -21,28 +21,32 @@ CREATE TABLE user_devices (
     PRIMARY KEY (user, device)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE positions (
+-- What a device reported last of a collection.
+CREATE TABLE reports (
     device TEXT NOT NULL REFERENCES devices (id) ON DELETE CASCADE,
     collection TEXT NOT NULL,
     epoch TEXT NOT NULL,
     position INTEGER NOT NULL,
+    digest BLOB NOT NULL,
     objects INTEGER NOT NULL,
     "match" INTEGER NOT NULL,
     parked INTEGER NOT NULL,
     offline TEXT NOT NULL,
-    reported_us INTEGER NOT NULL,
+    held INTEGER NOT NULL,
     PRIMARY KEY (device, collection)
 ) STRICT, WITHOUT ROWID;
 
+-- The failed groups of a report, in its order.
 CREATE TABLE failed (
-    device TEXT NOT NULL REFERENCES devices (id) ON DELETE CASCADE,
+    id INTEGER PRIMARY KEY,
+    device TEXT NOT NULL,
     collection TEXT NOT NULL,
     seq INTEGER NOT NULL,
     outcome TEXT NOT NULL,
     cause TEXT NOT NULL,
     type TEXT NOT NULL,
     key BLOB NOT NULL,
-    since_us INTEGER NOT NULL
+    FOREIGN KEY (device, collection) REFERENCES reports (device, collection) ON DELETE CASCADE
 ) STRICT;
 
-CREATE INDEX failed_on ON failed (device, collection, seq);
+CREATE INDEX failed_on ON failed (device, collection);

@@ -1,0 +1,131 @@
+"""The sync database, real and in memory: users, devices, links, reports (claims 20b, 20c, 21c, 24c; R9)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from syncd.core.devices import Device, SyncDatabase
+from syncd.core.errors import InvariantBroken
+from syncd.core.messages import Failed, Report
+from syncd.store.memory_sync_database import MemorySyncDatabase
+from syncd.store.sync_database import SqliteSyncDatabase
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest_asyncio.fixture(params=["sqlite", "memory"])
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SyncDatabase]:
+    if request.param == "memory":
+        yield MemorySyncDatabase()
+        return
+    opened = await SqliteSyncDatabase.open(tmp_path / "sync.db")
+    yield opened
+    await opened.close()
+
+
+def device(name: str, paired_us: int = 1) -> Device:
+    return Device(
+        id=name.upper() * 4,
+        name=name,
+        role="auxiliary",
+        certificate=b"certificate of " + name.encode(),
+        adapter="msgpack",
+        addresses=("192.0.2.1:7070", "[2001:db8::1]:7070"),
+        paired_us=paired_us,
+        last_seen_us=0,
+    )
+
+
+def report(collection: str = "notes", position: int = 5, *failed: Failed) -> Report:
+    return Report(collection, "epoch", position, bytes(range(16)), 3, not failed, len(failed), "", False, failed)
+
+
+def failed(seq: int) -> Failed:
+    return Failed(seq, "rolled-back", "CHECK failed", "note", b"a")
+
+
+async def test_a_user_is_added_once(database: SyncDatabase) -> None:
+    ada = await database.ensure_user("ada")
+    assert await database.ensure_user("ada") == ada
+    assert await database.ensure_user("bob") != ada
+
+
+async def test_one_user_identifier_links_to_two_or_more_device_identifiers(database: SyncDatabase) -> None:
+    ada, bob = await database.ensure_user("ada"), await database.ensure_user("bob")
+    laptop, till, desk = device("laptop"), device("till", 2), device("desk", 3)
+    for user, one in ((bob, desk), (ada, till), (ada, laptop)):
+        await database.link(user, one)
+    assert await database.devices_of(ada) == [laptop, till]
+    assert await database.devices_of(bob) == [desk]
+    assert await database.all_devices() == [laptop, till, desk]
+    assert await database.device(till.id) == till
+    assert await database.device("unknown") is None
+
+
+async def test_a_device_without_an_id_is_not_linked(database: SyncDatabase) -> None:
+    ada = await database.ensure_user("ada")
+    with pytest.raises(InvariantBroken, match="without an id"):
+        await database.link(ada, replace(device("laptop"), id=""))
+    assert await database.all_devices() == []
+
+
+async def test_a_device_linked_again_keeps_its_links_and_takes_what_changed(database: SyncDatabase) -> None:
+    ada = await database.ensure_user("ada")
+    await database.link(ada, device("laptop"))
+    await database.seen(device("laptop").id, 70)
+    changed = replace(device("laptop"), name="other", addresses=(), paired_us=9)
+    await database.link(ada, changed)
+    assert await database.devices_of(ada) == [replace(changed, last_seen_us=70)]
+
+
+async def test_the_database_says_which_adapter_a_device_speaks(database: SyncDatabase) -> None:
+    ada, laptop = await database.ensure_user("ada"), device("laptop")
+    await database.link(ada, laptop)
+    await database.set_adapter(laptop.id, "json")
+    await database.set_adapter("unknown", "json")
+    assert await database.all_devices() == [replace(laptop, adapter="json")]
+
+
+async def test_last_seen_never_goes_back(database: SyncDatabase) -> None:
+    ada, laptop = await database.ensure_user("ada"), device("laptop")
+    await database.link(ada, laptop)
+    for when_us in (50, 40):
+        await database.seen(laptop.id, when_us)
+    await database.seen("unknown", 60)
+    assert await database.all_devices() == [replace(laptop, last_seen_us=50)]
+
+
+async def test_the_last_report_of_each_device_and_collection_stays_whole(database: SyncDatabase) -> None:
+    ada, laptop, till = await database.ensure_user("ada"), device("laptop"), device("till")
+    await database.link(ada, laptop)
+    await database.link(ada, till)
+    first = [(laptop.id, report("notes", 5, failed(4), failed(2))), (till.id, report()), (laptop.id, report("files"))]
+    await database.save_reports(first)
+    assert await database.reports() == [first[2], first[0], first[1]]
+    later = replace(report("notes", 9, failed(7)), offline="disk full", held=True)
+    await database.save_reports([(laptop.id, later)])
+    assert await database.reports() == [first[2], (laptop.id, later), first[1]]
+
+
+async def test_what_an_unknown_device_reports_is_not_kept(database: SyncDatabase) -> None:
+    await database.save_reports([(device("ghost").id, report("notes", 5, failed(4)))])
+    assert await database.reports() == []
+
+
+async def test_a_sync_database_opened_again_is_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "again.db"
+    opened = await SqliteSyncDatabase.open(path)
+    ada = await opened.ensure_user("ada")
+    await opened.link(ada, device("laptop"))
+    told = (device("laptop").id, report("notes", 5, failed(4)))
+    await opened.save_reports([told])
+    await opened.close()
+    opened = await SqliteSyncDatabase.open(path)
+    assert await opened.devices_of(ada) == [device("laptop")]
+    assert await opened.reports() == [told]
+    await opened.close()

@@ -1,0 +1,117 @@
+"""Greetings: who is let in, in which adapter it is spoken to, and who is let go."""
+
+from __future__ import annotations
+
+import pytest
+
+from syncd.core.effects import (
+    CloseLink,
+    SaveAdapter,
+    Send,
+    UseAdapter,
+)
+from syncd.core.events import (
+    AdapterSaved,
+    LinkDown,
+    LinkUp,
+    Received,
+    Tick,
+)
+from syncd.core.messages import Credit, Hello, Refusal, Welcome, Wire
+from syncd.core.model import Role
+from tests.core.kit import LIMITS, NAME, of_kind
+from tests.core.primary_play import A, B, Play, asked, hello, reported
+
+
+def test_a_device_that_greets_is_welcomed_and_its_adapter_is_spoken_from_then_on() -> None:
+    play = Play()
+    effects = play.greets(A, "json")
+    assert effects == [
+        Send(A, Welcome(1, "desk", "ada", "json", LIMITS.window_bytes_max, (NAME,))),
+        UseAdapter(A, "json"),
+    ]
+
+
+def test_an_adapter_is_spoken_once_the_sync_database_says_that_the_device_speaks_it() -> None:
+    play = Play()
+    assert play.hears(LinkUp(A), Received(A, hello("json"), b"")) == [SaveAdapter(A, "json")]
+    effects = play.hears(AdapterSaved(A, "json"))
+    assert [type(effect) for effect in effects] == [Send, UseAdapter]
+    play.hears(LinkDown(A, ""))
+    again = play.hears(LinkUp(A), Received(A, hello("json"), b""))
+    assert of_kind(again, UseAdapter) == [UseAdapter(A, "json")]
+
+
+def test_a_device_whose_adapter_cannot_be_noted_comes_again() -> None:
+    play = Play()
+    play.hears(LinkUp(A), Received(A, hello("json"), b""))
+    assert play.hears(AdapterSaved(A, "json", "no room")) == [CloseLink(A, "disk", "no room")]
+    assert play.engine.speaks[A] == "msgpack"
+
+
+def test_a_device_that_left_before_its_adapter_was_noted_is_not_welcomed() -> None:
+    play = Play()
+    play.hears(LinkUp(A), Received(A, hello("json"), b""), LinkDown(A, ""))
+    assert play.hears(AdapterSaved(A, "json")) == []
+
+
+def test_whoever_asks_before_it_is_welcomed_breaks_the_order() -> None:
+    play = Play()
+    play.hears(LinkUp(A), Received(A, hello("json"), b""))
+    told, close = play.says(A, asked(10))
+    assert isinstance(told, Send)
+    assert isinstance(told.message, Refusal)
+    assert "before it was welcomed" in told.message.text
+    assert isinstance(close, CloseLink)
+    assert close.code == "bad-order"
+    assert play.hears(AdapterSaved(A, "json")) == []
+
+
+def test_a_device_that_does_not_greet_in_time_is_let_go() -> None:
+    play = Play()
+    play.hears(LinkUp(A))
+    play.greets(B)
+    play.now += LIMITS.hello_s_max
+    assert play.hears(Tick()) == []
+    play.now += 0.1
+    told, close = play.hears(Tick())
+    assert told == Send(A, Refusal("bad-order", "no Hello came for 5 s"))
+    assert isinstance(close, CloseLink)
+    assert play.hears(Tick()) == []
+
+
+@pytest.mark.parametrize(
+    ("greeting", "code"),
+    [
+        (hello(role=Role.PRIMARY), "role"),
+        (hello("carrier pigeon"), "adapter"),
+        (hello(versions=(99,)), "version"),
+    ],
+)
+def test_a_device_that_does_not_fit_is_told_why_and_its_link_closed(greeting: Hello, code: str) -> None:
+    play = Play()
+    refusal, close = play.hears(LinkUp(A), Received(A, greeting, b""))
+    assert isinstance(refusal, Send)
+    assert isinstance(refusal.message, Refusal)
+    assert refusal.message.code == code
+    assert close == CloseLink(A, code, refusal.message.text)
+    assert play.says(A, hello()) == [], "it is not heard any more"
+
+
+@pytest.mark.parametrize("message", [asked(10), Credit(NAME, 1), reported(3)])
+def test_a_device_that_does_not_greet_first_is_refused(message: Wire) -> None:
+    effects = Play().hears(LinkUp(A), Received(A, message, b""))
+    assert [close.code for close in of_kind(effects, CloseLink)] == ["bad-order"]
+
+
+def test_a_device_that_takes_leave_is_let_go() -> None:
+    play = Play()
+    play.greets(A)
+    assert play.says(A, Refusal("stopping", "bye")) == [CloseLink(A, "", "")]
+
+
+def test_what_comes_of_a_link_that_is_gone_is_not_heard() -> None:
+    play = Play()
+    play.follows(A)
+    play.hears(LinkDown(A, "torn"))
+    assert play.says(A, Credit(NAME, 10)) == []
