@@ -116,6 +116,15 @@ async def test_a_device_that_breaks_off_at_any_point_is_forgotten(fleet: Fleet) 
             link.abort()
 
 
+async def test_a_device_that_does_not_greet_is_not_connected_and_let_go(fleet: Fleet) -> None:
+    silent = fleet.auxiliaries[1]
+    async with dialed(silent, fleet.primary) as link:
+        lines = fleet.primary.status()["devices"]
+        assert isinstance(lines, list)
+        assert [one["connected"] for one in lines if one["name"] == silent.name] == [False]
+        assert await refusal(link) == "bad-order"
+
+
 async def test_reports_of_what_is_not_shared_are_not_kept(fleet: Fleet) -> None:
     async with dialed(fleet.auxiliaries[1], fleet.primary) as link:
         await greeted(link)
@@ -123,5 +132,5 @@ async def test_reports_of_what_is_not_shared_are_not_kept(fleet: Fleet) -> None:
             await say(link, replace(REPORT, collection=f"unshared{number}", epoch="e", position=5, offline="evil"))
         await say(link, HELLO)
         assert await refusal(link) == "bad-order"
-    kept = shop.ask(fleet.primary.home / "sync.db", "SELECT DISTINCT collection FROM positions")
+    kept = shop.ask(fleet.primary.home / "sync.db", "SELECT DISTINCT collection FROM reports")
     assert kept == [("shop",)]
