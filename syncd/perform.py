@@ -182,14 +182,13 @@ async def _read_source(ports: Ports, effect: fx.ReadSource) -> ev.Event:
     if changes.reshaped:
         state = await store.open_collection(name)
         return ev.SourceRead(name, state, more=False, lost=False, reshaped=True)
-    if effect.end_scan:
-        await store.end_scan(name)
-    batch = Batch(changes.observed, publish=changes.drained, loose=effect.loose, mark=changes.mark)
-    if effect.end_scan or changes.mark != effect.mark or changes.observed:
+    state = await store.open_collection(name)
+    # What an earlier run kept and could not publish is published although nothing was touched since.
+    left = changes.drained and not state.published
+    if effect.end_scan or changes.mark != effect.mark or changes.observed or left:
+        batch = Batch(changes.observed, changes.drained, effect.loose, changes.mark, effect.end_scan)
         state = await store.keep(name, batch, ports.wall_us())
         await source.discard(changes.mark)
-    else:
-        state = await store.open_collection(name)
     return ev.SourceRead(name, state, more=not changes.drained, lost=False, reshaped=False)
 
 

@@ -47,12 +47,14 @@ class Batch:
 
     ``publish``: with this batch the store equals one state of the application: its rows, and those kept unpublished
     before, become one group. ``loose``: see ``messages.Run``. ``mark``: new read mark, or None to leave it.
+    ``end_scan``: the running comparison is complete with it.
     """
 
     observed: Sequence[Observed]
     publish: bool
     loose: bool
     mark: int | None = None
+    end_scan: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +123,12 @@ class SyncStore(Protocol):
     async def set_source(self, name: str, source: str, types: Sequence[DataType]) -> tuple[DataType, ...]:
         """Durable. Registers the types (their ids are ignored and given here; a type with the same names keeps its
         id) and the identity of the source. Returns the types with their ids. A type whose key or fields changed gets
-        another id, and the objects of its old id with it, in the same commit."""
+        another id, and the objects of its old id with it, in the same commit. Where the source or a type is not what
+        it was, a comparison is due from here on (``scanning``)."""
         ...
 
     async def begin_scan(self, name: str) -> None:
-        """Durable. A comparison begins: every object not seen until ``end_scan`` will count as gone."""
+        """Durable. A comparison begins: every object not seen until its end will count as gone."""
         ...
 
     async def keep(self, name: str, batch: Batch, now_us: int) -> CollectionState:
@@ -136,10 +139,6 @@ class SyncStore(Protocol):
     async def unseen(self, name: str, limit: int) -> Sequence[Observed]:
         """Objects of the store that the running scan has not seen (fields None), at most ``limit``. Once they were
         given to ``keep`` as gone or as they are, they are seen."""
-        ...
-
-    async def end_scan(self, name: str) -> None:
-        """Durable. The comparison is complete (its rows are published by the next ``keep`` with ``publish``)."""
         ...
 
     async def read(self, request: ChunkRequest, rows_max: int, bytes_max: int) -> StoredChunk: ...

@@ -58,7 +58,8 @@ def _failed(collection: str, failed: tuple[Failed, ...], show_key: ShowKey) -> l
 def source_state(source: Source) -> State:
     if source.offline:
         return State.OFFLINE
-    if source.ready and source.phase in (SourcePhase.WAITING, SourcePhase.READING):
+    published = source.state is not None and source.state.published
+    if source.ready and published and source.phase in (SourcePhase.WAITING, SourcePhase.READING):
         return State.IDENTICAL
     return State.SYNCING
 

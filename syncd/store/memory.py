@@ -109,6 +109,7 @@ class MemorySyncStore:
         }
         names = {type_.name for type_ in numbered}
         collection.former = {type_.id: type_ for type_ in before.values() if type_.name not in names}
+        collection.scanning |= (collection.source, collection.types) != (source, numbered)
         collection.types, collection.source = numbered, source
         collection.version += 1
         return numbered
@@ -122,10 +123,6 @@ class MemorySyncStore:
     async def begin_scan(self, name: str) -> None:
         collection = self._collections[name]
         collection.seen, collection.scanning, collection.scanned = set(), True, False
-
-    async def end_scan(self, name: str) -> None:
-        collection = self._collections[name]
-        collection.seen, collection.scanning, collection.scanned = None, False, True
 
     async def unseen(self, name: str, limit: int) -> Sequence[Observed]:
         collection = self._collections[name]
@@ -146,6 +143,8 @@ class MemorySyncStore:
         collection.loose |= batch.loose and collection.last > before
         if batch.mark is not None:
             collection.mark = batch.mark
+        if batch.end_scan:
+            collection.seen, collection.scanning, collection.scanned = None, False, True
         if batch.publish:
             self._publish(collection, now_us)
         collection.version += 1

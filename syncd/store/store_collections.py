@@ -141,12 +141,15 @@ def set_source(
     row = get(connection, name)
     found = connection.execute(f"SELECT {COLUMNS} FROM types WHERE collection = ?", (row.id,)).fetchall()
     before = {type_.name: type_ for type_ in map(type_of, found)}
+    former = load_types(connection, row).current
     connection.execute("UPDATE types SET place = NULL WHERE collection = ?", (row.id,))
     numbered = tuple(
         _number_type(connection, row, place, type_, before.get(type_.name)) for place, type_ in enumerate(types)
     )
+    same = (row.source, former) == (source, numbered)
     connection.execute(
-        "UPDATE collections SET source = ?, shape = shape + 1, version = version + 1 WHERE id = ?", (source, row.id)
+        "UPDATE collections SET source = ?, shape = shape + 1, version = version + 1, scanning = ? WHERE id = ?",
+        (source, row.scanning if same else 1, row.id),
     )
     return numbered
 
@@ -182,10 +185,9 @@ def begin_scan(connection: sqlite3.Connection, name: str) -> None:
     )
 
 
-def end_scan(connection: sqlite3.Connection, name: str) -> None:
-    row = get(connection, name)
+def forget_seen(connection: sqlite3.Connection, row: CollectionRow) -> None:
+    """The comparison is complete."""
     connection.execute(f"DROP TABLE IF EXISTS {row.seen}")
-    connection.execute("UPDATE collections SET scanning = 0, scanned = 1 WHERE id = ?", (row.id,))
 
 
 def scan_runs(connection: sqlite3.Connection, row: CollectionRow) -> bool:

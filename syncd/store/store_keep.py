@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from syncd.core import digest
 from syncd.core.model import Observed
 from syncd.core.ports import Batch
-from syncd.store.store_collections import CollectionRow, TypeSet, scan_runs
+from syncd.store.store_collections import CollectionRow, TypeSet, forget_seen, scan_runs
 from syncd.store.ties import Owner, ties_of
 
 # change, type, key, born, hash, fault, fields
@@ -57,11 +57,14 @@ def keep(
         mark=row.mark if batch.mark is None else batch.mark,
         loose=int(row.loose or (batch.loose and changes.last > row.last)),
     )
+    if batch.end_scan:
+        forget_seen(connection, row)
+        after = after._replace(scanning=0, scanned=1)
     if batch.publish:
         after = _publish(connection, after, row.last == row.head, now_us)
     connection.execute(
         "UPDATE collections SET head = ?, last = ?, version = ?, digest = ?, objects = ?, mark = ?, loose = ?,"
-        " imported = ? WHERE id = ?",
+        " scanning = ?, scanned = ?, imported = ? WHERE id = ?",
         (
             after.head,
             after.last,
@@ -70,6 +73,8 @@ def keep(
             after.objects,
             after.mark,
             after.loose,
+            after.scanning,
+            after.scanned,
             after.imported,
             after.id,
         ),

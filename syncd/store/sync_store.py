@@ -77,9 +77,6 @@ class SqliteSyncStore:
         # by the writer: the marks of what was seen are in its temporary tables
         return await self._database.write(lambda connection: collections.unseen(connection, name, limit))
 
-    async def end_scan(self, name: str) -> None:
-        await self._database.write(lambda connection: collections.end_scan(connection, name))
-
     async def read(self, request: ChunkRequest, rows_max: int, bytes_max: int) -> StoredChunk:
         return await self._database.read(
             lambda connection: store_read.read(connection, request, rows_max, bytes_max, self._limits.ties_max)

@@ -49,8 +49,12 @@ class Writer:
         await self.keep(values, publish=False, loose=True)
         while gone := await self.store.unseen(NAME, 3):
             await self.store.keep(NAME, Batch(gone, publish=False, loose=True), self.now_us)
-        await self.store.end_scan(NAME)
-        return await self.keep({}, loose=True)
+        return await self.end_scan()
+
+    async def end_scan(self) -> CollectionState:
+        """The comparison is complete, and what it brought is published."""
+        self.now_us += 1
+        return await self.store.keep(NAME, Batch((), publish=True, loose=True, end_scan=True), self.now_us)
 
 
 @dataclass

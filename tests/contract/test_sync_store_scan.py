@@ -35,15 +35,36 @@ async def writer(store: SyncStore) -> Writer:
     return Writer(store, await prepare(store))
 
 
-async def test_an_import_is_complete_with_the_publish_after_its_end(writer: Writer) -> None:
+async def test_an_import_is_complete_with_the_batch_that_ends_and_publishes_it(writer: Writer) -> None:
     await writer.store.begin_scan(NAME)
     state = await writer.keep({"a": "1"}, publish=False, loose=True)
     assert (state.scanning, state.imported) == (True, False)
-    await writer.store.end_scan(NAME)
-    state = await writer.store.open_collection(NAME)
-    assert (state.scanning, state.imported, state.head) == (False, False, 0)
-    state = await writer.keep({}, loose=True)
-    assert (state.imported, state.head, state.objects) == (True, 1, 1)
+    state = await writer.end_scan()
+    assert (state.scanning, state.imported, state.head, state.objects) == (False, True, 1, 1)
+
+
+async def test_an_import_that_ends_while_more_was_touched_is_published_with_the_rest(writer: Writer) -> None:
+    await writer.store.begin_scan(NAME)
+    await writer.keep({"a": "1"}, publish=False, loose=True)
+    state = await writer.store.keep(NAME, Batch((), publish=False, loose=True, end_scan=True), 1)
+    assert (state.scanning, state.imported, state.published, state.head) == (False, False, False, 0)
+    state = await writer.keep({"b": "1"})
+    assert (state.imported, state.published, state.head, state.objects) == (True, True, 2, 2)
+    assert [group.loose for group in await writer.store.groups(NAME, 9)] == [True]
+
+
+async def test_a_comparison_is_due_with_the_commit_that_makes_the_source_or_a_type_another(writer: Writer) -> None:
+    await writer.imported({"a": "1"})
+    for source, type_, due in (
+        ("source 1", TYPE, False),
+        ("source 2", TYPE, True),
+        ("source 2", replace(TYPE, fields=("text", "colour")), True),
+        ("source 2", replace(TYPE, fields=("text", "colour"), definition=("CREATE TABLE other",)), True),
+    ):
+        await writer.store.set_source(NAME, source, (type_,))
+        assert (await writer.store.open_collection(NAME)).scanning is due, (source, type_)
+        await writer.store.begin_scan(NAME)
+        await writer.end_scan()
 
 
 async def test_the_import_of_nothing_is_an_import(writer: Writer) -> None:
@@ -57,8 +78,7 @@ async def test_an_import_meets_changes_of_the_same_objects(writer: Writer) -> No
     await writer.keep({"b": "2", "c": "1"}, publish=False, loose=True)
     await writer.keep({"c": None, "a": "1"}, publish=False, loose=True)
     assert await writer.store.unseen(NAME, 9) == []
-    await writer.store.end_scan(NAME)
-    await writer.keep({}, loose=True)
+    await writer.end_scan()
     follower = Follower(writer.store)
     await follower.catch_up()
     assert follower.objects == {b"a": b"1", b"b": b"2"}
@@ -76,8 +96,7 @@ async def test_a_comparison_finds_what_vanished(writer: Writer) -> None:
     await writer.keep({rest[0].key.decode(): "1"}, publish=False, loose=True)
     await writer.store.keep(NAME, Batch(rest[1:], publish=False, loose=True), 1)
     assert await writer.store.unseen(NAME, 9) == []
-    await writer.store.end_scan(NAME)
-    state = await writer.keep({}, loose=True)
+    state = await writer.end_scan()
     assert state.objects == 4
 
 
