@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from syncd.core.errors import InvariantBroken
-from syncd.core.inbound_queue import divide
+from syncd.core.errors import ApplicationOffline
+from syncd.core.inbound_queue import begins_at, divide
 from syncd.core.messages import Objects
 from syncd.core.model import DataType, Failure, ObjectId, OutcomeKind, Tie
 from syncd.core.ports import Part, TargetState, Work
@@ -64,14 +64,17 @@ def current_types(types: Mapping[int, DataType]) -> dict[str, int]:
 
 
 def nothing_to_do(state: TargetState, work: Work) -> bool:
-    """Whether the work was executed before (R6). A snapshot at the same position repairs what is not as proven."""
-    if work.proof is None:
-        if state.epoch != work.epoch:
-            raise InvariantBroken(f"parked objects of epoch {work.epoch} for a target of epoch {state.epoch!r}")
-        return False
-    if state.epoch != work.epoch:
-        if not work.snapshot:
-            raise InvariantBroken(f"changes of epoch {work.epoch} for a target of epoch {state.epoch!r}")
+    """Whether the work was executed before (R6). A snapshot at the same position repairs what is not as proven.
+
+    Called in the transaction that executes the work, with what the application holds in it. Raises ApplicationOffline
+    where the work does not follow on that: the application's data was reset, or an older copy came into its place.
+    """
+    if not begins_at(work, state):
+        raise ApplicationOffline(
+            "the application's data is not what it was: it was reset or replaced by an older copy of itself",
+            "it is looked at again, and what it lacks is fetched",
+        )
+    if work.proof is None or state.epoch != work.epoch:
         return False
     if state.position == work.proof.seq and work.snapshot:
         return state.digest == work.proof.digest

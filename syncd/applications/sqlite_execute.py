@@ -238,7 +238,10 @@ class Executor:
         parts = division(self._connection, work, self._kept.tables.name_ids)
         divided = Divided(self._connection, applier, work, parts, excluded)
         failed = divided.execute(by_pieces)
-        self._remove_beyond(work, applier)
+        try:
+            self._remove_beyond(work, applier)
+        except RowFailed as error:  # of an object that no unit brings
+            raise TargetHeld(error.failure.cause, "change or remove what forbids it on this machine") from error
         guilty = dict(applier.violations())
         if guilty:
             units = divided.units_of(guilty)

@@ -88,8 +88,12 @@ def _runs(work: Work) -> Iterator[tuple[Run, list[ObjectId]]]:
 
 
 def begins_at(work: Work, held: TargetState) -> bool:
-    """Whether a work can be executed on what the target holds: it has no gap after it (R4)."""
+    """Whether a work can be executed on what the target holds: it has no gap after it (R4). Parked objects come from
+    groups that it has passed."""
     if work.snapshot:
         return True
-    first = next((frame.first for frame in work.frames()), 0)
+    frame = next(iter(work.frames()), None)
+    if frame is None:
+        return work.epoch == held.epoch
+    first = frame.first if work.proof is not None else max((run.seq for run in frame.runs), default=0)
     return work.epoch == held.epoch and first <= held.position

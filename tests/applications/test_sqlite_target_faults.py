@@ -96,6 +96,50 @@ async def test_a_target_that_is_replaced_while_it_is_open_is_offline(path: Path,
     assert contents(path) == {"t": []}
 
 
+async def test_an_older_copy_that_its_application_restores_in_place_gets_nothing_on_top(path: Path) -> None:
+    """The file is the same, what it holds is not: as SQLite's backup restores it (R4)."""
+    async with writing(path, ONE) as here:
+        await here.begin(row(1))
+        before = contents(path)
+        with closing(sqlite3.connect(path)) as app, closing(sqlite3.connect(path.with_suffix(".old"))) as copy:
+            app.backup(copy)
+            await here.done(here.work([Group([row(2)])]))
+            copy.backup(app)
+        await here.target.look()
+        with pytest.raises(ApplicationOffline, match="older copy"):
+            await here.target.execute(here.work([Group([row(3)])]))
+        assert contents(path) == before
+        assert (await here.target.open()).position == 1
+
+
+async def test_a_target_whose_application_was_reset_is_offline(path: Path) -> None:
+    async with writing(path, ONE) as here:
+        await here.begin(row(1))
+        sql(path, "DROP TABLE _syncd_position", "DELETE FROM t")
+        with pytest.raises(ApplicationOffline, match="reset"):
+            await here.target.execute(here.work([Group([row(2)])]))
+        with pytest.raises(ApplicationOffline, match="not the one that was accepted"):
+            await here.target.open()
+    assert contents(path) == {"t": []}
+
+
+@pytest.mark.parametrize("manner", ["ABORT", "FAIL", "ROLLBACK"])
+async def test_a_row_that_its_application_keeps_from_a_snapshot_holds_the_target(path: Path, manner: str) -> None:
+    """No group brings the row, so none can be parked for it: a person must decide (R13)."""
+    async with writing(path, ONE) as here:
+        await here.begin(row(1), row(2))
+        before = contents(path)
+        sql(path, f"CREATE TRIGGER no BEFORE DELETE ON t BEGIN SELECT RAISE({manner}, 'nothing is deleted'); END")
+        snapshot = here.work([Group([row(1)], loose=True)], snapshot=True)
+        with pytest.raises(TargetHeld, match="nothing is deleted") as held:
+            await here.target.execute(snapshot)
+        assert "on this machine" in held.value.advice
+        assert contents(path) == before
+        sql(path, "DROP TRIGGER no")
+        await here.done(snapshot)
+    assert len(contents(path)["t"]) == 1
+
+
 async def test_a_locked_target_is_busy_and_unchanged(path: Path) -> None:
     async with writing(path, ONE) as here:
         await here.begin(row(1))

@@ -41,13 +41,14 @@ class Writing:
         self.path = path
         self.types = {one.id: one for one in types}
         self.seq = 0
+        self.position = 0  # of the last work that was executed
         self.seqs: list[int] = []  # of the groups of the last work
 
     def work(
         self, groups: Sequence[Group], snapshot: bool = False, skip: Sequence[ObjectId] = (), rows_per_frame: int = 1000
     ) -> Work:
         ids = {one.name: one.id for one in self.types.values()}
-        base = 0 if snapshot else self.seq
+        base, begin = (0, 0) if snapshot else (self.seq, self.position)
         numbered: list[tuple[int, Group]] = []
         for group in groups:
             self.seq += max(1, len(group.rows))
@@ -67,7 +68,7 @@ class Writing:
                         runs.append(Run(seq, loose, 1))
                 yield Objects(
                     "c",
-                    base + at,
+                    base + at if at else begin,
                     base + at + len(part),
                     tuple(runs),
                     bytes(Kind.DELETE if row.fields is None else Kind.MODIFY for _, _, row in part),
@@ -83,6 +84,7 @@ class Writing:
         """The work is executed, and the target holds what it says."""
         result = await self.target.execute(work)
         assert isinstance(result, Executed), result
+        self.position = result.state.position
         assert await self.target.recount() == result.state
         return result
 
@@ -90,6 +92,7 @@ class Writing:
         """The work is executed; the application holds rows of its own besides."""
         result = await self.target.execute(work)
         assert isinstance(result, Executed), result
+        self.position = result.state.position
 
     async def failed(self, work: Work) -> tuple[Part, ...]:
         """The work fails and leaves no trace."""

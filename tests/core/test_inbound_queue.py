@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from syncd.adapters.canonical import pack_values
 from syncd.core.inbound_queue import Arrival, arrival, begins_at, divide, entangled
 from syncd.core.messages import Objects, Run
-from syncd.core.model import DataType, ObjectId, OutcomeKind, Tie
+from syncd.core.model import DataType, ObjectId, OutcomeKind, Proof, Tie
 from syncd.core.ports import TargetState, Work
 
 TYPES = {1: DataType(1, "t", ("k",), ("f",))}
@@ -30,7 +32,8 @@ def frame(first: int, last: int, *groups: tuple[int, bool, str], ties: tuple[Tie
 
 def work(*frames: Objects, skip: str = "", epoch: str = "e", snapshot: bool = False) -> Work:
     parked = frozenset(map(named, skip))
-    return Work("c", epoch, snapshot, lambda: iter(frames), TYPES, None, parked)
+    proof = Proof(frames[-1].last if frames else 0, bytes(16), 0)
+    return Work("c", epoch, snapshot, lambda: iter(frames), TYPES, proof, parked)
 
 
 def named(letter: str) -> ObjectId:
@@ -171,6 +174,13 @@ def test_work_begins_where_the_target_is_or_before() -> None:
     assert begins_at(work(frame(10, 12)), held)
     assert begins_at(work(frame(5, 12)), held)
     assert not begins_at(work(frame(11, 12)), held)
+
+
+def test_parked_objects_begin_where_the_target_has_passed_their_groups() -> None:
+    parked = replace(work(frame(0, 0, (9, False, "a"))), proof=None)
+    assert begins_at(parked, TargetState("e", 9, bytes(16), 0))
+    assert not begins_at(parked, TargetState("e", 8, bytes(16), 0))
+    assert not begins_at(parked, TargetState("other", 9, bytes(16), 0))
 
 
 def test_work_of_another_epoch_does_not_begin_anywhere() -> None:
