@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from syncd.core.devices import Device, SyncDatabase
 from syncd.core.errors import InvariantBroken
 from syncd.core.messages import Failed, Report
 from syncd.store.memory_sync_database import MemorySyncDatabase
-from syncd.store.sync_database import SqliteSyncDatabase
+from syncd.store.sync_database import SCHEMA, SqliteSyncDatabase
 
 pytestmark = pytest.mark.asyncio
 
@@ -83,6 +85,21 @@ async def test_a_device_linked_again_keeps_its_links_and_takes_what_changed(data
     assert await database.devices_of(ada) == [replace(changed, last_seen_us=70)]
 
 
+async def test_the_primary_is_the_one_linked_last_whatever_the_clocks_said(database: SyncDatabase) -> None:
+    ada = await database.ensure_user("ada")
+    shop, office = (replace(device(name, when), role="primary") for name, when in (("shop", 9), ("office", 5)))
+    assert await database.primary() is None
+    await database.link(ada, shop)
+    await database.link(ada, device("laptop", 20))
+    assert await database.primary() == shop
+    await database.link(ada, office)
+    assert await database.primary() == office
+    await database.seen(shop.id, 100)
+    assert await database.primary() == office
+    await database.link(ada, shop)
+    assert await database.primary() == replace(shop, last_seen_us=100)
+
+
 async def test_the_database_says_which_adapter_a_device_speaks(database: SyncDatabase) -> None:
     ada, laptop = await database.ensure_user("ada"), device("laptop")
     await database.link(ada, laptop)
@@ -129,3 +146,18 @@ async def test_a_sync_database_opened_again_is_as_it_was(tmp_path: Path) -> None
     assert await opened.devices_of(ada) == [device("laptop")]
     assert await opened.reports() == [told]
     await opened.close()
+
+
+async def test_a_database_of_the_first_schema_follows_the_primary_that_was_paired_last(tmp_path: Path) -> None:
+    path = tmp_path / "first.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as first:
+        first.executescript(SCHEMA.scripts()[0])
+        first.execute(f"PRAGMA application_id = {SCHEMA.application_id}")
+        first.execute("PRAGMA user_version = 1")
+        for id_, role, paired_us in (("OLD", "primary", 1), ("LAST", "primary", 5), ("TILL", "auxiliary", 9)):
+            first.execute("INSERT INTO devices VALUES (?, 'x', ?, x'', 'msgpack', '[]', ?, 0)", (id_, role, paired_us))
+    opened = await SqliteSyncDatabase.open(path)
+    primary = await opened.primary()
+    await opened.close()
+    assert primary is not None
+    assert primary.id == "LAST"
