@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from pathlib import Path
 
 from syncd.cli.local import Arrange, Local
 from syncd.cli.main import run_verb
+from syncd.home.lock import lock
+from syncd.home.paths import Home
 
 
 def main() -> int:
@@ -20,9 +24,15 @@ def _arrange() -> Arrange:
 
 
 def _run(home: Path) -> int:
-    from syncd.daemon import run
+    with lock(Home(home), daemon=True):  # before the daemon is imported, which takes a while: verbs see that it starts
+        from syncd.daemon import run
 
-    return run(home)
+        code = run(home)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A database thread that could not be ended must not keep the process (and its lock) alive.
+    os._exit(code)
 
 
 if __name__ == "__main__":

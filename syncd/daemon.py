@@ -22,7 +22,6 @@ from syncd.core.model import Role
 from syncd.core.settings import Limits
 from syncd.home import config as configuration
 from syncd.home import identity
-from syncd.home.lock import lock
 from syncd.home.paths import Home
 from syncd.perform import Ports
 from syncd.primary import Primary
@@ -40,21 +39,16 @@ class _Stopped(Exception):
 
 
 def run(path: Path) -> int:
-    """The daemon, in the foreground, until a signal. Raises SyncdError before it runs."""
+    """The daemon, in the foreground, until a signal; its exit code. Raises SyncdError before it runs. Who calls holds
+    the home's lock."""
     home = Home(path)
     config = configuration.load(home)
     _log_to_stderr(config.log_level)
     sys.setswitchinterval(SWITCH_S)
-    with lock(home):
-        try:
-            code = asyncio.run(_main(home))
-        except Exception as error:
-            code = _say_why(error)
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # A database thread that could not be ended must not keep the process (and its lock) alive.
-    os._exit(code)
+    try:
+        return asyncio.run(_main(home))
+    except Exception as error:
+        return _say_why(error)
 
 
 def _say_why(error: Exception) -> int:
@@ -143,7 +137,7 @@ async def _run(role: Primary | Auxiliary, rooms: Rooms, notifier: Notifier) -> N
 async def _until_signal() -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for one in (signal.SIGTERM, signal.SIGINT):
+    for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(one, stop.set)
     await stop.wait()
     raise _Stopped

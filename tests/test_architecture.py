@@ -22,7 +22,7 @@ TABLE: dict[str, set[str]] = {
     **{edge: {"core", "adapters"} for edge in EDGES},
     "cli": {"core", "home", "control"},
     "__init__": set(),
-    "__main__": {"cli", "arrange", "daemon"},
+    "__main__": {"cli", "home", "arrange", "daemon"},
     "arrange": {"core", "home", "applications", "store"},
     "perform": {"core", "adapters"},
     "driver": {"core", "adapters", "perform"},

@@ -42,6 +42,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     common.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="the home directory of the daemon")
     shows = _Parser(add_help=False, parents=[common])
     shows.add_argument("--json", action="store_true", help="print JSON with documented keys")
+    asks = _Parser(add_help=False, parents=[shows])
+    asks.add_argument("--socket", metavar="PATH", help="the control socket of the daemon, in place of its home")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
 
     def verb(name: str, what: str, parent: _Parser = shows) -> _Parser:
@@ -51,10 +53,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
     _share(verb("share", "On the primary: synchronize a collection."))
     _accept(verb("accept", "On an auxiliary: take a collection."))
     verb("run", "Run the daemon in the foreground.", common)
-    _pair(verb("pair", "Link two devices: print a token on the primary, use it on the auxiliary."))
-    _status(verb("status", "Show where everything stands."))
-    _transactions(verb("transactions", "Show groups and what became of them, per device."))
-    retry = verb("retry", "Execute parked groups again.")
+    _pair(verb("pair", "Link two devices: print a token on the primary, use it on the auxiliary.", asks))
+    _status(verb("status", "Show where everything stands.", asks))
+    _transactions(verb("transactions", "Show groups and what became of them, per device.", asks))
+    retry = verb("retry", "Execute parked groups again.", asks)
     retry.add_argument("group", metavar="GROUP", nargs="?", help="one group, as notes:912; without it, all of them")
     parsed = parser.parse_args(argv)
     if parsed.verb == "pair":

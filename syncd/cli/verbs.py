@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from syncd.cli import watch
 from syncd.cli.arguments import Place
@@ -18,9 +21,11 @@ from syncd.core.errors import SyncdError
 from syncd.core.model import Role, show_device
 from syncd.home import config as configuration
 from syncd.home.config import Config
-from syncd.home.lock import lock
+from syncd.home.lock import POLL_S, DaemonHolds, is_held, lock
 from syncd.home.paths import Home
 
+START_S_MAX = 10.0  # waiting for the socket of a daemon that starts
+_EXPECTED_S = {"pair_open": 2.0, "pair": 2.0}  # waiting for a daemon that nobody has started: `syncd run & syncd pair`
 _SHORT_S = 15.0  # the daemon answers from memory
 _PAIR_S = 60.0  # the daemon dials the primary
 _TOKEN_MAX = 4_000  # characters; it holds addresses
@@ -36,9 +41,30 @@ class Call:
     local: Local
 
     def ask(self, verb: str, timeout_s: float, **args: object) -> Json:
-        """Asks the daemon of this home. Raises HomeError without a home, DaemonNotRunning without a daemon."""
+        """Asks the daemon of this home, or at the socket that was named. A daemon that starts is waited for. Raises
+        HomeError without a home, DaemonNotRunning without a daemon."""
+        if named := self._named_socket():  # its home is another user's, and not looked at
+            return ask(named, verb, args, timeout_s)
         configuration.load(self.home)
-        return ask(self.home.socket, verb, args, timeout_s)
+        began = time.monotonic()
+        while True:
+            try:
+                return ask(self.home.socket, verb, args, timeout_s)
+            except DaemonNotRunning:
+                waited_s, held = time.monotonic() - began, is_held(self.home)
+                if held and waited_s > START_S_MAX:
+                    raise DaemonNotRunning(
+                        "the daemon takes no verb: it is still starting, or stopping", "see its log, then try again"
+                    ) from None
+                if not held and waited_s > _EXPECTED_S.get(verb, 0.0):
+                    raise
+            time.sleep(POLL_S)
+
+    def _named_socket(self) -> Path | None:
+        """Of --socket, else of $SYNCD_SOCKET, for verbs that have the option."""
+        option = getattr(self.given, "socket", "")
+        named = option if option is not None else os.environ.get("SYNCD_SOCKET", "")
+        return Path(named) if named else None
 
     def json(self, told: Json) -> bool:
         """Prints it as JSON if the person asked for that."""
@@ -110,8 +136,11 @@ def _daemon_or(call: Call, verb: str, args: Json, alone: Callable[[], Json]) -> 
     try:
         return call.ask(verb, _LONG_S, **args), True
     except DaemonNotRunning:
-        with lock(call.home):  # a daemon that is about to start waits for its turn, and reads the result
-            return alone(), False
+        try:
+            with lock(call.home):  # a daemon that is about to start waits for its turn, and reads the result
+                return alone(), False
+        except DaemonHolds:  # it was just about to
+            return call.ask(verb, _LONG_S, **args), True
 
 
 def run(call: Call) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from syncd.cli import verbs
 from syncd.home.paths import Home
 from tests.cli.fake import STATUS, FakeDaemon, make_home
 
@@ -16,6 +17,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     made = make_home(tmp_path / "home")
     monkeypatch.setenv("SYNCD_HOME", str(made.path))
     monkeypatch.delenv("SYNCD_DEBUG", raising=False)
+    monkeypatch.delenv("SYNCD_SOCKET", raising=False)
+    monkeypatch.setattr(verbs, "_EXPECTED_S", {})  # nobody starts a daemon beside a test
     return made
 
 

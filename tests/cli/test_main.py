@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from syncd import __version__
+from syncd.cli import verbs
 from syncd.cli.main import run_verb
 from syncd.core.errors import SyncdError, UserError
 from syncd.home.lock import lock
 from syncd.home.paths import Home
-from tests.cli.fake import DEVICE, FakeArrange, FakeDaemon, local
+from tests.cli.fake import DEVICE, STATUS, FakeArrange, FakeDaemon, local
 
 Capture = pytest.CaptureFixture[str]
 NOT_RUNNING = "syncd: the daemon is not running: start it with `syncd run` (or systemctl)\n"
@@ -192,12 +195,43 @@ def test_share_and_accept_are_arranged_here_when_no_daemon_runs(home: Home, caps
     ]
 
 
-def test_nothing_is_arranged_under_a_daemon_that_is_just_starting(home: Home, capsys: Capture) -> None:
+def test_nothing_is_arranged_under_a_daemon_that_takes_no_verb(
+    home: Home, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verbs, "START_S_MAX", 0.05)
     arrange = FakeArrange()
-    with lock(home):
-        assert run_verb(["share", "notes", "--from", "sqlite:/n.db"], local(arrange)) == 1
-    assert "another syncd daemon runs" in failure(capsys)
+    for verb, code in ((["share", "notes", "--from", "sqlite:/n.db"], 3), (["status"], 3)):
+        with lock(home, daemon=True):
+            assert run_verb(verb, local(arrange)) == code
+        assert "still starting" in failure(capsys)
     assert arrange.asked == []
+
+
+@pytest.mark.parametrize("verb", [["share", "notes", "--from", "sqlite:/n.db"], ["status"], ["pair", "--token"]])
+def test_a_verb_waits_for_a_daemon_that_starts(
+    home: Home, verb: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    daemon = FakeDaemon({"share": {"problems": []}, "status": STATUS, "pair_open": {"token": "T"}})
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(lock(home, daemon=True))
+        running = daemon.running(home)
+        pauses: list[Callable[[], object]] = [lambda: stack.enter_context(running), lambda: None]
+        monkeypatch.setattr("time.sleep", lambda _: pauses.pop()())
+        assert run_verb(verb, local()) == 0
+    assert [name for name, _ in daemon.asked] == [verb[0] if verb[0] != "pair" else "pair_open"]
+
+
+def test_a_verb_that_asks_takes_a_socket_in_place_of_a_home(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    with FakeDaemon({"status": STATUS}).running(home) as daemon:
+        monkeypatch.setenv("SYNCD_HOME", str(tmp_path / "another users"))
+        assert run_verb(["status", "--json", "--socket", str(home.socket)], local()) == 0
+        monkeypatch.setenv("SYNCD_SOCKET", str(home.socket))
+        assert run_verb(["status", "--json"], local()) == 0
+        assert run_verb(["status", "--json", "--socket", str(tmp_path / "none")], local()) == 3
+        assert run_verb(["accept", "notes", "--into", "sqlite:/n.db"], local()) == 1  # writes into the home
+    assert [name for name, _ in daemon.asked] == ["status", "status"]
 
 
 def test_pair_prints_the_token_alone_or_with_what_to_do(daemon: FakeDaemon, capsys: Capture) -> None:

@@ -289,6 +289,14 @@ def _records(owner: Json, key: str) -> list[Json]:
 
 def _environment() -> dict[str, str]:
     """Nothing of the caller's syncd or systemd reaches the daemon."""
-    foreign = ("SYNCD_HOME", "SYNCD_DEBUG", "NOTIFY_SOCKET", "WATCHDOG_USEC", "STATE_DIRECTORY", "JOURNAL_STREAM")
+    foreign = (
+        "SYNCD_HOME",
+        "SYNCD_SOCKET",
+        "SYNCD_DEBUG",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "STATE_DIRECTORY",
+        "JOURNAL_STREAM",
+    )
     kept = {name: value for name, value in os.environ.items() if name not in foreign}
     return kept | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}

@@ -6,27 +6,30 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from syncd.core.errors import HomeError
-from syncd.home.lock import lock
+from syncd.home import lock as locking
+from syncd.home.lock import DaemonHolds, is_held, lock
 from syncd.home.paths import Home
 
 HOLDER = """
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from syncd.home.lock import lock
 from syncd.home.paths import Home
-with lock(Home(Path(sys.argv[1]))):
+with lock(Home(Path(sys.argv[1])), daemon=True):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
 def test_a_second_daemon_is_refused_and_told_who_holds_the_home(home: Home) -> None:
-    with lock(home), pytest.raises(HomeError) as caught, lock(home):
+    with lock(home, daemon=True), pytest.raises(DaemonHolds) as caught, lock(home):
         pass
     assert f"(pid {os.getpid()})" in caught.value.text
     assert str(home.path) in caught.value.advice
@@ -36,6 +39,39 @@ def test_the_home_is_free_when_its_daemon_has_ended(home: Home) -> None:
     for _ in range(2):
         with lock(home):
             pass
+
+
+@pytest.mark.parametrize("daemon", [True, False])
+def test_a_verb_that_holds_the_home_is_waited_for(home: Home, monkeypatch: pytest.MonkeyPatch, daemon: bool) -> None:
+    verb = ExitStack()
+    verb.enter_context(lock(home))
+    monkeypatch.setattr("time.sleep", lambda _: verb.close())  # it ends while we wait
+    with lock(home, daemon):
+        assert is_held(home)
+    assert not is_held(home)
+
+
+def test_a_verb_that_holds_the_home_for_too_long_is_named(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locking, "VERB_S_MAX", 0.05)
+    with (
+        lock(home),
+        pytest.raises(HomeError, match=rf"another verb is at work .* \(pid {os.getpid()}\)"),
+        lock(home, True),
+    ):
+        pass
+
+
+def test_nobody_is_named_after_the_holder_has_failed(home: Home) -> None:
+    with pytest.raises(ValueError, match="why"), lock(home, daemon=True):
+        raise ValueError("why")
+    assert home.lock.read_bytes() == b""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root arranges the home of another user")
+def test_a_lock_that_root_makes_belongs_to_the_owner_of_the_home(home: Home) -> None:
+    os.chown(home.path, 65534, 65534)
+    with lock(home):
+        assert home.lock.stat().st_uid == 65534
 
 
 def test_two_homes_do_not_meet(home: Home, tmp_path: Path) -> None:
