@@ -15,7 +15,7 @@ from syncd.core import status, transactions
 from syncd.core.auxiliary_engine import AuxiliaryEngine
 from syncd.core.conversation import Phase
 from syncd.core.devices import Device
-from syncd.core.errors import REFUSALS, UserError
+from syncd.core.errors import REFUSALS, LinkLost, Refused, SyncdError, UserError
 from syncd.core.events import RetryAsked
 from syncd.core.model import Role, group_id
 from syncd.core.ports import ParkedPart
@@ -24,6 +24,7 @@ from syncd.driver import Driver
 from syncd.home.config import Collection
 from syncd.rooms import Rooms, iso_time, show_key, transactions_asked
 from syncd.store.inbound import SqliteInboundQueue
+from syncd.transport.address import kept
 from syncd.transport.dialer import Dialer, dial
 from syncd.transport.link import Link
 from syncd.transport.pairing import pair
@@ -84,9 +85,17 @@ class Auxiliary:
             if self.primary is None or link.device != self.primary.id:
                 continue  # paired with another one meanwhile
             await self.rooms.seen(link.device)
-            await self.driver.serve(link)
+            reason = await self.driver.serve(link)
             await self.rooms.seen(link.device)
             await self._know_primary()
+            self._dialer.failure = self._ended(reason)
+
+    def _ended(self, reason: str) -> SyncdError:
+        """Why a link is over."""
+        if refusal := self.engine.refusal:
+            said = refusal.text or f"the primary refused this device ({refusal.code})"
+            return Refused(said, REFUSALS.get(refusal.code, ""), refusal.code)
+        return LinkLost(reason or "the link ended", "this device dials again")
 
     async def _dial(self, address: str) -> Link:
         assert self.primary is not None
@@ -142,11 +151,8 @@ class Auxiliary:
         return status.DeviceLine(primary.id, primary.name, self._connected, iso_time(seen_us), self._why_apart())
 
     def _why_apart(self) -> str:
-        if self._connected:
-            return ""
-        if refusal := self.engine.refusal:
-            return f"{refusal.text}: {REFUSALS.get(refusal.code, '')}"
-        return self._dialer.failure.line() if self._dialer.failure else ""
+        """What went wrong last: a refusal, a link that ended, or a dial that failed."""
+        return self._dialer.failure.line() if self._dialer.failure and not self._connected else ""
 
     async def _verb_accept(self, args: Json) -> Json:
         rooms, name = self.rooms, str(args.get("name"))
@@ -181,7 +187,7 @@ class Auxiliary:
         rooms = self.rooms
         paired = await pair(rooms.identity.certificate_der, rooms.config.name, token, rooms.limits)
         user = await rooms.database.ensure_user(paired.user)
-        places = tuple(dict.fromkeys((paired.address, *token.addresses)))
+        places = kept(paired.address, token.addresses)
         now_us = rooms.ports.wall_us()
         record = Device(
             paired.device,

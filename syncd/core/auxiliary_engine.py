@@ -71,6 +71,7 @@ class AuxiliaryEngine:
                 return self._received(event, now)
             case LinkUp():
                 self.primary, self.phase, self.since = event.device, Phase.GREETING, now
+                self.refusal = None
                 hello = Hello(PROTOCOL_VERSIONS, Role.AUXILIARY, self.name, self.adapter)
                 return [Send(event.device, hello)]
             case LinkDown():

@@ -10,6 +10,7 @@ import re
 import socket
 import struct
 import sys
+from collections.abc import Sequence
 
 from syncd.core.errors import UserError
 
@@ -60,8 +61,15 @@ def addresses(host: str, port: int) -> list[str]:
     return [format_address(one, port) for one in dict.fromkeys([*found, "127.0.0.1"])]
 
 
+def kept(answered: str, named: Sequence[str]) -> tuple[str, ...]:
+    """The addresses of another machine to keep, of those that it named, the one that answered first. Loopback stays
+    only if it answered: elsewhere it means the machine that dials, and whatever listens there."""
+    far = [one for one in named if not _is_loopback(parse_address(one)[0])]
+    return tuple(dict.fromkeys((answered, *far)))
+
+
 def _is_loopback(host: str) -> bool:
-    return host.startswith("127.") or host == "::1"
+    return host.startswith("127.") or host in ("::1", "localhost")
 
 
 def _routed() -> list[str]:

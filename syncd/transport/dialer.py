@@ -25,6 +25,7 @@ from syncd.transport.websocket import SYNC_PATH, Call, open_websocket
 
 STEADY_S = 5.0  # a link that lived longer was good: the pauses begin anew
 _PASSING = frozenset(("stopping", "disk", "bad-frame", "bad-order"))  # refusals that settle by themselves
+_PAIR_AGAIN = "`syncd pair --token` on the primary, `syncd pair TOKEN` here"
 _SIGNS = 3  # times in a row until "unknown-device" is believed: a link that breaks in the handshake looks the same
 
 
@@ -47,7 +48,8 @@ async def pause_or_wake(pause_s: float, wake: asyncio.Event) -> None:
 
 @dataclass(eq=False)
 class Dialer:
-    """Keeps one link to the primary. ``failure``: why the last try failed, for ``status``; None while linked.
+    """Keeps one link to the primary. ``failure``: why there is no link, for ``status``; None while linked. The
+    consumer of ``links`` says there why one ended.
 
     ``dial`` opens a link to one address; ``addresses`` is asked before each round, in order of preference.
     """
@@ -66,6 +68,7 @@ class Dialer:
     def wake(self) -> None:
         """Dial at once: something changed (paired, another address, a person asked)."""
         self._failures = self._refusals = 0
+        self.failure = None
         self._wake.set()
 
     async def links(self) -> AsyncGenerator[Link, None]:
@@ -83,20 +86,21 @@ class Dialer:
             await self._rest()
 
     async def _round(self) -> Link | None:
-        """Tries each address. A refusal counts only if nothing else went wrong anywhere."""
+        """Tries each address, the best first, whose failure says most. A refusal counts only if nothing else went wrong
+        anywhere."""
         lost: SyncdError | None = None
         refused: SyncdError | None = None
         for address in self.addresses():
             try:
                 link = await self.dial(address)
             except (Refused, UserError) as error:  # UserError: what is written there is no address
-                refused = error
+                refused = refused or error
             except PeerError as error:
-                lost = error
+                lost = lost or error
             else:
                 self.failure = None
                 return link
-        self.failure = lost or refused or LinkLost("no address of the primary is known", "set one in config.toml")
+        self.failure = lost or refused or LinkLost("no address of the primary is known", _PAIR_AGAIN)
         self._failures += 1
         self._refusals = self._refusals + 1 if self.failure is refused else 0
         return None
@@ -104,7 +108,7 @@ class Dialer:
     def _count(self, lived_s: float, refusal: str) -> None:
         self._failures = 1 if lived_s > STEADY_S else self._failures + 1
         self._refusals = _SIGNS if refusal else 0  # this one was said, and no accident
-        if refusal:
+        if refusal and not isinstance(self.failure, Refused):
             self.failure = Refused(f"the primary closed the link ({refusal})", REFUSALS.get(refusal, ""), refusal)
 
     async def _rest(self) -> None:

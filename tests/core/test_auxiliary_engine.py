@@ -81,7 +81,8 @@ def test_a_refusal_is_kept_for_the_person_and_ends_the_link() -> None:
     assert play.says(Refusal("version", "this device speaks 9")) == [CloseLink(PRIMARY, "", "this device speaks 9")]
     assert play.engine.refusal == Refusal("version", "this device speaks 9")
     play.hears(LinkDown(PRIMARY, "closed"))
-    play.welcomed()
+    assert play.engine.refusal is not None
+    play.hears(LinkUp(PRIMARY))
     assert play.engine.refusal is None
 
 

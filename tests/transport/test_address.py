@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from syncd.core.errors import UserError
-from syncd.transport.address import addresses, format_address, parse_address, reason
+from syncd.transport.address import addresses, format_address, kept, parse_address, reason
 from syncd.transport.door import bind
 
 
@@ -60,3 +60,9 @@ def test_a_port_in_use_is_named_with_what_to_do() -> None:
 )
 def test_why_an_address_cannot_be_used_is_said_in_words(error: OSError | UnicodeError, words: str) -> None:
     assert reason(error) == words
+
+
+def test_loopback_is_kept_of_another_machine_only_if_it_answered() -> None:
+    named = ("192.0.2.1:8765", "127.0.0.1:8765", "[::1]:8765", "localhost:8765", "till.local:8765")
+    assert kept("till.local:8765", named) == ("till.local:8765", "192.0.2.1:8765")
+    assert kept("127.0.0.1:8765", named) == ("127.0.0.1:8765", "192.0.2.1:8765", "till.local:8765")

@@ -132,6 +132,26 @@ async def test_a_link_that_the_primary_closed_for_good_counts_as_a_refusal() -> 
     assert dialer.failure.code == "duplicate"
 
 
+async def test_what_the_consumer_says_of_a_link_stays_where_the_primary_refused_it() -> None:
+    road = Road([FakeLink(1.0, refusal="version")])
+    dialer = road.dialer()
+    with contextlib.suppress(_Enough):
+        async for _ in dialer.links():
+            dialer.failure = Refused("this device speaks 9", code="version")
+    assert dialer.failure is not None
+    assert dialer.failure.text == "this device speaks 9"
+
+
+async def test_of_all_addresses_the_failure_of_the_first_is_told_until_it_is_dialed_anew() -> None:
+    road = Road([LinkLost("no route"), REFUSED_CONNECTION], addresses=("primary:1", "127.0.0.1:1"))
+    dialer = road.dialer()
+    await road.travel(dialer)
+    assert dialer.failure is not None
+    assert dialer.failure.text == "no route"
+    dialer.wake()
+    assert dialer.failure is None
+
+
 async def test_a_primary_that_stops_is_dialed_again_soon() -> None:
     road = Road([FakeLink(60.0, refusal="stopping"), REFUSED_CONNECTION])
     await road.travel()
