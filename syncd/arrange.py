@@ -26,6 +26,7 @@ from syncd.home.paths import Home
 from syncd.store.inbound import SqliteInboundQueue
 
 LISTEN = "0.0.0.0:8765"
+ADAPTER = "msgpack"  # the usual one
 KINDS = ("sqlite",)
 
 
@@ -37,6 +38,8 @@ def init(home: Home, options: Config) -> dict[str, object]:
     primary = options.role is Role.PRIMARY
     if not primary and (options.user or options.listen):
         raise UserError("an auxiliary takes neither --user nor --listen", "the primary has them: leave them out here")
+    if primary and options.adapter != ADAPTER:
+        raise UserError("a primary takes no --adapter", "each auxiliary has its own: give it to `syncd init` there")
     if primary and not options.user:
         raise UserError("a primary needs a user whose data it is", "add --user NAME")
     config = Config(

@@ -17,12 +17,12 @@ from syncd.core.conversation import Phase
 from syncd.core.devices import Device
 from syncd.core.errors import REFUSALS, LinkLost, Refused, SyncdError, UserError
 from syncd.core.events import RetryAsked
-from syncd.core.model import Role, group_id
+from syncd.core.model import Role, group_id, show_device
 from syncd.core.ports import ParkedPart
 from syncd.core.status import Json
 from syncd.driver import Driver
 from syncd.home.config import Collection
-from syncd.rooms import Rooms, iso_time, show_key, transactions_asked
+from syncd.rooms import Rooms, iso_time, log, show_key, transactions_asked
 from syncd.store.inbound import SqliteInboundQueue
 from syncd.transport.address import kept
 from syncd.transport.dialer import Dialer, dial
@@ -85,7 +85,10 @@ class Auxiliary:
             if self.primary is None or link.device != self.primary.id:
                 continue  # paired with another one meanwhile
             await self.rooms.seen(link.device)
+            name = self.primary.name
+            log.info("linked with %s (%s) at %s", name, link.device[:8], link.address)
             reason = await self.driver.serve(link)
+            log.info("the link with %s (%s) is over: %s", name, link.device[:8], reason)
             await self.rooms.seen(link.device)
             await self._know_primary()
             self._dialer.failure = self._ended(reason)
@@ -122,8 +125,13 @@ class Auxiliary:
                 return self._transactions(args)
             case "retry":
                 return await self._verb_retry(args)
+            case "pair_open":
+                raise UserError(
+                    "`syncd pair --token` is for the primary, this device is an auxiliary",
+                    "run it there, and `syncd pair TOKEN` here",
+                )
             case _:
-                raise UserError(f"`{verb}` is for the primary, this device is an auxiliary", "run it there")
+                raise UserError(f"`syncd {verb}` is for the primary, this device is an auxiliary", "run it there")
 
     @property
     def _connected(self) -> bool:
@@ -204,17 +212,20 @@ class Auxiliary:
         if self.engine.primary not in ("", paired.device):
             self.driver.order([fx.CloseLink(self.engine.primary, "", f"{paired.name} is the primary from now on")])
         self._dialer.wake()
+        log.info("paired with %s (%s), at %s", paired.name, show_device(paired.device), paired.address)
         return {"device": paired.device, "name": paired.name, "user": paired.user}
 
     def _transactions(self, args: Json) -> Json:
         asked = transactions_asked(args, Role.AUXILIARY)
         device = (self.rooms.identity.device_id, self.rooms.config.name)
         rows: list[transactions.Row] = []
-        if asked.device in ("", *device):
-            for _, target in sorted(self.engine.targets.items()):
-                rows += transactions.of_target(target, device)
+        if asked.device not in ("", *device):
+            raise UserError(f"this device is {device[1]}, and not {asked.device!r}", "the primary lists all devices")
+        for _, target in sorted(self.engine.targets.items()):
+            rows += transactions.of_target(target, device)
         found = transactions.chosen(rows, asked.outcome, asked.limit)
-        return {"transactions": [row.line(show_key, iso_time) for row in found]}
+        note = "" if found else "no failed groups here; the primary lists all"
+        return {"transactions": [row.line(show_key, iso_time) for row in found], "note": note}
 
     async def _verb_retry(self, args: Json) -> Json:
         """Tries parked groups at once and waits for what comes of it."""

@@ -97,8 +97,11 @@ class Primary:
         self.driver.order(self.engine.share(entry.name))
 
     async def _serve(self, link: Link) -> None:
+        name = self._devices[link.device].name if link.device in self._devices else ""
         await self.rooms.seen(link.device)
-        await self.driver.serve(link)
+        log.info("linked with %s (%s) at %s", name, link.device[:8], link.address)
+        reason = await self.driver.serve(link)
+        log.info("the link with %s (%s) is over: %s", name, link.device[:8], reason)
         await self.rooms.seen(link.device)
         await self._know(link.device)
 
@@ -172,8 +175,13 @@ class Primary:
                 raise UserError(
                     "failed groups are parked on the auxiliaries", "run `syncd retry` there, or change the object here"
                 )
+            case "pair":
+                raise UserError(
+                    "`syncd pair TOKEN` is for an auxiliary, this device is the primary",
+                    "run it there, and `syncd pair --token` here",
+                )
             case _:
-                raise UserError(f"`{verb}` is for an auxiliary, this device is a primary", "run it there")
+                raise UserError(f"`syncd {verb}` is for an auxiliary, this device is the primary", "run it there")
 
     def _status(self) -> Json:
         rooms = self.rooms
@@ -227,6 +235,8 @@ class Primary:
 
     async def _transactions(self, args: Json) -> Json:
         asked = transactions_asked(args, Role.PRIMARY)
+        if asked.device and all(asked.device not in (one.id, one.name) for one in self._devices.values()):
+            raise UserError(f"no device {asked.device!r} is linked", "`syncd status` names those that are")
         rows: list[transactions.Row] = []
         for name, source in sorted(self.engine.sources.items()):
             if source.state is None:
@@ -238,4 +248,4 @@ class Primary:
                     standing = self.engine.standings.get((device.id, name))
                     rows += transactions.of_device(source.state, groups, (device.id, device.name), standing)
         found = transactions.chosen(rows, asked.outcome, asked.limit)
-        return {"transactions": [row.line(show_key, iso_time) for row in found]}
+        return {"transactions": [row.line(show_key, iso_time) for row in found], "note": "" if found else "no groups"}

@@ -119,6 +119,7 @@ def test_init_takes_up_the_identity_of_a_try_that_broke_off(primary: Home) -> No
         Config(role=Role.PRIMARY, name="desk", user="maria", listen="192.0.2.1:0"),
         Config(role=Role.AUXILIARY, name="desk", user="maria"),
         Config(role=Role.AUXILIARY, name="desk", listen="0.0.0.0:1"),
+        Config(role=Role.PRIMARY, name="desk", user="maria", adapter="json"),
     ],
 )
 def test_init_refuses_what_cannot_work_and_makes_nothing(tmp_path: Path, options: Config) -> None:

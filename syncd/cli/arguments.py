@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -58,6 +59,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     _transactions(verb("transactions", "Show groups and what became of them, per device.", asks))
     retry = verb("retry", "Execute parked groups again.", asks)
     retry.add_argument("group", metavar="GROUP", nargs="?", help="one group, as notes:912; without it, all of them")
+    if not argv:
+        parser.print_help(sys.stderr)
+        parser.exit(2)
     parsed = parser.parse_args(argv)
     if parsed.verb == "pair":
         _check_pair(parsed)

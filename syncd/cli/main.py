@@ -15,7 +15,7 @@ from syncd.cli.fields import clean
 from syncd.cli.local import Local
 from syncd.cli.verbs import VERBS, Call
 from syncd.control.protocol import DaemonNotRunning
-from syncd.core.errors import SyncdError
+from syncd.core.errors import SyncdError, UserError
 from syncd.home.paths import Home, find_home
 
 DONE, FAILED, USAGE, NOT_RUNNING = 0, 1, 2, 3
@@ -28,26 +28,52 @@ def run_verb(argv: list[str], local: Local) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no failure
     try:
         code = _run_verb(argv, local)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of our output has seen enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go()
         return DONE
     except SyncdError as error:
         return _fail(error)
+    except OSError as error:
+        if _is_written():
+            return _fail(error, _internal(error))
+        return _fail(error, f"cannot write the answer: {error.strerror}: make room, or send it elsewhere")
     except KeyboardInterrupt as error:
         return _fail(error, "interrupted: run it again")
     except SystemExit as error:  # argparse after --help and --version
         return error.code if isinstance(error.code, int) else DONE
     except Exception as error:
-        reason = f"internal error, {type(error).__name__}: {error}"
-        return _fail(error, f"{reason}: run it again with SYNCD_DEBUG=1 and report what it prints")
+        return _fail(error, _internal(error))
 
 
 def _run_verb(argv: list[str], local: Local) -> int:
     given = parse(argv)
+    if sys.stdout is None and given.verb != "run":
+        raise UserError("the standard output is closed", "open it, or send it to a file")
     home = Home(find_home(given.home, os.environ))
     return VERBS[given.verb](Call(given, home, local))
+
+
+def _is_written() -> bool:
+    """Whether all of our output could be written. What could not is given up."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _let_go()
+        return False
+    return True
+
+
+def _let_go() -> None:
+    """Python writes once more when it ends; that must not fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _internal(error: Exception) -> str:
+    reason = f"internal error, {type(error).__name__}: {error}"
+    return f"{reason}: run it again with SYNCD_DEBUG=1 and report what it prints"
 
 
 def _fail(error: BaseException, line: str = "") -> int:

@@ -44,7 +44,7 @@ def transactions(told: Json) -> None:
     rows = records(told, "transactions")
     console = _console()
     if not rows:
-        _lines(console, [Text("no groups")])
+        _lines(console, [Text(text(told, "note") or "no groups")])
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("GROUP", "DEVICE", "OUTCOME"):
@@ -65,11 +65,16 @@ def transactions(told: Json) -> None:
     console.print(table)
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Whoever read our output has seen enough; the package would end the process with 1."""
+        raise BrokenPipeError
+
+
 def _console() -> Console:
     """Decides by itself whether colours go out (not into a pipe, not with NO_COLOR)."""
-    if sys.stdout.isatty():
-        return Console(highlight=False, markup=False, emoji=False)
-    return Console(highlight=False, markup=False, emoji=False, width=_PIPE_CELLS)
+    width = None if sys.stdout.isatty() else _PIPE_CELLS
+    return _Console(highlight=False, markup=False, emoji=False, width=width)
 
 
 def _lines(console: Console, lines: Iterable[Text]) -> None:

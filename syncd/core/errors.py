@@ -133,7 +133,8 @@ REFUSALS: dict[str, str] = {
     "token-used": "run `syncd pair --token` on the primary again: a token works once",
     "token-expired": "run `syncd pair --token` on the primary again: a token works for ten minutes",
     "pairing-closed": "run `syncd pair --token` on the primary first",
-    "duplicate": "a newer link of the same device took over",
+    "duplicate": "a newer link of the same device took over; if this home was copied from another machine, make one of "
+    "them anew with `syncd init`",
     "stopping": "the peer is shutting down; this device tries again",
     "disk": "the peer cannot store anything; see its `syncd status`",
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import logging
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -23,6 +24,7 @@ from syncd.transport.link import Link
 from syncd.transport.tls import client_context
 from syncd.transport.websocket import SYNC_PATH, Call, open_websocket
 
+log = logging.getLogger("syncd.transport")
 STEADY_S = 5.0  # a link that lived longer was good: the pauses begin anew
 _PASSING = frozenset(("stopping", "disk", "bad-frame", "bad-order"))  # refusals that settle by themselves
 _PAIR_AGAIN = "`syncd pair --token` on the primary, `syncd pair TOKEN` here"
@@ -90,6 +92,7 @@ class Dialer:
         anywhere."""
         lost: SyncdError | None = None
         refused: SyncdError | None = None
+        before = self.failure.text if self.failure else ""
         for address in self.addresses():
             try:
                 link = await self.dial(address)
@@ -101,6 +104,8 @@ class Dialer:
                 self.failure = None
                 return link
         self.failure = lost or refused or LinkLost("no address of the primary is known", _PAIR_AGAIN)
+        if self.failure.text != before:
+            log.warning("%s", self.failure.line())
         self._failures += 1
         self._refusals = self._refusals + 1 if self.failure is refused else 0
         return None

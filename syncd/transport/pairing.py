@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from syncd.core.errors import REFUSALS, FrameError, InvariantBroken, LinkLost, PeerError, Refused, SyncdError, UserError
-from syncd.core.model import device_id
+from syncd.core.model import device_id, show_device
 from syncd.core.settings import Limits
 from syncd.transport import pairing_message as message
 from syncd.transport.certificate import check_certificate, fingerprint
@@ -25,6 +26,7 @@ from syncd.transport.tls import stranger_context
 from syncd.transport.token import SECRET_BYTES, Token, prove
 from syncd.transport.websocket import PAIR_PATH, Call, open_websocket
 
+log = logging.getLogger("syncd.transport")
 _TEXT_CHARS_MAX = 500  # of a refusal: whatever it quotes, the answer stays a pairing message
 
 # ---------------------------------------------------------------- primary
@@ -76,11 +78,23 @@ class Pairing:
         try:
             answer = await self._answer(link, admit)
         except (FrameError, Refused) as error:
+            if isinstance(error, Refused):  # whoever sends what is no message fills no log
+                self._tell(link.address, error)
             answer = {
                 "refused": error.code if error.code in REFUSALS else "bad-frame",
                 "text": error.text[:_TEXT_CHARS_MAX],
             }
         await link.send(message.encode(answer))
+
+    def _tell(self, address: str, error: Refused) -> None:
+        """The log says who tried what, for the person at the primary."""
+        if error.code != "token-wrong":
+            log.warning("%s tried to pair: %s", address, error.text)
+            return
+        tries, most = self._window.wrong, self._limits.pairing_tries_max
+        log.warning("a wrong proof from %s (%d of %d)", address, tries, most)
+        if tries >= most:
+            log.warning("pairing is closed after %d wrong proofs: `syncd pair --token` opens it again", tries)
 
     async def _answer(self, link: Link, admit: Callable[[bytes], object]) -> dict[str, str]:
         asked = await _receive(link, self._limits)
@@ -99,6 +113,7 @@ class Pairing:
         finally:
             self._window.give_back(ticket)
         admit(certificate)
+        log.info("paired with %s (%s), which came from %s", name, show_device(device_id(auxiliary)), link.address)
         proof = prove(ticket.secret, "primary", self._primary, auxiliary)
         return {"name": info.name, "user": info.user, "proof": message.put_bytes(proof)}
 

@@ -41,6 +41,11 @@ class Window:
         self._tickets: list[Ticket] = []
         self._wrong = 0
 
+    @property
+    def wrong(self) -> int:
+        """Wrong proofs since the window was opened."""
+        return self._wrong
+
     def open(self, secret: bytes, now_s: float) -> None:
         if not self.is_open(now_s):
             self._wrong = 0

@@ -122,7 +122,8 @@ def _turned_away(call: Call) -> Refused:
     if call.path == PAIR_PATH:
         return Refused(
             f"pairing is closed at {call.address}",
-            "the token was used or has expired: run `syncd pair --token` on the primary again",
+            "the token was used, has expired, or was tried wrongly too often: run `syncd pair --token` on the primary "
+            "again",
             "pairing-closed",
         )
     return Refused(

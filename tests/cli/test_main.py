@@ -40,7 +40,6 @@ def printed_json(capture: Capture) -> object:
 @pytest.mark.parametrize(
     "argv",
     [
-        [],
         ["dance"],
         ["share", "notes"],
         ["share", "notes", "--from", "notes.db"],
@@ -273,12 +272,44 @@ def test_retry_with_nothing_parked_is_no_failure(daemon: FakeDaemon, capsys: Cap
     assert capsys.readouterr().out == "nothing is parked\n"
 
 
-def test_the_reader_of_a_pipe_may_leave(daemon: FakeDaemon, home: Home) -> None:
+def test_without_a_verb_the_help_is_printed_and_it_ends_with_two(capsys: Capture) -> None:
+    assert run_verb([], local()) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("usage: syncd ")
+    assert "Show where everything stands." in said
+
+
+def test_transactions_without_rows_say_what_the_daemon_says(daemon: FakeDaemon, capsys: Capture) -> None:
+    daemon.answers["transactions"] = {"transactions": [], "note": "no failed groups here; the primary lists all"}
+    assert run_verb(["transactions"], local()) == 0
+    assert capsys.readouterr().out == "no failed groups here; the primary lists all\n"
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+@pytest.mark.parametrize(("where", "said"), [(">/dev/full", "No space left on device"), (">&-", "output is closed")])
+def test_an_answer_that_cannot_be_written_is_one_line(
+    daemon: FakeDaemon, where: str, said: str, options: tuple[str, ...]
+) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {where}', "sh", sys.executable, "-m", "syncd", "status", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_the_reader_of_a_pipe_may_leave(daemon: FakeDaemon, home: Home, options: tuple[str, ...]) -> None:
     read, write = os.pipe()
     os.close(read)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "syncd", "status", "--json"],
+            [sys.executable, "-m", "syncd", "status", *options],
             stdout=write,
             stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},

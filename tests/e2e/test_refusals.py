@@ -66,7 +66,8 @@ def test_tokens_that_do_not_work(fleet: Fleet, stranger: Machine) -> None:
     closed = token_of(primary)
     fingerprint, address = identity.load(Home(primary.home)).fingerprint, parse(closed).addresses[0]
     assert "copy the whole line" in refused(stranger, "pair", closed[:-9])
-    assert "mistyped" in refused(stranger, "pair", closed.replace(closed[10], "a" if closed[10] != "a" else "b", 1))
+    mistyped = closed[:10] + ("a" if closed[10] != "a" else "b") + closed[11:]
+    assert "mistyped" in refused(stranger, "pair", mistyped)
     wrong = make(fingerprint, secrets.token_bytes(16), (address,))
     line = refused(stranger, "pair", wrong)
     assert "token-wrong" in line
@@ -100,7 +101,7 @@ def test_a_token_that_has_expired(tmp_path: Path, stranger: Machine) -> None:
             return "expired" in lines[-1]
 
         wrong = make(identity.load(Home(primary.home)).fingerprint, secrets.token_bytes(16), parse(token).addresses)
-        primary.wait(lambda: "wrong" not in refused(stranger, "pair", wrong), "has closed its window")
+        primary.wait(lambda: "token-wrong" not in refused(stranger, "pair", wrong), "has closed its window")
         assert has_expired(), lines
         assert "syncd pair --token" in lines[-1]
         assert stranger.status()["devices"] == []
@@ -121,6 +122,9 @@ def test_verbs_of_the_other_role(fleet: Fleet, stranger: Machine, tmp_path: Path
         assert "auxiliary" in line
         assert "run" in line
     assert "auxiliaries" in refused(primary, "retry")
+    assert "`syncd pair TOKEN` here" in refused(auxiliary, "pair", "--token")
+    for machine in (primary, auxiliary):
+        assert "'nobody'" in refused(machine, "transactions", "--device", "nobody")
 
 
 def test_lines_that_cannot_be_understood(fleet: Fleet) -> None:
@@ -154,6 +158,19 @@ def why_apart(machine: Machine, word: str) -> str:
     machine.wait(lambda: bool(lines()), f"says {word!r}")
     (line,) = lines()
     return line
+
+
+def test_why_the_primary_is_not_reached_is_what_happened_last(fleet: Fleet) -> None:
+    primary, auxiliary = fleet.primary, fleet.auxiliary
+    primary.stop()
+    line = why_apart(auxiliary, "Connection refused")
+    assert "if its address changed, `syncd pair --token` there and `syncd pair TOKEN` here" in line
+    for machine, other in ((primary, auxiliary), (auxiliary, primary)):
+        assert f"linked with {other.name} (" in machine.log.read_text()
+    assert f"the link with {primary.name} (" in auxiliary.log.read_text()
+    primary.start()
+    auxiliary.wait_identical("shop")
+    auxiliary.wait(lambda: "Connection refused" not in auxiliary.cli("status"), "tells no failure while linked")
 
 
 def test_a_device_that_is_not_linked_any_more(fleet: Fleet) -> None:

@@ -132,6 +132,12 @@ async def test_a_link_that_the_primary_closed_for_good_counts_as_a_refusal() -> 
     assert dialer.failure.code == "duplicate"
 
 
+async def test_the_log_says_once_why_the_primary_is_not_reached(caplog: pytest.LogCaptureFixture) -> None:
+    road = Road([*[REFUSED_CONNECTION] * 3, LinkLost("no route"), FakeLink(1.0), LinkLost("no route")])
+    await road.travel()
+    assert caplog.messages == ["cannot connect", "no route", "no route"]
+
+
 async def test_what_the_consumer_says_of_a_link_stays_where_the_primary_refused_it() -> None:
     road = Road([FakeLink(1.0, refusal="version")])
     dialer = road.dialer()

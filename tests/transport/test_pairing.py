@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 
 from syncd.core.errors import DiskFull, FrameError, InvariantBroken, LinkLost, Refused, UserError
+from syncd.core.model import show_device
 from syncd.core.settings import Limits
 from syncd.transport import pairing_message as message
 from syncd.transport import token
@@ -55,6 +58,24 @@ async def test_pairing_pins_each_others_certificate_and_the_link_works_at_once(s
         link = await primary.dialed_by(till)
         await eventually(lambda: [one.device for one in primary.links] == [till.id])
         await link.close()
+
+
+@pytest.mark.asyncio
+async def test_the_log_says_who_paired_and_who_tried(
+    shop: Device, till: Device, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "syncd")
+    async with primary_that_knows(shop) as primary:
+        await paired(till, primary.token)
+        (told,) = caplog.messages
+        assert told.startswith(f"paired with till ({show_device(till.id)}), which came from 127.0.0.1:")
+        caplog.clear()
+        wrong = replace(primary.token, secret=bytes(16))
+        for number in (1, 2, 3):
+            assert await refusal(till, wrong) == "token-wrong"
+            assert "a wrong proof from 127.0.0.1:" in caplog.messages[-1 if number < 3 else -2]
+            assert f"({number} of 3)" in caplog.messages[-1 if number < 3 else -2]
+        assert "pairing is closed after 3 wrong proofs" in caplog.messages[-1]
 
 
 @pytest.mark.asyncio
