@@ -134,6 +134,8 @@ def target_state(target: Target, connected: bool, now: float) -> State:
         return State.IDENTICAL
     if not connected:
         return State.BEHIND
+    if target.phase in (TargetPhase.EXECUTING, TargetPhase.PARKING, TargetPhase.RETRYING):
+        return State.SYNCING
     return State.STALLED if now - target.moved_at > target.limits.stalled_s else State.SYNCING
 
 
