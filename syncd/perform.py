@@ -217,8 +217,7 @@ async def _read_chunk(ports: Ports, effect: fx.ReadChunk) -> ev.Event:
 
 async def _new_epoch(ports: Ports, effect: fx.NewEpoch) -> ev.Event:
     try:
-        await ports.sync_store.new_epoch()
-        return ev.StoreMoved(await ports.sync_store.open_collection(effect.collection))
+        return ev.EpochMoved(await ports.sync_store.new_epoch())
     except DiskError as error:
         return ev.EpochFailed(effect.collection, error.line())
 

@@ -48,6 +48,8 @@ class Limits:
     busy_s_max: float = 5.0  # waiting for another program's lock on the application's data
     park_retry_s_first: float = 5.0  # parked groups are tried again with doubling pauses
     park_retry_s_max: float = 3600.0
+    report_s: float = 10.0  # a target that executes for longer says so as often
+    epoch_claim_s: float = 3600.0  # a device that says twice in this time that it is ahead of the store is refused
     heal_s: float = 600.0  # a checksum that fetching everything did not settle is treated anew
     stalled_s: float = 30.0  # behind and no progress while connected
     tick_s: float = 0.25

@@ -100,7 +100,7 @@ def _and_proceed(target: Target, now: float, effects: list[Effect]) -> Step:
 
 def link_open(target: Target, peer: str, now: float) -> Step:
     """The primary welcomed us."""
-    target = replace(target, peer=peer, following=False, begun=False, moved_at=now)
+    target = replace(target, peer=peer, following=False, begun=False, proof=None, moved_at=now)
     target = replace(target, arrived_bytes=0, durable_bytes=0, credit_bytes=0)
     return _and_proceed(target, now, report(target))
 
@@ -356,8 +356,11 @@ def _looked(target: Target, event: LookedAtTarget, now: float) -> Step:
     return _and_proceed(replace(target, phase=TargetPhase.READY), now, [])
 
 
-def _nothing(target: Target, event: Event, now: float) -> Step:
-    return target, []
+def _tick_working(target: Target, event: Tick, now: float) -> Step:
+    """A work may take long: the primary is told that it goes on."""
+    if now - target.moved_at < target.limits.report_s:
+        return target, []
+    return replace(target, moved_at=now), report(target)
 
 
 _P = TargetPhase
@@ -374,7 +377,7 @@ TABLE: dict[tuple[TargetPhase, type[Event]], Callable[..., Step]] = {
     (_P.LOOKING, LookedAtTarget): _looked,
     (_P.READY, Tick): _tick_ready,
     **{(phase, Tick): _tick_offline for phase in _RESTING},
-    **{(phase, Tick): _nothing for phase in _WORKING},
+    **{(phase, Tick): _tick_working for phase in _WORKING},
     **{(phase, Staged): _staged for phase in _P},
     (_P.READY, StageFailed): _stage_failed,
     **{(phase, StageFailed): _stage_failed_meanwhile for phase in (*_WORKING, *_RESTING)},
