@@ -24,6 +24,7 @@ from tests.applications.writing import Group, Row, Writing, table, writing
 
 pytestmark = pytest.mark.asyncio
 
+LONG = "x" * 300  # no file system takes such a name: looking for it is an error
 ONE = table(1, "t", "id INTEGER PRIMARY KEY, v", ("id",), ("v",))
 
 
@@ -46,6 +47,14 @@ async def test_a_target_that_is_gone_is_offline_and_is_not_made_anew(path: Path)
 async def test_a_target_without_its_directory_is_offline(path: Path) -> None:
     with pytest.raises(ApplicationOffline, match=r"directory .* is missing"):
         await SqliteTarget(path / "below" / "app.db", "c", False, False, LIMITS).open()
+
+
+@pytest.mark.parametrize("established", [False, True])
+async def test_a_target_that_cannot_be_looked_for_is_offline_and_not_gone(path: Path, established: bool) -> None:
+    for unreachable in (path.parent / LONG / "app.db", path.parent / LONG):
+        with pytest.raises(ApplicationOffline, match=r"cannot be reached \(File name too long\)") as caught:
+            await SqliteTarget(unreachable, "c", False, established, LIMITS).open()
+        assert "accept" not in caught.value.advice
 
 
 async def test_a_target_that_was_replaced_is_offline(path: Path) -> None:
