@@ -7,12 +7,12 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from syncd.applications.sqlite_common import connect, is_ours, mapped, name
+from syncd.applications.sqlite_common import connect, file_id, is_ours, mapped, name
 from syncd.applications.sqlite_execute import POSITION
 from syncd.applications.sqlite_schema import shareable
 from syncd.applications.sqlite_source import SqliteSource
 from syncd.applications.sqlite_target import SqliteTarget
-from syncd.core.errors import UserError
+from syncd.core.errors import ApplicationOffline, UserError
 from syncd.core.settings import Limits
 
 __all__ = ["SqliteSource", "SqliteTarget", "backup", "check_source", "check_target", "forget"]
@@ -20,7 +20,7 @@ __all__ = ["SqliteSource", "SqliteTarget", "backup", "check_source", "check_targ
 
 def check_source(path: Path, tables: Sequence[str]) -> list[str]:
     """Whether the database can be shared: what cannot be captured, in words. Raises UserError."""
-    if not path.exists():
+    if not _there(path):
         raise UserError(f"{path} does not exist", "give the path of the application's database")
     with _opened(path) as connection:
         found, problems = shareable(connection, tuple(tables))
@@ -38,9 +38,10 @@ def check_source(path: Path, tables: Sequence[str]) -> list[str]:
 
 def check_target(path: Path, replace: bool) -> None:
     """Whether the collection may be written into the database. Raises UserError."""
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"the directory {path.absolute().parent} does not exist", "make it first")
-    if not path.exists():
+    directory = path.absolute().parent
+    if not (_there(directory) and directory.is_dir()):
+        raise UserError(f"the directory {directory} does not exist", "make it first, or correct the path")
+    if not _there(path):
         return
     with _opened(path) as connection:
         own = 0 if replace else _rows(connection)
@@ -63,11 +64,18 @@ def backup(path: Path) -> Path:
 def forget(path: Path) -> None:
     """The database holds no collection any more: the next one that comes into it begins with a snapshot. The rows
     stay as they are. Raises UserError."""
-    if not path.exists():
+    if not _there(path):
         return
     with _opened(path) as connection:
         if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (POSITION,)).fetchone():
             connection.execute(f"DELETE FROM {POSITION}")
+
+
+def _there(path: Path) -> bool:
+    try:
+        return file_id(path) is not None
+    except ApplicationOffline as error:
+        raise UserError(error.text, error.advice) from error
 
 
 @contextlib.contextmanager

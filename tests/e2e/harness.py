@@ -39,7 +39,7 @@ _LOG_SHOWN = 3_000  # last characters of a log that a failure shows
 
 class Machine:
     """One device: its ``home``, its daemon's ``log``, the databases of its collections. Usable as a context manager,
-    which kills a daemon that still runs. ``launcher``: what runs a verb."""
+    which kills a daemon that still runs. ``launcher``: what runs a verb. ``environment``: more of it for the daemon."""
 
     def __init__(self, directory: Path, launcher: Sequence[str] = (sys.executable, "-m", "syncd")) -> None:
         self.directory = directory
@@ -48,6 +48,7 @@ class Machine:
         self.log = directory / "daemon.log"
         self.databases: dict[str, Path] = {}
         self.primary: Machine | None = None
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
         self._launcher = tuple(launcher)
         directory.mkdir(parents=True, exist_ok=True)
@@ -123,7 +124,7 @@ class Machine:
             self.process = subprocess.Popen(
                 [*self._launcher, "run", "--home", str(self.home)],
                 cwd=ROOT,
-                env=_environment() | {"SYNCD_DEBUG": "1"},  # a daemon that fails says where
+                env=_environment() | {"SYNCD_DEBUG": "1"} | self.environment,  # a daemon that fails says where
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
