@@ -54,9 +54,8 @@ class Auxiliary:
         await self._know_primary()
 
     async def _know_primary(self) -> None:
-        primaries = [one for one in await self.rooms.database.all_devices() if one.role == Role.PRIMARY]
-        if primaries:
-            self.primary = max(primaries, key=lambda one: one.paired_us)
+        self.primary = await self.rooms.database.primary()
+        if self.primary:
             self._known.set()
 
     async def run(self) -> None:

@@ -36,7 +36,12 @@ class SyncDatabase(Protocol):
         ...
 
     async def link(self, user: int, device: Device) -> None:
-        """Adds the device, or takes over what changed of it, and links it with the user."""
+        """Adds the device, or takes over what changed of it, and links it with the user. A primary is the one that
+        this device follows from then on: in the same commit."""
+        ...
+
+    async def primary(self) -> Device | None:
+        """The primary that was linked last, whatever the clocks said (R1); None on a primary."""
         ...
 
     async def devices_of(self, user: int) -> list[Device]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from syncd.core.devices import Device
 from syncd.core.errors import InvariantBroken
 from syncd.core.messages import Report
+from syncd.core.model import Role
 
 
 class MemorySyncDatabase:
@@ -17,6 +18,7 @@ class MemorySyncDatabase:
         self._users: dict[str, int] = {}
         self._devices: dict[str, Device] = {}
         self._links: set[tuple[int, str]] = set()
+        self._followed = ""  # id of the primary that was linked last
         self._reports: dict[tuple[str, str], Report] = {}
 
     async def ensure_user(self, name: str) -> int:
@@ -28,6 +30,11 @@ class MemorySyncDatabase:
         before = self._devices.get(device.id, device)
         self._devices[device.id] = replace(device, last_seen_us=max(before.last_seen_us, device.last_seen_us))
         self._links.add((user, device.id))
+        if device.role == Role.PRIMARY:
+            self._followed = device.id
+
+    async def primary(self) -> Device | None:
+        return self._devices.get(self._followed)
 
     async def devices_of(self, user: int) -> list[Device]:
         return [device for device in await self.all_devices() if (user, device.id) in self._links]

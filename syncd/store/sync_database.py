@@ -14,6 +14,7 @@ from pathlib import Path
 from syncd.core.devices import Device
 from syncd.core.errors import InvariantBroken
 from syncd.core.messages import Failed, Report
+from syncd.core.model import Role
 from syncd.store.database import Database
 from syncd.store.schema_files import Schema
 
@@ -60,8 +61,15 @@ class SqliteSyncDatabase:
                 values,
             )
             connection.execute("INSERT INTO user_devices VALUES (?, ?) ON CONFLICT DO NOTHING", (user, device.id))
+            if device.role == Role.PRIMARY:
+                follow = "INSERT INTO followed VALUES (1, ?) ON CONFLICT DO UPDATE SET device = excluded.device"
+                connection.execute(follow, (device.id,))
 
         await self._database.write(write)
+
+    async def primary(self) -> Device | None:
+        found = await self._devices("WHERE id = (SELECT device FROM followed)", ())
+        return found[0] if found else None
 
     async def devices_of(self, user: int) -> list[Device]:
         return await self._devices(

@@ -5,6 +5,8 @@ An IPv6 host stands in brackets: ``[::1]:8765``.
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 import struct
 import sys
@@ -16,6 +18,7 @@ _FAR = (  # addresses for documentation: connecting a UDP socket sends nothing, 
     (socket.AF_INET, "192.0.2.1"),
     (socket.AF_INET6, "2001:db8::1"),
 )
+_NUMBER = re.compile(r"\[Errno (\d+)\]")
 _EVERYWHERE = frozenset(("", "0.0.0.0", "::"))  # noqa: S104 (compared with, not bound)
 
 
@@ -33,6 +36,17 @@ def parse_address(text: str) -> tuple[str, int]:
 
 def format_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def reason(error: OSError | UnicodeError) -> str:
+    """Why an address cannot be used, in few words: asyncio puts the address and a number instead of them, and all
+    that failed in a row where a name has several addresses."""
+    if isinstance(error, UnicodeError):
+        return "this is no host name"
+    if isinstance(error, socket.gaierror):
+        return error.strerror or "no such host"
+    number = error.errno or next((int(found[1]) for found in _NUMBER.finditer(str(error))), 0)
+    return os.strerror(number) if number else str(error)
 
 
 def addresses(host: str, port: int) -> list[str]:

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMes
 
 from syncd.core.errors import REFUSALS, LinkLost, PeerError, Refused
 from syncd.core.settings import Limits
-from syncd.transport.address import parse_address
+from syncd.transport.address import parse_address, reason
 from syncd.transport.link import peer_certificate, websocket_settings
 
 SYNC_PATH = "/sync"
@@ -85,20 +85,22 @@ def _as_ours(error: Exception, call: Call, limits: Limits) -> PeerError:
     if isinstance(error, ssl.SSLError):
         return LinkLost(f"what answers at {address} is no syncd", "check the address")
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
-        return LinkLost(
-            f"{address} did not answer within {limits.open_s_max:g} s", "check that it runs and is reachable"
-        )
+        return LinkLost(f"{address} did not answer within {limits.open_s_max:g} s", _unreachable(call))
     if isinstance(error, InvalidStatus):
         return _status(error.response.status_code, call)
     if isinstance(error, ConnectionClosed) or (
         isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError)
     ):
         return _turned_away(call)
-    if isinstance(error, OSError):
-        return LinkLost(
-            f"cannot connect to {address}: {error.strerror or error}", "check that it runs and is reachable"
-        )
+    if isinstance(error, OSError | UnicodeError):
+        return LinkLost(f"cannot connect to {address}: {reason(error)}", _unreachable(call))
     return LinkLost(f"{address} answered what is no syncd ({type(error).__name__})", "check the address")
+
+
+def _unreachable(call: Call) -> str:
+    if call.path == PAIR_PATH:
+        return "check that `syncd run` runs there, or give its address with --address HOST:PORT"
+    return "check that it runs; if its address changed, `syncd pair --token` there and `syncd pair TOKEN` here"
 
 
 def _wrong_peer(call: Call) -> tuple[str, str]:

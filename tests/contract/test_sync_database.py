@@ -83,6 +83,21 @@ async def test_a_device_linked_again_keeps_its_links_and_takes_what_changed(data
     assert await database.devices_of(ada) == [replace(changed, last_seen_us=70)]
 
 
+async def test_the_primary_is_the_one_linked_last_whatever_the_clocks_said(database: SyncDatabase) -> None:
+    ada = await database.ensure_user("ada")
+    shop, office = (replace(device(name, when), role="primary") for name, when in (("shop", 9), ("office", 5)))
+    assert await database.primary() is None
+    await database.link(ada, shop)
+    await database.link(ada, device("laptop", 20))
+    assert await database.primary() == shop
+    await database.link(ada, office)
+    assert await database.primary() == office
+    await database.seen(shop.id, 100)
+    assert await database.primary() == office
+    await database.link(ada, shop)
+    assert await database.primary() == replace(shop, last_seen_us=100)
+
+
 async def test_the_database_says_which_adapter_a_device_speaks(database: SyncDatabase) -> None:
     ada, laptop = await database.ensure_user("ada"), device("laptop")
     await database.link(ada, laptop)

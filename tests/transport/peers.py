@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from syncd.core.errors import LinkLost, Refused
 from syncd.core.model import device_id
 from syncd.core.settings import Limits
 from syncd.transport.certificate import fingerprint
@@ -193,3 +194,10 @@ async def cutting_proxy(target: tuple[str, int], towards_client: int, towards_se
 def tcp(address: tuple[str, int]) -> socket.socket:
     """A connection that says nothing."""
     return socket.create_connection(address, timeout=5.0)
+
+
+async def dial_or_none(primary: Primary, device: Device) -> Link | None:
+    try:
+        return await primary.dialed_by(device, LIMITS)
+    except (LinkLost, Refused):
+        return None

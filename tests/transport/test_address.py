@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import socket
+
 import pytest
 
 from syncd.core.errors import UserError
-from syncd.transport.address import addresses, format_address, parse_address
+from syncd.transport.address import addresses, format_address, parse_address, reason
 from syncd.transport.door import bind
 
 
@@ -40,3 +43,20 @@ def test_a_port_in_use_is_named_with_what_to_do() -> None:
     with bind("127.0.0.1", 0) as first, pytest.raises(UserError, match="cannot listen on 127") as caught:
         bind(*first.getsockname())
     assert "config.toml" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ECONNREFUSED, "Connect call failed ('127.0.0.1', 1)"), "Connection refused"),
+        (
+            OSError("Multiple exceptions: [Errno 111] Connect call failed ('::1', 1), [Errno 101] x"),
+            "Connection refused",
+        ),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "Name or service not known"),
+        (UnicodeError("label too long"), "this is no host name"),
+        (OSError("something else"), "something else"),
+    ],
+)
+def test_why_an_address_cannot_be_used_is_said_in_words(error: OSError | UnicodeError, words: str) -> None:
+    assert reason(error) == words

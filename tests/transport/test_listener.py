@@ -18,7 +18,7 @@ from syncd.core.errors import HomeError, InvariantBroken, LinkLost, Refused
 from syncd.core.settings import Limits
 from syncd.transport.link import Link
 from syncd.transport.tls import Trust, client_context, stranger_context
-from tests.transport.peers import LIMITS, Device, Primary, make_device, primary_that_knows, tcp
+from tests.transport.peers import Device, Primary, dial_or_none, make_device, primary_that_knows, tcp
 from tests.wait import eventually
 
 pytestmark = pytest.mark.asyncio
@@ -283,24 +283,11 @@ async def test_devices_do_not_disturb_each_other(shop: Device, till: Device, oth
             await link.close()
 
 
-async def test_strangers_who_say_nothing_take_only_so_many_places(shop: Device, till: Device) -> None:
-    limits = Limits(strangers_max=3, open_s_max=30.0)
-    async with primary_that_knows(shop, till, limits=limits) as primary:
-        with contextlib.ExitStack() as silent:
-            for _ in range(3):
-                silent.enter_context(tcp(primary.listener.address))
-            with pytest.raises(LinkLost):
-                await primary.dialed_by(till)
-        link = await eventually(lambda: _dial_or_none(primary, till))  # they hung up
-        assert link is not None
-        await link.close()
-
-
 async def test_a_stranger_who_says_nothing_is_put_out_at_the_deadline(shop: Device, till: Device) -> None:
     limits = Limits(strangers_max=1, open_s_max=0.2)
     async with primary_that_knows(shop, till, limits=limits) as primary:
         with tcp(primary.listener.address):
-            link = await eventually(lambda: _dial_or_none(primary, till))
+            link = await eventually(lambda: dial_or_none(primary, till))
             assert link is not None
             await link.close()
 
@@ -376,13 +363,6 @@ async def test_a_handler_that_does_not_end_with_its_link_is_ended(shop: Device, 
 async def test_an_identity_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(HomeError, match=r"identity\.pem cannot be used"):
         Trust(tmp_path / "identity.pem")
-
-
-async def _dial_or_none(primary: Primary, device: Device) -> Link | None:
-    try:
-        return await primary.dialed_by(device, LIMITS)
-    except (LinkLost, Refused):
-        return None
 
 
 def _is_over(connection: object) -> bool:
