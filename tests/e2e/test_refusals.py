@@ -66,7 +66,8 @@ def test_tokens_that_do_not_work(fleet: Fleet, stranger: Machine) -> None:
     closed = token_of(primary)
     fingerprint, address = identity.load(Home(primary.home)).fingerprint, parse(closed).addresses[0]
     assert "copy the whole line" in refused(stranger, "pair", closed[:-9])
-    assert "mistyped" in refused(stranger, "pair", closed.replace(closed[10], "a" if closed[10] != "a" else "b", 1))
+    mistyped = closed[:10] + ("a" if closed[10] != "a" else "b") + closed[11:]
+    assert "mistyped" in refused(stranger, "pair", mistyped)
     wrong = make(fingerprint, secrets.token_bytes(16), (address,))
     line = refused(stranger, "pair", wrong)
     assert "token-wrong" in line
