@@ -99,7 +99,7 @@ OPENED: Json = {
     "expires_s": 600.0,
     "addresses": ["192.0.2.1:8765"],
 }
-PAIRED: Json = {"device": DEVICE, "name": "de\x07sk", "user": "maria"}
+PAIRED: Json = {"device": DEVICE, "name": "de\x07sk", "user": "maria", "backups": []}
 SHARED: Json = {"problems": ["view v: is computed"], "backup": None}
 ACCEPTED: Json = {"problems": [], "backup": "/d/n.db.syncd-backup-1"}
 

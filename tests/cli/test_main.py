@@ -216,7 +216,7 @@ def test_pair_prints_the_token_alone_or_with_what_to_do(daemon: FakeDaemon, caps
 def test_pair_with_a_token_tells_whom_it_found(daemon: FakeDaemon, capsys: Capture) -> None:
     daemon.answers["pair"] = PAIRED
     assert run_verb(["pair", "TOKEN", "--address", "[::1]:8765"], local()) == 0
-    assert daemon.asked == [("pair", {"token": "TOKEN", "address": "[::1]:8765"})]
+    assert daemon.asked == [("pair", {"token": "TOKEN", "address": "[::1]:8765", "replace": False})]
     assert "paired with de\\x07sk, the primary of user maria: ABCD-" in capsys.readouterr().out
 
 
