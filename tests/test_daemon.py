@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -14,6 +16,12 @@ import pytest
 from syncd import daemon
 from syncd.auxiliary import Auxiliary
 from syncd.control.notify import Notifier
+from syncd.control.protocol import encode_request, parse_answer
+from syncd.core.errors import DiskFull, SyncdError
+from syncd.core.model import Role
+from syncd.home import config
+from syncd.home.config import Config
+from syncd.home.paths import Home
 from tests.wait import eventually
 
 pytestmark = pytest.mark.asyncio
@@ -65,6 +73,64 @@ async def test_closing_that_takes_too_long_ends_the_process(monkeypatch: pytest.
     busy.set()
     (closing,) = [task for task in asyncio.all_tasks() if task.get_name() == "closing"]
     await closing
+
+
+FULL = DiskFull("no room to write store.db", "free some space")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    made = Home(tmp_path / "home")
+    made.create()
+    config.save(made, Config(role=Role.AUXILIARY, name="laptop"))
+    return made
+
+
+def lives(monkeypatch: pytest.MonkeyPatch, *ends: Exception) -> list[Exception]:
+    """The daemon's lives end one after the other with these errors, the one after them in order. What is left."""
+    left = list(ends)
+
+    async def live(home: Home, notifier: Notifier) -> None:
+        if left:
+            raise left.pop(0)
+
+    monkeypatch.setattr(daemon, "_live", live)
+    return left
+
+
+async def test_a_daemon_without_room_says_so_and_begins_again_until_there_is_room(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = lives(monkeypatch, FULL, ExceptionGroup("while it ran", [ExceptionGroup("", [FULL]), FULL]))
+    monkeypatch.setattr(daemon, "ROOM_S", 0.3)
+    main = asyncio.create_task(daemon._main(home))
+    await eventually(home.socket.exists)
+    reader, writer = await asyncio.open_unix_connection(home.socket)
+    writer.write(encode_request("status", {}))
+    with pytest.raises(SyncdError, match="no room to write") as caught:
+        parse_answer(await reader.readline())
+    writer.close()
+    await writer.wait_closed()
+    assert (caught.value.code, caught.value.advice) == ("disk-full", "free some space")
+    assert await main == 0
+    assert left == []
+    assert not home.socket.exists()
+
+
+async def test_a_daemon_without_room_stops_at_a_signal(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = lives(monkeypatch, FULL, ValueError("it is not to begin again"))
+    main = asyncio.create_task(daemon._main(home))
+    await eventually(home.socket.exists)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await main == 0
+    assert len(left) == 1
+
+
+async def test_another_fault_beside_a_full_disk_ends_the_daemon(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    lives(monkeypatch, ExceptionGroup("", [FULL, ValueError("ours")]))
+    with pytest.raises(ExceptionGroup):
+        await daemon._main(home)
 
 
 class Loop:

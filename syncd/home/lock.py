@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
@@ -29,7 +30,8 @@ def lock(home: Home) -> Iterator[None]:
                 f"stop it, or give this one another --home than {home.path}",
             ) from error
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        with contextlib.suppress(OSError):  # on a full disk the holder stays unnamed
+            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         yield
         os.ftruncate(descriptor, 0)
     finally:

@@ -25,6 +25,7 @@ from typing import Self
 
 from syncd.control.client import ask
 from syncd.control.protocol import DaemonNotRunning, DaemonSilent
+from syncd.core.errors import DiskFull, SyncdError
 from syncd.home.paths import Home
 from tests.e2e.compare import differences
 
@@ -185,10 +186,12 @@ class Machine:
         return self.ask("status")
 
     def try_status(self) -> Json | None:
-        """None when no daemon answers."""
+        """None when no daemon answers, or one that has no room to work."""
         try:
             return self.status()
-        except (DaemonNotRunning, DaemonSilent):
+        except SyncdError as error:
+            if error.code not in (DaemonNotRunning.code, DaemonSilent.code, DiskFull.code):
+                raise
             return None
 
     def collection(self, name: str, device: str = "") -> Json:

@@ -19,7 +19,7 @@ from tests.e2e.harness import Fleet, Machine
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 KILLS = 6
-PROGRESS_MAX = 15
+PROGRESS_MAX = 10
 
 HALF_A_TRANSACTION = """
 import sqlite3, sys, time
