@@ -17,7 +17,7 @@ from syncd.core.conversation import Phase
 from syncd.core.devices import Device
 from syncd.core.errors import REFUSALS, LinkLost, Refused, SyncdError, UserError
 from syncd.core.events import RetryAsked
-from syncd.core.model import Role, group_id, show_device
+from syncd.core.model import Role, device_id, group_id, show_device
 from syncd.core.ports import ParkedPart
 from syncd.core.status import Json
 from syncd.driver import Driver
@@ -69,10 +69,8 @@ class Auxiliary:
 
     async def _accept(self, entry: Collection) -> None:
         """A target that was filled once must be there from then on: a missing file is offline, never empty (R13)."""
-        transfer, _, _ = await self.queue.load(entry.name)
-        # A snapshot that waits to be executed may be the first: then the target is not filled yet.
-        established = transfer is not None and transfer.cut > 0 and not transfer.snapshot
-        target = SqliteTarget(Path(entry.path), entry.name, entry.replace, established, self.rooms.limits)
+        filled = await self.queue.filled(entry.name)
+        target = SqliteTarget(Path(entry.path), entry.name, entry.replace, filled, self.rooms.limits)
         self.rooms.ports.targets[entry.name] = target
         self._stack.push_async_callback(target.close)
         self.driver.order(self.engine.accept(entry.name, self.rooms.ports.now()))
@@ -120,7 +118,8 @@ class Auxiliary:
                 async with self._arranging:
                     return await self._verb_accept(args)
             case "pair":
-                return await self._verb_pair(args)
+                async with self._arranging:
+                    return await self._verb_pair(args)
             case "transactions":
                 return self._transactions(args)
             case "retry":
@@ -193,7 +192,9 @@ class Auxiliary:
         if address := args.get("address"):
             token = token.at(str(address))
         rooms = self.rooms
+        former = await self._of_another(device_id(token.fingerprint), bool(args.get("replace")))
         paired = await pair(rooms.identity.certificate_der, rooms.config.name, token, rooms.limits)
+        backups = await self._give_up(former)
         user = await rooms.database.ensure_user(paired.user)
         places = kept(paired.address, token.addresses)
         now_us = rooms.ports.wall_us()
@@ -211,9 +212,49 @@ class Auxiliary:
         await self._know_primary()
         if self.engine.primary not in ("", paired.device):
             self.driver.order([fx.CloseLink(self.engine.primary, "", f"{paired.name} is the primary from now on")])
+        for name in former:
+            entry = rooms.config.collection(name)
+            assert entry is not None
+            await self._accept(entry)
         self._dialer.wake()
         log.info("paired with %s (%s), at %s", paired.name, show_device(paired.device), paired.address)
-        return {"device": paired.device, "name": paired.name, "user": paired.user}
+        return {"device": paired.device, "name": paired.name, "user": paired.user, "backups": backups}
+
+    async def _of_another(self, device: str, replace: bool) -> list[str]:
+        """The collections that hold what came from another primary than this device. Raises UserError unless they may
+        be replaced (R13)."""
+        primary = self.primary
+        if primary is None or primary.id == device:
+            return []
+        filled = [one.name for one in self.rooms.config.collections if await self.queue.filled(one.name)]
+        if filled and not replace:
+            raise UserError(
+                f"this device holds the data of {primary.name}: {', '.join(filled)}",
+                "add --replace to take those of the other primary instead, a backup copy of each is made first",
+            )
+        return filled
+
+    async def _give_up(self, names: list[str]) -> list[str]:
+        """A backup copy of each collection's target, which holds none of it from then on. Returns the copies."""
+        rooms, backups = self.rooms, []
+        for name in names:
+            await self._retire(name)
+        try:
+            for name in names:
+                entry = rooms.config.collection(name)
+                assert entry is not None
+                asked = (rooms.home, name, entry.kind, entry.path, True)
+                told = await asyncio.to_thread(arrange.take_in, *asked)
+                await self.queue.clear(name)
+                rooms.reload()
+                backups.append(str(told["backup"]))
+        except BaseException:
+            for name in names:
+                entry = rooms.config.collection(name)
+                assert entry is not None
+                await self._accept(entry)
+            raise
+        return backups
 
     def _transactions(self, args: Json) -> Json:
         asked = transactions_asked(args, Role.AUXILIARY)

@@ -4,6 +4,7 @@ knows all rooms."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -17,7 +18,7 @@ from syncd.adapters.registry import ADAPTERS
 from syncd.auxiliary import Auxiliary
 from syncd.control.notify import Notifier
 from syncd.control.server import ControlServer
-from syncd.core.errors import InvariantBroken, SyncdError
+from syncd.core.errors import DiskFull, InvariantBroken, SyncdError
 from syncd.core.model import Role
 from syncd.core.settings import Limits
 from syncd.home import config as configuration
@@ -31,6 +32,8 @@ from syncd.store.sync_database import SqliteSyncDatabase
 log = logging.getLogger("syncd")
 STOP_S_MAX = 10.0  # for closing everything; then the process ends as it is
 SWITCH_S = 0.0005  # threads hand over the interpreter ten times as often: the database threads work in short pieces
+ROOM_S = 1.0  # a daemon that found no room on its disk begins again after so long
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 LAG_S_MAX = 10.0  # a loop that has not turned for so long gets no watchdog sign
 
 
@@ -53,15 +56,21 @@ def run(path: Path) -> int:
 
 def _say_why(error: Exception) -> int:
     """What ended the daemon: one line where it is somebody's to settle, all of it where it is a fault of ours."""
-    causes = [error]
-    while any(isinstance(one, ExceptionGroup) for one in causes):
-        causes = [leaf for one in causes for leaf in (one.exceptions if isinstance(one, ExceptionGroup) else (one,))]
+    causes = _causes(error)
     if all(isinstance(one, SyncdError) and not isinstance(one, InvariantBroken) for one in causes):
         for one in causes:
             print(f"syncd: {one.line() if isinstance(one, SyncdError) else one}", file=sys.stderr)
     else:
         log.critical("the daemon ends, by a fault of its own", exc_info=error)
     return 1
+
+
+def _causes(error: Exception) -> list[Exception]:
+    """What was raised by the tasks of all groups."""
+    causes = [error]
+    while any(isinstance(one, ExceptionGroup) for one in causes):
+        causes = [leaf for one in causes for leaf in (one.exceptions if isinstance(one, ExceptionGroup) else (one,))]
+    return causes
 
 
 def _log_to_stderr(level: str) -> None:
@@ -84,8 +93,46 @@ def _log_to_stderr(level: str) -> None:
 
 
 async def _main(home: Home) -> int:
-    config = configuration.load(home)
+    """A full disk ends nothing: the daemon begins again until there is room."""
     notifier = Notifier(os.environ)
+    while True:
+        try:
+            await _live(home, notifier)
+            return 0
+        except Exception as error:
+            causes = _causes(error)
+            full = [one for one in causes if isinstance(one, DiskFull)]
+            if len(full) < len(causes):
+                raise
+        try:
+            await _without_room(home, notifier, full[0])
+        except _Stopped:
+            return 0
+
+
+async def _without_room(home: Home, notifier: Notifier, full: DiskFull) -> None:
+    """Tells why to whoever asks, for a while. Raises _Stopped at a signal."""
+
+    async def refuse(verb: str, args: dict[str, object]) -> dict[str, object]:
+        raise full
+
+    log.warning("%s", full.line())
+    notifier.status(full.line())
+    notifier.watchdog()  # nothing hangs
+    loop = asyncio.get_running_loop()
+    async with ControlServer(home.socket, refuse, configuration.load(home).socket_group):
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ROOM_S):
+                    await _until_signal()
+        finally:
+            for one in SIGNALS:
+                loop.remove_signal_handler(one)
+
+
+async def _live(home: Home, notifier: Notifier) -> None:
+    """Everything is opened, runs until a signal, and is closed."""
+    config = configuration.load(home)
     async with _closed_in_time() as stack:
         limits = Limits()
         database = await SqliteSyncDatabase.open(home.sync_database)
@@ -99,7 +146,6 @@ async def _main(home: Home) -> int:
         await _run(role, rooms, notifier)
         notifier.stopping()
         log.info("stopping")
-    return 0
 
 
 @asynccontextmanager
@@ -137,7 +183,7 @@ async def _run(role: Primary | Auxiliary, rooms: Rooms, notifier: Notifier) -> N
 async def _until_signal() -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for one in SIGNALS:
         loop.add_signal_handler(one, stop.set)
     await stop.wait()
     raise _Stopped

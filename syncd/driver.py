@@ -19,8 +19,9 @@ from syncd.core import effects as fx
 from syncd.core import events as ev
 from syncd.core.effects import Effect
 from syncd.core.engine import Engine, refuse
-from syncd.core.errors import FrameError, LinkLost
-from syncd.core.messages import Objects, Refusal
+from syncd.core.errors import FrameError, LinkLost, OrderError
+from syncd.core.messages import Credit, Objects, Refusal
+from syncd.core.settings import Limits
 from syncd.perform import Ports, perform, stage
 
 log = logging.getLogger("syncd")
@@ -46,21 +47,29 @@ class _Closing(Exception):
 
 
 class Outlet:
-    """One link's way out: frames in order, then perhaps the close. Bounded by ``outlet_frames_max``; a peer that lets
-    it fill has stopped reading, and its link is aborted."""
+    """One link's way out: frames in order, then perhaps the close. Bounded by ``outlet_frames_max``, frames of Objects
+    by the credit windows, all others by ``outlet_bytes_max``; a peer that lets it fill has stopped reading, and its
+    link is aborted. ``sent_bytes``: of Objects that began to leave, by collection."""
 
-    def __init__(self, link: DuplexLink, frames_max: int) -> None:
+    def __init__(self, link: DuplexLink, limits: Limits) -> None:
         self.link = link
         self.adapter: Adapter = adapter("msgpack")
-        self._queue: asyncio.Queue[bytes | str | None] = asyncio.Queue(frames_max)
+        self.sent_bytes: Counter[str] = Counter()
+        self._queue: asyncio.Queue[tuple[bytes | str, str] | None] = asyncio.Queue(limits.outlet_frames_max)
+        self._bytes_max = limits.outlet_bytes_max
+        self._bytes = 0
         self.closing = ""
         self._code = ""
 
-    def put(self, frame: bytes | str) -> None:
+    def put(self, frame: bytes | str, collection: str = "") -> None:
+        """``collection``: whose credit window bounds the frame; empty: no one's does."""
         if self.closing:
             return
+        self._bytes += 0 if collection else _size_bytes(frame)
         try:
-            self._queue.put_nowait(frame)
+            if self._bytes > self._bytes_max:
+                raise asyncio.QueueFull
+            self._queue.put_nowait((frame, collection))
         except asyncio.QueueFull:
             self.closing = "the peer does not read"
             self.link.abort()
@@ -75,10 +84,18 @@ class Outlet:
                 self.link.abort()
 
     async def run(self) -> None:
-        while (frame := await self._queue.get()) is not None:
+        while (waiting := await self._queue.get()) is not None:
+            frame, collection = waiting
+            if collection:
+                self.sent_bytes[collection] += _size_bytes(frame)  # before: the peer may credit it at once
             await self.link.send(frame)
+            self._bytes -= 0 if collection else _size_bytes(frame)
         await self.link.close(self._code)
         raise _Closing
+
+
+def _size_bytes(frame: bytes | str) -> int:
+    return len(frame) if isinstance(frame, bytes) else len(frame.encode())
 
 
 class Driver:
@@ -136,9 +153,9 @@ class Driver:
         """Sets effects going, in order."""
         for effect in effects:
             match effect:
-                case fx.SendFrame(device, frame):
+                case fx.SendFrame(device, frame, collection):
                     if outlet := self._outlets.get(device):
-                        outlet.put(frame)
+                        outlet.put(frame, collection)
                 case fx.Send(device, message):
                     if outlet := self._outlets.get(device):
                         outlet.put(outlet.adapter.encode(message))
@@ -153,7 +170,7 @@ class Driver:
                     self._notify(effect)
                 case fx.Stage() | fx.SaveTypes() | fx.BeginTransfer():
                     self._in_hand[effect.collection] += 1
-                    self._inbound.put_nowait(effect)  # bounded by the credit window that the peer was given
+                    self._inbound.put_nowait(effect)  # bounded: then ``_receive`` waits
                 case _:
                     self._in_hand[getattr(effect, "collection", "")] += 1
                     self._spawn(self._perform(effect), type(effect).__name__)
@@ -196,7 +213,7 @@ class Driver:
             old.close("duplicate", "a newer link of the same device took over")
             old.link.abort()
             await self._ended(link.device, old, "duplicate")
-        outlet = self._outlets[link.device] = Outlet(link, self.ports.limits.outlet_frames_max)
+        outlet = self._outlets[link.device] = Outlet(link, self.ports.limits)
         await self.tell(ev.LinkUp(link.device))
         tasks = [
             asyncio.create_task(outlet.run(), name=f"send {link.device[:8]}"),
@@ -230,7 +247,9 @@ class Driver:
             try:
                 frame = await link.receive()
                 message = outlet.adapter.decode(frame, self.ports.limits)
-            except FrameError as error:
+                if isinstance(message, Credit) and message.received_bytes > outlet.sent_bytes[message.collection]:
+                    raise OrderError(f"credit for more of {message.collection!r} than was sent")
+            except (FrameError, OrderError) as error:
                 log.warning("link of %s: %s", link.device[:8], error.line())
                 if self._outlets.get(link.device) is outlet:
                     self.order(refuse(link.device, error))
@@ -240,4 +259,7 @@ class Driver:
             raw = frame.encode() if isinstance(frame, str) and isinstance(message, Objects) else frame
             if self._outlets.get(link.device) is not outlet:
                 return
+            while self._inbound.qsize() >= self.ports.limits.inbound_effects_max:  # Types need no credit
+                self.changed.clear()
+                await self.changed.wait()
             await self.tell(ev.Received(link.device, message, raw if isinstance(raw, bytes) else b""))

@@ -32,6 +32,7 @@ from syncd.core.ports import (
 )
 from syncd.core.query_builder import build
 from syncd.core.settings import Limits, back_off
+from syncd.core.target_state import executed
 
 Result = TypeVar("Result")
 
@@ -216,8 +217,7 @@ async def _read_chunk(ports: Ports, effect: fx.ReadChunk) -> ev.Event:
 
 async def _new_epoch(ports: Ports, effect: fx.NewEpoch) -> ev.Event:
     try:
-        await ports.sync_store.new_epoch()
-        return ev.StoreMoved(await ports.sync_store.open_collection(effect.collection))
+        return ev.EpochMoved(await ports.sync_store.new_epoch())
     except DiskError as error:
         return ev.EpochFailed(effect.collection, error.line())
 
@@ -229,7 +229,7 @@ async def _open_target(ports: Ports, effect: fx.OpenTarget) -> ev.Event:
     name = effect.collection
     state = await ports.targets[name].open()
     transfer, types, parked = await ports.queue.load(name)
-    if transfer is not None and transfer.epoch == state.epoch and 0 < transfer.cut <= state.position:
+    if transfer is not None and transfer.cut and executed(transfer, state):
         # A crash between the commit and this: the frames were executed, and must not come first in the next work.
         await ports.queue.executed(name, state.position)
         transfer, types, parked = await ports.queue.load(name)

@@ -18,6 +18,7 @@ from syncd.core.events import StoreMoved
 from syncd.core.messages import Report
 from syncd.core.model import Role, device_id
 from syncd.core.primary_engine import PrimaryEngine, Standing
+from syncd.core.source import SourcePhase
 from syncd.core.status import Json
 from syncd.driver import Driver
 from syncd.home.config import Collection, split_address
@@ -33,6 +34,7 @@ from syncd.transport.token import make
 
 log = logging.getLogger("syncd")
 PRUNE_S = 60.0
+_UNOPENED = (SourcePhase.OPENING, SourcePhase.OFFLINE)
 
 
 class Primary:
@@ -220,11 +222,12 @@ class Primary:
         entry = rooms.config.collection(asked[0])
         if entry is not None and asked[0] not in self.engine.sources:
             self._share(entry)
-        elif entry is not None and self.engine.sources[asked[0]].offline:
-            rooms.ports.shared_again.add(asked[0])
-            old = rooms.ports.sources[asked[0]]
-            self._share(entry)
-            await old.close()
+        elif entry is not None and (phase := self.engine.sources[asked[0]].phase) in _UNOPENED:
+            rooms.ports.shared_again.add(asked[0])  # what is gone from it may be deleted: a person says so
+            if phase is SourcePhase.OFFLINE:
+                old = rooms.ports.sources[asked[0]]
+                self._share(entry)
+                await old.close()
         return {"problems": list(problems), "backup": None}
 
     def _pair_open(self) -> Json:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from scripts.benchlib import work
+from scripts.benchlib import __main__, work
+from scripts.benchlib.figures import FIGURES, Figure, Measure
 from tests.e2e.compare import differences
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,6 +54,19 @@ def test_a_figure_that_does_not_exist_is_a_mistake_of_the_command_line() -> None
     done = bench("nonsense")
     assert done.returncode == 2
     assert "nonsense" in done.stderr
+
+
+@pytest.mark.parametrize(("options", "seconds", "code"), [([], 2.6, 1), ([], 2.5, 0), (["--quick"], 2.6, 0)])
+def test_a_figure_that_misses_what_it_must_reach_is_named_and_the_bench_ends_with_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str], seconds: float, code: int
+) -> None:
+    measures = [Measure("whole import", seconds, "s", 2.5, 1.0), Measure("rows", 1e9, "/s")]
+    monkeypatch.setitem(FIGURES, "import", lambda setting: Figure("import", "the work", measures))
+    monkeypatch.setattr(sys, "argv", ["scripts/bench", "import", *options])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    assert __main__.main() == code
+    misses = [line for line in capsys.readouterr().out.splitlines() if line.startswith("MISSED")]
+    assert misses == ["MISSED  import, whole import: 2.60 s, must be ≤ 2.5 s"] * code
 
 
 def test_the_objects_have_the_size_that_the_figures_speak_of(tmp_path: Path) -> None:

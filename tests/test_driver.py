@@ -28,7 +28,7 @@ HELLO = Hello((1,), Role.AUXILIARY, "laptop", "msgpack")
 
 
 def frames(device: str, count: int) -> list[fx.Effect]:
-    return [fx.SendFrame(device, b"%d" % number) for number in range(count)]
+    return [fx.SendFrame(device, b"%d" % number, NAME) for number in range(count)]
 
 
 # ---------------------------------------------------------------- sending
@@ -44,7 +44,7 @@ async def test_frames_leave_in_the_order_in_which_they_were_ordered() -> None:
 
 async def test_a_link_is_closed_after_what_was_sent_before_and_nothing_goes_out_after_that() -> None:
     engine, link = Script(), FakeLink(A)
-    engine.orders[ev.LinkUp] = lambda: [*frames(A, 2), fx.CloseLink(A, "role", "no"), fx.SendFrame(A, b"late")]
+    engine.orders[ev.LinkUp] = lambda: [*frames(A, 2), fx.CloseLink(A, "role", "no"), fx.SendFrame(A, b"late", NAME)]
     async with running(engine, ports()) as driver, served(driver, link) as task:
         assert await over(task) == "no"
     assert (link.sent, link.closed) == ([b"0", b"1"], "role")
@@ -72,6 +72,31 @@ async def test_a_peer_that_does_not_read_is_dropped_at_the_bound_and_no_other_wi
         assert await over(task) == "the peer does not read"
         await until(lambda: len(other.sent) == 3)
         assert ev.LinkDown(A, "the peer does not read") in engine.heard
+
+
+async def test_a_peer_that_asks_and_does_not_read_is_dropped_at_the_bound_in_bytes() -> None:
+    engine, deaf = Script(), FakeLink(A)
+    deaf.reads = False
+    limits = replace(LIMITS, outlet_frames_max=1_000, outlet_bytes_max=10_000)
+    refusal = fx.Send(A, Refusal("stopping", "x" * 1_000))
+    async with running(engine, ports(limits)) as driver, served(driver, deaf) as task:
+        await until(lambda: len(engine.heard) == 1)
+        driver.order([*[refusal] * 9, fx.SendFrame(A, b"a frame has a window of its own" * 1_000, NAME)])
+        assert not deaf.aborted.is_set()
+        driver.order([refusal])
+        assert await over(task) == "the peer does not read"
+
+
+async def test_credit_for_more_than_was_sent_closes_the_link() -> None:
+    engine, link = Script(), FakeLink(A)
+    engine.orders[ev.LinkUp] = lambda: [fx.SendFrame(A, b"0123456789", NAME)]
+    async with running(engine, ports()) as driver, served(driver, link):
+        await until(lambda: len(link.sent) == 1)
+        link.says(Credit(NAME, 10))
+        await until(lambda: len(engine.heard) == 2)
+        link.says(Credit(NAME, 11))
+        await until(lambda: link.closed == "bad-order")
+    assert [event.message for event in engine.heard if isinstance(event, ev.Received)] == [Credit(NAME, 10)]
 
 
 async def test_a_close_that_finds_no_room_behind_the_frames_ends_the_link_at_once() -> None:

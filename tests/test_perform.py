@@ -220,18 +220,6 @@ async def test_a_cut_is_executed_and_its_frames_are_dropped_only_then() -> None:
     assert await auxiliary.queue.work(NAME) is None
 
 
-async def test_a_crash_after_the_commit_repeats_nothing() -> None:
-    auxiliary = Auxiliary()
-    await auxiliary.begins(SNAPSHOT)
-    await auxiliary.stages(frame(0, 3))
-    work = await auxiliary.queue.work(NAME)
-    assert work is not None
-    await auxiliary.target.execute(work)  # and then the daemon dies
-    opened = await auxiliary.opens()
-    assert opened.state.position == 3
-    assert await auxiliary.queue.work(NAME) is None
-
-
 async def test_work_that_does_not_begin_where_the_target_is_is_cleared() -> None:
     auxiliary = Auxiliary()
     await auxiliary.begins(replace(SNAPSHOT, snapshot=False, base=10, cursor=10))

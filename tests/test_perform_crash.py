@@ -11,11 +11,12 @@ from syncd.core import effects as fx
 from syncd.core import events as ev
 from syncd.core import source as sources
 from syncd.core.effects import BeginScan
+from syncd.core.messages import Begin
 from syncd.core.model import State
-from syncd.core.ports import Batch
+from syncd.core.ports import Batch, Executed
 from syncd.core.status import source_state
-from tests.core.kit import NAME
-from tests.perform_kit import LIMITS, TYPES, Primary, city, name
+from tests.core.kit import EPOCH, NAME, frame
+from tests.perform_kit import LIMITS, TYPES, Auxiliary, Primary, city, name
 
 pytestmark = pytest.mark.asyncio
 
@@ -55,3 +56,38 @@ async def test_a_type_that_changed_is_compared_although_the_daemon_ended_before_
         assert isinstance(opened, ev.SourceOpened)
         source, _ = sources.start(NAME, LIMITS)
         assert sources.step(source, opened, 0.0)[1] == [BeginScan(NAME)]
+
+
+async def executed_before_a_crash(begin: Begin) -> tuple[Auxiliary, ev.TargetOpened]:
+    """The cut is in the application, and the daemon ends before the inbound queue knows."""
+    auxiliary = Auxiliary()
+    await auxiliary.begins(begin)
+    await auxiliary.stages(frame(begin.cursor, begin.cursor + 3))
+    work = await auxiliary.queue.work(NAME)
+    assert work is not None
+    await auxiliary.target.execute(work)
+    return auxiliary, await auxiliary.opens()
+
+
+async def test_changes_that_were_executed_before_a_crash_are_dropped_at_the_next_start() -> None:
+    auxiliary, _ = await executed_before_a_crash(Begin(NAME, EPOCH, True, 0, 0, 0, 3))
+    await auxiliary.executes()
+    await auxiliary.does(fx.BeginTransfer(NAME, Begin(NAME, EPOCH, False, 3, 0, 3, 6)))
+    await auxiliary.stages(frame(3, 6))
+    work = await auxiliary.queue.work(NAME)
+    assert work is not None
+    await auxiliary.target.execute(work)
+    opened = await auxiliary.opens()
+    assert opened.state.position == 6
+    assert await auxiliary.queue.work(NAME) is None
+
+
+async def test_a_snapshot_that_was_executed_before_a_crash_changes_nothing_the_second_time() -> None:
+    """It cannot be dropped: one for the same position may be there to repair it (R14)."""
+    auxiliary, opened = await executed_before_a_crash(Begin(NAME, EPOCH, True, 0, 0, 0, 3))
+    before = dict(auxiliary.target.rows)
+    done = await auxiliary.executes(opened.state)
+    assert isinstance(done, ev.WorkDone)
+    assert isinstance(done.result, Executed)
+    assert (done.result.state, auxiliary.target.rows) == (opened.state, before)
+    assert await auxiliary.queue.work(NAME) is None

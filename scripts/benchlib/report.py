@@ -39,6 +39,16 @@ def as_json(results: Results) -> dict[str, object]:
     }
 
 
+def missed(results: Results) -> list[str]:
+    """A line for each measure above what it must reach; none of a quick run, which is not judged."""
+    return [
+        f"MISSED  {figure.name}, {one.name}: {_amount(one.value, one.unit)}, must be {_most(one.floor, one)}"
+        for figure in results.figures
+        for one in figure.measures
+        if one.reached is False and not results.quick
+    ]
+
+
 def _figure(figure: Figure, quick: bool) -> dict[str, object]:
     return {
         "figure": figure.name,

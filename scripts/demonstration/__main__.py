@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
+import sqlite3
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
-from scripts.demonstration.atlas import Atlas, Data, Given
-from scripts.demonstration.stage import COLLECTION, Broken, Machine, compare, must, say, title, wait_for
+from scripts.demonstration.atlas import Atlas, Data, Given, Unusable
+from scripts.demonstration.stage import COLLECTION, Machine, compare, must, say, title, wait_for
+from syncd.cli.fields import Json, number, records, texts
+from tests.e2e import shop
 
 
 def milliseconds(seconds: float) -> str:
@@ -16,32 +22,31 @@ def milliseconds(seconds: float) -> str:
 
 
 def set_up(desk: Machine, others: list[Machine], data: Data) -> None:
-    title(f"1. Three machines. The desk has {data.what}")
-    say(f"  {data.build(desk.database)}")
-    desk.syncd("init", "--role", "primary", "--user", "ada", "--name", "desk", "--listen", "127.0.0.1:0")
-    for problem in desk.told("share", COLLECTION, "--from", f"sqlite:{desk.database}")["problems"]:
+    desk.types("init", "--role", "primary", "--user", "ada", "--name", "desk", "--listen", "127.0.0.1:0")
+    place = f"sqlite:{desk.database}"
+    told = desk.cli_json("share", COLLECTION, "--from", place)
+    say(f"  desk$ syncd share {COLLECTION} --from {place}")
+    for problem in texts(told, "problems"):
         say(f"      not synchronized: {problem}")
-    say(f"  desk$ syncd share {COLLECTION} --from sqlite:{desk.database.name}")
-    desk.start()
-    seconds = desk.wait_identical()
-    objects = desk.told("status")["collections"][0]["objects"]
+    desk.runs()
+    seconds = desk.identical()
+    objects = number(desk.collection(COLLECTION), "objects")
     must(objects > 0, f"the desk's sync store holds {objects:,} objects, imported in {milliseconds(seconds)}")
     for other in others:
-        other.syncd("init", "--role", "auxiliary", "--name", other.name)
-        other.start()
-        token = desk.syncd("pair", "--token").strip()
-        other.syncd("pair", token, show=False)
-        say(f"  {other.name}$ syncd pair {token[:24]}...")
+        other.types("init", "--role", "auxiliary", "--name", other.name)
+        other.runs()
+        say("  desk$ syncd pair --token")
+        other.pair(desk)
+        say(f"  {other.name}$ syncd pair TOKEN")
 
 
-def bootstrap(desk: Machine, others: list[Machine]) -> None:
-    title("2. Both others accept the collection into a database that does not exist yet")
+def bootstrap(desk: Machine, others: list[Machine], data: Data) -> None:
     began = time.monotonic()
     for other in others:
-        other.syncd("accept", COLLECTION, "--into", f"sqlite:{other.database}", show=False)
-        say(f"  {other.name}$ syncd accept {COLLECTION} --into sqlite:{other.database.name}")
+        other.accept(COLLECTION, other.database)
+        say(f"  {other.name}$ syncd accept {COLLECTION} --into sqlite:{other.database}")
     for other in others:
-        other.wait_identical()
+        other.identical()
     seconds = time.monotonic() - began
     for other in others:
         rows = compare(desk, other)
@@ -50,15 +55,15 @@ def bootstrap(desk: Machine, others: list[Machine]) -> None:
 
 
 def one_transaction(desk: Machine, others: list[Machine], data: Data) -> None:
-    title("3. The desk's application commits one transaction")
-    with desk.application() as application:
+    with shop.application(desk.database) as application:
         what, count, rows = data.arrive(application)
     began = time.monotonic()
+    must(rows > 1, f"the desk commits {what}")
     for other in others:
         seen: set[int] = set()
 
         def arrived(other: Machine = other, seen: set[int] = seen) -> bool:
-            seen.add(other.ask(count)[0][0])
+            seen.add(other.number(count))
             return rows in seen
 
         wait_for(arrived, f"{what} on {other.name}", 0.0005)
@@ -67,86 +72,100 @@ def one_transaction(desk: Machine, others: list[Machine], data: Data) -> None:
 
 def away(desk: Machine, others: list[Machine], data: Data) -> None:
     laptop = others[0]
-    title("4. The laptop is switched off, the desk goes on working")
     laptop.stop()
     before = desk.head()
-    with desk.application() as application:
+    with shop.application(desk.database) as application:
         what, changes = data.away(application)
-    say(f"  {what}: {changes:,} changes in one transaction")
-    wait_for(lambda: desk.head() > before, "the desk keeps the changes", 0.05)
+    must(changes > 0, f"{what}: {changes:,} changes in one transaction")
+    desk.wait(lambda: desk.head() > before, "keeps the changes")
     head = desk.head()
     for other in others[1:]:
-        must(other.wait_identical(head) >= 0 and compare(desk, other) > 0, f"{other.name} has them")
+        must(other.identical(head) >= 0 and compare(desk, other) > 0, f"{other.name} has them")
     began = time.monotonic()
-    laptop.start()
-    laptop.wait_identical(head)
-    seconds = time.monotonic() - began
-    must(
-        compare(desk, laptop) > 0, f"the laptop caught up, {milliseconds(seconds)} after its start: row by row the same"
-    )
+    laptop.runs()
+    laptop.identical(head)
+    took = milliseconds(time.monotonic() - began)
+    must(compare(desk, laptop) > 0, f"the laptop caught up, {took} after its start: row by row the same")
 
 
 def failure(desk: Machine, others: list[Machine], data: Data) -> None:
     laptop, till = others
     rule, undo = data.rule()
-    title("5. The till's application has a rule of its own, and a transaction breaks it there")
-    with till.application() as application:
-        application.execute(rule)
+    shop.execute(till.database, rule)
     say(f"  till's database: {rule}")
     before = {other.name: compare(desk, other) for other in others}
-    with desk.application() as application:
+    with shop.application(desk.database) as application:
         what, count, rows = data.collide(application)
-    say(f"  the desk commits {what}, {rows} rows in one transaction")
-    wait_for(lambda: laptop.ask(count)[0][0] == rows, "the group on the laptop")
+    must(rows > 1, f"the desk commits {what}, {rows} rows in one transaction")
+    wait_for(lambda: laptop.number(count) == rows, "the group on the laptop")
     must(compare(desk, laptop) >= before["laptop"], "the laptop has it, whole")
-    wait_for(lambda: till.state() == "parked", "the till parks the group", 0.05)
-    must(till.ask(count)[0][0] == 0, "on the till it was rolled back, whole: none of its rows is there")
+    till.wait(lambda: till.state() == "parked", "parks the group")
+    must(till.number(count) == 0, "on the till it was rolled back, whole: none of its rows is there")
     told = wait_for_failed(desk)
     say(f"      the desk knows: group {told['group']} on {told['device_name']}: {told['outcome']}")
     say(f"      {told['cause']} ({told['type']} {told['key']})")
-    must("UNIQUE" in told["cause"], "the reason and the guilty object are named")
-    with till.application() as application:
-        application.execute(undo)
+    must("UNIQUE" in str(told["cause"]), "the reason and the guilty object are named")
+    shop.execute(till.database, undo)
     say(f"  the till drops its rule: {undo}")
-    till.syncd("retry")
-    till.wait_identical()
+    till.types("retry")
+    till.identical()
     must(compare(desk, till) > 0, "tried again, the group is applied: all three machines are the same")
 
 
-def wait_for_failed(desk: Machine) -> dict[str, str]:
-    found: list[dict[str, str]] = []
+def wait_for_failed(desk: Machine) -> Json:
+    found: list[Json] = []
 
     def there() -> bool:
-        found[:] = desk.told("transactions", "--outcome", "rolled-back")["transactions"]
+        found[:] = records(desk.ask("transactions", outcome="rolled-back"), "transactions")
         return bool(found)
 
-    wait_for(there, "the desk is told of the failed group", 0.05)
+    desk.wait(there, "is told of the failed group")
     return found[0]
 
 
-def main() -> int:
-    data: Data = Given(Path(sys.argv[1]).absolute()) if len(sys.argv) > 1 else Atlas()
+STEPS: list[tuple[str, Callable[[Machine, list[Machine], Data], None]]] = [
+    ("Three machines. The desk has {what}", set_up),
+    ("Both others accept the collection into a database that does not exist yet", bootstrap),
+    ("The desk's application commits one transaction", one_transaction),
+    ("The laptop is switched off, the desk goes on working", away),
+    ("The till's application has a rule of its own, and a transaction breaks it there", failure),
+]
+
+
+def tell(machines: list[Machine], data: Data) -> int:
+    """The whole story; 1 where a step does not hold, with the logs of the machines."""
+    desk, *others = machines
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="syncd-demo-", dir="/tmp") as place:
-        desk, laptop, till = (Machine(name, Path(place)) for name in ("desk", "laptop", "till"))
-        others = [laptop, till]
+    about = data.build(desk.database)
+    for place, (heading, step) in enumerate(STEPS, 1):
+        title(f"{place}. {heading.format(what=data.what)}")
+        if step is set_up:
+            say(f"  {about}")
         try:
-            set_up(desk, others, data)
-            bootstrap(desk, others)
-            one_transaction(desk, others, data)
-            away(desk, others, data)
-            failure(desk, others, data)
-            title(f"All of it holds. {time.monotonic() - began:.1f} s")
-        except Broken as broken:
-            say(f"  BROKEN  {broken}")
-            for machine in (desk, laptop, till):
-                if machine.log.exists():
-                    say(f"--- log of {machine.name}\n{machine.log.read_text()[-3000:]}")
+            step(desk, others, data)
+        except (AssertionError, sqlite3.Error) as error:
+            for machine in machines:
+                say(f"--- log of {machine.name}\n{machine.log_end()}")
+            say(f"BROKEN  step {place} ({step.__name__}) does not hold: {error}")
             return 1
-        finally:
-            for machine in (laptop, till, desk):
-                machine.stop()
+    for machine in machines:
+        machine.stop()
+    title(f"All of it holds. {time.monotonic() - began:.1f} s")
     return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/demo", description="Three machines on this one, and their data.")
+    parser.add_argument("path", metavar="PATH", nargs="?", type=Path, help="an SQLite database; a copy of it is used")
+    given: Path | None = parser.parse_args().path
+    data: Data = Given(given.absolute()) if given else Atlas()
+    with tempfile.TemporaryDirectory(prefix="syncd-demo-", dir="/tmp") as place, ExitStack() as stack:
+        machines = [stack.enter_context(Machine(name, Path(place))) for name in ("desk", "laptop", "till")]
+        try:
+            return tell(machines, data)
+        except Unusable as error:
+            print(f"scripts/demo: {error}", file=sys.stderr)
+            return 1
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,10 @@ CREATE INDEX city_country ON city(country);
 CREATE INDEX city_name ON city(name);
 """
 CITIES = 12
+
+
+class Unusable(Exception):
+    """The given database is none, or none that the demonstration can change: in one line, with what to do."""
 
 
 class Data(Protocol):
@@ -129,13 +134,19 @@ class Given:
         self.table = self.column = ""
 
     def build(self, path: Path) -> str:
-        source = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
-        copy = sqlite3.connect(path)
-        source.backup(copy)
-        source.close()
-        copy.execute("PRAGMA journal_mode=WAL")
-        rows = self._choose(copy)
-        copy.close()
+        if not self.path.is_file():
+            what = "is not a file" if self.path.exists() else "does not exist"
+            raise Unusable(f"{self.path} {what}: give the path of an SQLite database")
+        try:
+            with (
+                closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)) as source,
+                closing(sqlite3.connect(path)) as copy,
+            ):
+                source.backup(copy)
+                copy.execute("PRAGMA journal_mode=WAL")
+                rows = self._choose(copy)
+        except sqlite3.Error as error:
+            raise Unusable(f"{self.path} cannot be read ({error}): give the path of an SQLite database") from error
         return f"changes are made in column {self.column} of table {self.table}, {rows:,} rows"
 
     def _choose(self, copy: sqlite3.Connection) -> int:
@@ -144,7 +155,7 @@ class Given:
         counted = [
             (copy.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0], name)
             for (name,) in names
-            if not name.startswith("sqlite_")
+            if not name.startswith(("sqlite_", "_syncd_"))
         ]
         for rows, table in sorted(counted, reverse=True):
             columns = copy.execute("SELECT name, pk FROM pragma_table_info(?)", (table,)).fetchall()
@@ -154,7 +165,10 @@ class Given:
                 if not pk and self._takes(copy, table, column):
                     self.table, self.column = table, column
                     return int(rows)
-        raise SystemExit(f"{self.path}: no table with a primary key, two rows and a column that can be changed")
+        raise Unusable(
+            f"{self.path} has no table with a primary key, two rows and a column that takes any text:"
+            " give the path of a database that has one"
+        )
 
     def _takes(self, copy: sqlite3.Connection, table: str, column: str) -> bool:
         copy.execute("PRAGMA foreign_keys=ON")

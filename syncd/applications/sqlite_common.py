@@ -72,11 +72,16 @@ def mapped(error: sqlite3.Error, path: Path) -> SyncdError:
 
 
 def file_id(path: Path) -> tuple[int, int] | None:
-    """Device and inode of a file; None where there is no file."""
+    """Device and inode of a file or directory; None where there is none. Raises ApplicationOffline where that cannot be
+    told: what may not be looked at is not gone."""
     try:
         found = os.stat(path)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        denied = isinstance(error, PermissionError)
+        advice = "give syncd the right to enter its directories" if denied else "check its disk and its path"
+        raise ApplicationOffline(f"{path} cannot be reached ({error.strerror})", advice) from error
     return found.st_dev, found.st_ino
 
 

@@ -64,7 +64,7 @@ class SqliteSource:
         await self.close()
         if file_id(self._path) is None:
             raise ApplicationOffline(
-                f"the database {self._path} is missing or cannot be reached",
+                f"the database {self._path} is missing",
                 "mount its disk or put it back; if it moved, share it again",
             )
         if not self._path.is_file():
@@ -73,10 +73,10 @@ class SqliteSource:
         self._drained = None
         try:
             identity = await self._run(lambda connection: self._open(connection, expected))
+            self._waiter = Waiter(self._path)
         except BaseException:
             await self.close()
             raise
-        self._waiter = Waiter(self._path)
         return SourceState(identity, tuple(table.data_type() for table in self._tables), self.problems)
 
     async def number(self, types: Sequence[DataType]) -> None:

@@ -43,7 +43,7 @@ class SqliteTarget:
     async def open(self) -> TargetState:
         await self.close()
         directory = self._path.absolute().parent
-        if not directory.is_dir():
+        if file_id(directory) is None or not directory.is_dir():
             raise ApplicationOffline(f"the directory {directory} is missing", "mount its disk or make it")
         if file_id(self._path) is None:
             if self._established:
@@ -97,10 +97,10 @@ class SqliteTarget:
 
         try:
             self._executor, state = await self._database.run(begin)
+            self._file = file_id(self._path)
         except BaseException:
             await self.close()
             raise
-        self._file = file_id(self._path)
         return state
 
     async def _run(self, function: Callable[[Executor], Result]) -> Result:

@@ -102,6 +102,9 @@ def _accept(parser: argparse.ArgumentParser) -> None:
 def _pair(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("with_token", metavar="TOKEN", nargs="?", help="auxiliary: the line that the primary printed")
     parser.add_argument("--token", action="store_true", help="primary: print the token alone, in one line")
+    parser.add_argument(
+        "--replace", action="store_true", help="auxiliary: take another primary's data, after a backup copy of its own"
+    )
     parser.add_argument("--address", metavar="HOST:PORT", type=_address, help="auxiliary: where the primary listens")
 
 

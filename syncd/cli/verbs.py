@@ -151,9 +151,11 @@ def run(call: Call) -> int:
 def pair(call: Call) -> int:
     given = call.given
     if given.with_token:
-        told = call.ask("pair", _PAIR_S, token=given.with_token, address=given.address)
+        told = call.ask("pair", _PAIR_S, token=given.with_token, address=given.address, replace=given.replace)
         if not call.json(told):
             device = show_device(text(told, "device"))
+            for backup in texts(told, "backups"):
+                print(f"a copy of what was there is in {backup}")
             print(f"paired with {text(told, 'name')}, the primary of user {text(told, 'user')}: {device}")
         return 0
     told = call.ask("pair_open", _SHORT_S)

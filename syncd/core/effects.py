@@ -24,10 +24,11 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class SendFrame:
-    """Send an encoded frame."""
+    """Send an encoded frame of Objects. ``collection``: whose credit window it uses."""
 
     device: str
     frame: bytes | str
+    collection: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,9 +140,16 @@ class ChunkFailed:
 
 @dataclass(frozen=True, slots=True)
 class StoreMoved:
-    """The store of a collection was pruned or got a new epoch."""
+    """The store of a collection was pruned: its horizon moved."""
 
     state: CollectionState
+
+
+@dataclass(frozen=True, slots=True)
+class EpochMoved:
+    """The store, with all of its collections, got a new epoch."""
+
+    epoch: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +266,7 @@ Event = (
     | ChunkRead
     | ChunkFailed
     | StoreMoved
+    | EpochMoved
     | EpochFailed
     | TargetOpened
     | TargetFailed

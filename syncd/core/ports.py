@@ -236,6 +236,10 @@ class InboundQueue(Protocol):
         """Drops the frames up to ``seq``."""
         ...
 
+    async def filled(self, collection: str) -> bool:
+        """Whether a cut was ever executed since the collection was cleared: its target holds what came from here."""
+        ...
+
     async def park(self, work: Work, parts: Sequence[Part], retry_at_us: int) -> None:
         """Durable. Copies the rows of the parts out of the work. An object that is parked already joins its parts
         to one; the newest version of each object stays."""

@@ -28,6 +28,7 @@ from syncd.core.events import (
     ChunkFailed,
     ChunkRead,
     EpochFailed,
+    EpochMoved,
     Event,
     LinkDown,
     LinkUp,
@@ -73,7 +74,8 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a device last reported of a collection. ``moved_at``: when its position last changed."""
+    """What a device last reported of a collection. ``moved_at``: when it last showed that it goes on, or fell behind: a
+    device reports when something changes and, while it executes, now and then."""
 
     report: Report
     moved_at: float
@@ -94,7 +96,9 @@ class PrimaryEngine:
         self.standings: dict[tuple[str, str], Standing] = {}
         self.reads: dict[tuple[ChunkRequest, str], Read] = {}
         self.epoch = ""
-        self.renewing = False  # a new epoch was ordered
+        self.renewing = ""  # the device for which a new epoch was ordered
+        self.claims: dict[str, float] = {}  # when a device last said that it is ahead of the store
+        self.now = 0.0
 
     def connected(self, device: str) -> bool:
         """Whether the device was welcomed and its link is open."""
@@ -107,6 +111,7 @@ class PrimaryEngine:
         return effects
 
     def step(self, event: Event, now: float) -> list[Effect]:
+        self.now = now
         match event:
             case Received():
                 return self._received(event, now)
@@ -116,6 +121,8 @@ class PrimaryEngine:
                 return self._chunk_failed(event)
             case EpochFailed():
                 return self._epoch_failed(event)
+            case EpochMoved():
+                return self._new_epoch(event.epoch)
             case LinkUp():
                 self.peers[event.device] = Peer(now)
                 return []
@@ -140,16 +147,24 @@ class PrimaryEngine:
         self.sources[name] = after
         if isinstance(event, SourceOpened):
             effects = effects + self._types(name)
-        moved = [name] if after.state is not before.state else []
-        if isinstance(event, StoreMoved) and event.state.epoch != self.epoch:
-            effects = effects + self._new_epoch(event.state.epoch)
-            moved = sorted(self.sources)
         self._same_epoch()
-        return effects + [effect for one in moved for effect in self._pump_all(one)]
+        if after.state is before.state:
+            return effects
+        self._fall_behind(name, before.state)
+        return effects + self._pump_all(name)
+
+    def _fall_behind(self, name: str, before: CollectionState | None) -> None:
+        """Devices that were at the head have something to do from here on."""
+        state = self.sources[name].state
+        if before is None or state is None or before.head == state.head:
+            return
+        for (device, collection), standing in self.standings.items():
+            if collection == name and standing.report.position == before.head:
+                self.standings[device, name] = replace(standing, moved_at=self.now)
 
     def _same_epoch(self) -> None:
         """The epoch is the whole store's. What was read of it before or after it got another one says so at any time;
-        it counts when ``StoreMoved`` says so."""
+        it counts when ``EpochMoved`` says so."""
         for name, source in self.sources.items():
             if source.state is not None and source.state.epoch != self.epoch:
                 self.epoch = self.epoch or source.state.epoch
@@ -167,13 +182,17 @@ class PrimaryEngine:
 
     def _new_epoch(self, epoch: str) -> list[Effect]:
         """Each device that follows anything comes again, and begins with a snapshot."""
-        self.epoch, self.renewing = epoch, False
+        if self.renewing:
+            self.claims[self.renewing] = self.now
+        self.epoch, self.renewing = epoch, ""
+        self._same_epoch()
         devices = sorted({device for (device, _), follow in self.follows.items() if follow.epoch})
-        return [CloseLink(device, "", "the store has a new epoch") for device in devices]
+        closes: list[Effect] = [CloseLink(device, "", "the store has a new epoch") for device in devices]
+        return closes + [effect for name in sorted(self.sources) for effect in self._pump_all(name)]
 
     def _epoch_failed(self, failed: EpochFailed) -> list[Effect]:
         """The devices that wait for a new epoch come again after a pause."""
-        self.renewing = False
+        self.renewing = ""
         return [
             CloseLink(device, "disk", failed.reason)
             for (device, collection), follow in sorted(self.follows.items())
@@ -247,15 +266,14 @@ class PrimaryEngine:
         if follow is None:
             raise OrderError(f"credit for {credit.collection!r}, which the device does not follow")
         self.follows[device, credit.collection] = follow.credited(credit.received_bytes)
+        if (standing := self.standings.get((device, credit.collection))) is not None:
+            self.standings[device, credit.collection] = replace(standing, moved_at=self.now)
         return self._pump(device, credit.collection)
 
     def _report(self, device: str, report: Report, now: float) -> list[Effect]:
         if report.collection not in self.sources:
             return []  # it waits for what is not shared, or makes it up
-        old = self.standings.get((device, report.collection))
-        same = old is not None and old.report.position == report.position and old.report.epoch == report.epoch
-        moved_at = old.moved_at if old is not None and same else now
-        self.standings[device, report.collection] = Standing(report, moved_at)
+        self.standings[device, report.collection] = Standing(report, now)
         return [SaveReport(device, report)]
 
     def _down(self, device: str) -> list[Effect]:
@@ -294,8 +312,7 @@ class PrimaryEngine:
         effects: list[Effect] = []
         if follow.asked is not None:
             if restored(follow.asked, source.state):
-                ordered, self.renewing = self.renewing, True
-                return [] if ordered else [NewEpoch(name)]
+                return self._restored(device, name)
             follow, answer = begin(follow, follow.asked, source.state)
             types = follow.selection.of_types(source.state.types)
             effects = [Send(device, Types(name, types)), Send(device, answer)]
@@ -304,6 +321,17 @@ class PrimaryEngine:
             effects += self._read(device, follow.request(name))
         self.follows[device, name] = follow
         return effects
+
+    def _restored(self, device: str, name: str) -> list[Effect]:
+        """A device is ahead of the store. One that says so again and again must not make all others begin anew."""
+        if self.renewing:
+            return []
+        claimed_at = self.claims.get(device)
+        if claimed_at is not None and self.now - claimed_at < self.limits.epoch_claim_s:
+            self.peers[device] = replace(self.peers[device], phase=Phase.CLOSED)
+            return refuse(device, OrderError(f"the device says again that it is ahead of the store of {name}"))
+        self.renewing = device
+        return [NewEpoch(name)]
 
     def _read(self, device: str, request: ChunkRequest) -> list[Effect]:
         """Devices that want the same chunk by the same adapter wait for one read."""
@@ -341,7 +369,7 @@ class PrimaryEngine:
                 self.follows[device, name] = replace(follow, reading=False)
                 continue
             if follow.usable(chunk) and (chunk.proof is not None or chunk.last > follow.cursor):
-                sends.append(SendFrame(device, chunk.frame))
+                sends.append(SendFrame(device, chunk.frame, name))
                 self.follows[device, name] = follow.sent(chunk)
             else:
                 self.follows[device, name] = replace(follow, reading=False)

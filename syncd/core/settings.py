@@ -33,6 +33,9 @@ class Limits:
     events_max: int = 10_000  # events waiting for the driver; then their source waits
     follows_max: int = 1_000  # collections that one device asks for; one more closes its link
     outlet_frames_max: int = 4_096  # frames waiting for one link; a peer that lets it fill is dropped
+    outlet_bytes_max: int = 32 * 1024 * 1024  # the same for messages that no credit window bounds
+    inbound_effects_max: int = 1_000  # waiting for the inbound queue's commits; then the link is not read
+    types_max: int = 10_000  # types of one collection; more closes the link
     stage_frames_max: int = 32  # frames that share one commit of the inbound queue
     # waits
     send_s_max: float = 20.0  # a send that takes longer aborts the link
@@ -45,6 +48,9 @@ class Limits:
     busy_s_max: float = 5.0  # waiting for another program's lock on the application's data
     park_retry_s_first: float = 5.0  # parked groups are tried again with doubling pauses
     park_retry_s_max: float = 3600.0
+    report_s: float = 10.0  # a target that executes for longer says so as often
+    epoch_claim_s: float = 3600.0  # a device that says twice in this time that it is ahead of the store is refused
+    heal_s: float = 600.0  # a checksum that fetching everything did not settle is treated anew
     stalled_s: float = 30.0  # behind and no progress while connected
     tick_s: float = 0.25
     source_wait_s_max: float = 1.0  # then the source is looked at although nothing woke us

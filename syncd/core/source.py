@@ -138,11 +138,10 @@ def _nothing(source: Source, event: Tick, now: float) -> Step:
 
 
 def _moved(source: Source, event: StoreMoved, now: float) -> Step:
-    """Pruning and epochs go on beside the reading: only what they change is taken over."""
+    """Pruning goes on beside the reading: only what it changes is taken over."""
     if source.state is None:
         return source, []
-    state = replace(source.state, epoch=event.state.epoch, horizon=event.state.horizon)
-    return replace(source, state=state), []
+    return replace(source, state=replace(source.state, horizon=event.state.horizon)), []
 
 
 _P = SourcePhase

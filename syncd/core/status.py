@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from syncd.core.auxiliary_engine import AuxiliaryEngine
 from syncd.core.conversation import Phase
-from syncd.core.messages import Failed
+from syncd.core.messages import Failed, Report
 from syncd.core.model import State, group_id
 from syncd.core.primary_engine import PrimaryEngine, Standing
 from syncd.core.settings import Limits
@@ -76,16 +76,23 @@ def source_line(source: Source, application: str) -> Json:
     }
 
 
+def of_epoch(report: Report, source: Source) -> Report:
+    """A report as it counts: positions and groups of another epoch than the store's are none."""
+    if source.state is not None and report.epoch == source.state.epoch:
+        return report
+    return replace(report, position=0, match=False, parked=0, failed=())
+
+
 def device_state(standing: Standing, source: Source, connected: bool, now: float, limits: Limits) -> State:
     """State of a collection on an auxiliary, as the primary knows it."""
-    report, head = standing.report, source.state.head if source.state else 0
+    report, head = of_epoch(standing.report, source), source.state.head if source.state else 0
     if connected and report.held:
         return State.HELD
     if connected and report.offline:
         return State.OFFLINE
     if report.parked:
         return State.PARKED
-    if report.match and report.position == head and source.state and report.epoch == source.state.epoch:
+    if report.match and report.position == head:
         return State.IDENTICAL
     if not connected:
         return State.BEHIND
@@ -100,7 +107,7 @@ def primary_devices(engine: PrimaryEngine, devices: list[DeviceLine], now: float
             source = engine.sources.get(name)
             if owner != device.id or source is None:
                 continue
-            report, head = standing.report, source.state.head if source.state else 0
+            report, head = of_epoch(standing.report, source), source.state.head if source.state else 0
             line: Json = {
                 "name": name,
                 "state": device_state(standing, source, device.connected, now, engine.limits).value,
@@ -110,15 +117,24 @@ def primary_devices(engine: PrimaryEngine, devices: list[DeviceLine], now: float
                 "parked": report.parked,
                 "digest_match": report.match,
                 "objects": report.objects,
-                "reason": report.offline,
+                "reason": report.offline or _unequal(report, head),
                 "failed": _failed(name, report.failed, show_key),
             }
             follow = engine.follows.get((device.id, name))
-            if follow is not None and follow.epoch and report.position < head and follow.cursor > follow.base:
-                line["progress"] = {"done": follow.cursor - follow.base, "total": max(head - follow.base, 1)}
+            if follow is not None and follow.epoch and report.position < head and follow.cursor > report.position:
+                line["progress"] = _progress(report.position, follow.cursor, head)
             collections.append(line)
         lines.append(device.line(collections))
     return lines
+
+
+def _unequal(report: Report, head: int) -> str:
+    same = report.match or report.parked or report.position < head
+    return "" if same else "its checksum is not the primary's: see `syncd status` there"
+
+
+def _progress(base: int, reached: int, head: int) -> Json:
+    return {"done": min(reached, head) - base, "total": max(head - base, 1)}
 
 
 def target_state(target: Target, connected: bool, now: float) -> State:
@@ -129,11 +145,15 @@ def target_state(target: Target, connected: bool, now: float) -> State:
         return State.OFFLINE
     if target.parked:
         return State.PARKED
-    position = target.state.position if target.state else 0
-    if target.match and position >= target.head:
-        return State.IDENTICAL
     if not connected:
-        return State.BEHIND
+        return State.BEHIND  # as far as anybody knows: the primary's head is not known
+    position = target.state.position if target.state else 0
+    if target.match and target.begun and position >= target.head:
+        return State.IDENTICAL
+    if target.following and not target.begun:
+        return State.BEHIND  # the primary does not offer it
+    if target.phase in (TargetPhase.EXECUTING, TargetPhase.PARKING, TargetPhase.RETRYING):
+        return State.SYNCING
     return State.STALLED if now - target.moved_at > target.limits.stalled_s else State.SYNCING
 
 
@@ -161,13 +181,17 @@ def target_line(target: Target, application: str, shared: tuple[str, ...] | None
 
 def _reason(target: Target, shared: tuple[str, ...] | None) -> str:
     """Why a target is not as far as it could be. ``shared``: what the primary shares, None if it is not connected."""
-    if target.reason or shared is None:
+    if target.reason:
         return target.reason
+    if shared is None:
+        return "not connected: identical when it last was" if target.match else ""
     if target.following and not target.begun:
         others = f" (it shares {', '.join(shared)})" if shared else ""
         if target.name not in shared:
             return f"the primary shares no collection of this name{others}: `syncd share` it there"
         return "the primary is reading it from its application for the first time"
+    if target.phase is TargetPhase.EXECUTING and target.transfer is not None and target.transfer.snapshot:
+        return "all of it has come and is being executed"
     return f"everything is fetched, {target.fetching}" if target.fetching else ""
 
 
@@ -188,8 +212,10 @@ def primary_line(engine: AuxiliaryEngine, device: DeviceLine, now: float, show_k
             "reason": _reason(target, shared(engine)),
             "failed": _failed(name, target.failed, show_key),
         }
-        transfer = target.transfer
-        if transfer is not None and target.begun and target.head > position and target.received > transfer.base:
-            line["progress"] = {"done": target.received - transfer.base, "total": max(target.head - transfer.base, 1)}
+        transfer, state = target.transfer, target.state
+        if transfer is not None and target.begun and state is not None:
+            base = position if transfer.epoch == state.epoch and not transfer.snapshot else 0
+            if target.head > position and target.received > base:
+                line["progress"] = _progress(base, target.received, target.head)
         collections.append(line)
     return device.line(collections)

@@ -41,9 +41,22 @@ from syncd.core.events import (
 from syncd.core.inbound_queue import Arrival, arrival
 from syncd.core.messages import Begin, Objects, Types
 from syncd.core.model import Proof
-from syncd.core.ports import Executed, TargetState, Transfer
+from syncd.core.ports import Executed, Transfer
 from syncd.core.settings import Limits, back_off
-from syncd.core.target_state import Heal, Step, Target, TargetPhase, credit, follow, report
+from syncd.core.target_state import (
+    Heal,
+    Step,
+    Target,
+    TargetPhase,
+    credit,
+    differs,
+    epoch,
+    executed,
+    follow,
+    left_behind,
+    report,
+    settled,
+)
 
 
 def start(name: str, limits: Limits) -> Step:
@@ -55,10 +68,12 @@ def proceed(target: Target, now: float) -> Step:
     state = target.state
     if target.phase is not TargetPhase.READY or state is None:
         return target, []
+    if differs(target) and target.heal in (Heal.NONE, Heal.RECOUNTED):
+        return _check(target, now, [])
     if target.cuts:
         execute = Execute(target.name, 0, state)
         return replace(target, phase=TargetPhase.EXECUTING, aim=target.cuts[-1].seq), [execute]
-    if target.begun and not target.staging and _left_behind(target, state):
+    if target.begun and not target.staging and left_behind(target, state):
         target = replace(target, following=False, begun=False)  # an older copy is in its place: ask from there
     if target.peer and not target.following and not target.staging:
         ask: Effect = Send(target.peer, follow(target))
@@ -75,14 +90,6 @@ def proceed(target: Target, now: float) -> Step:
     return target, []
 
 
-def _left_behind(target: Target, state: TargetState) -> bool:
-    """Nothing waits, and what was received is not what the target holds."""
-    transfer = target.transfer
-    if transfer is None or transfer.snapshot or transfer.cursor > max(transfer.base, transfer.cut):
-        return False
-    return state.epoch != transfer.epoch or state.position < target.received
-
-
 def _and_proceed(target: Target, now: float, effects: list[Effect]) -> Step:
     target, more = proceed(target, now)
     return target, effects + more
@@ -93,7 +100,7 @@ def _and_proceed(target: Target, now: float, effects: list[Effect]) -> Step:
 
 def link_open(target: Target, peer: str, now: float) -> Step:
     """The primary welcomed us."""
-    target = replace(target, peer=peer, following=False, begun=False, moved_at=now)
+    target = replace(target, peer=peer, following=False, begun=False, proof=None, moved_at=now)
     target = replace(target, arrived_bytes=0, durable_bytes=0, credit_bytes=0)
     return _and_proceed(target, now, report(target))
 
@@ -116,7 +123,6 @@ def _begin(target: Target, begin: Begin, raw: bytes, now: float) -> Step:
         received=begin.cursor,
         head=begin.head,
         begun=True,
-        again=False,
         fetching=begin.reason or (target.fetching if begin.snapshot else ""),
         cuts=() if fresh else target.cuts,
         parked=() if fresh else target.parked,
@@ -127,7 +133,7 @@ def _begin(target: Target, begin: Begin, raw: bytes, now: float) -> Step:
 
 def _objects(target: Target, frame: Objects, raw: bytes, now: float) -> Step:
     state = target.state
-    target = replace(target, arrived_bytes=target.arrived_bytes + len(raw))
+    target = replace(target, arrived_bytes=target.arrived_bytes + len(raw), moved_at=now)
     if target.arrived_bytes - target.durable_bytes > target.limits.unsettled_bytes_max:  # far beyond the window
         raise OrderError(f"Objects of {target.name} come faster than they were credited")
     if not target.begun:  # of the transfer that our latest Follow ends
@@ -141,8 +147,8 @@ def _objects(target: Target, frame: Objects, raw: bytes, now: float) -> Step:
             return credit(replace(target, durable_bytes=target.durable_bytes + len(raw)))
         case Arrival.NEXT:
             pass
-    settled = state is not None and state.epoch == _epoch(target) and not target.cuts
-    if not len(frame) and frame.cut and settled and state and frame.cut.seq == state.position == target.received:
+    at_rest = state is not None and state.epoch == epoch(target) and not target.cuts
+    if not len(frame) and frame.cut and at_rest and state and frame.cut.seq == state.position == target.received:
         target = replace(
             target,
             proof=Proof(frame.cut.seq, frame.cut.digest, frame.cut.objects),
@@ -153,12 +159,12 @@ def _objects(target: Target, frame: Objects, raw: bytes, now: float) -> Step:
     return direct.take(target, frame, raw)
 
 
-def _epoch(target: Target) -> str:
-    return target.transfer.epoch if target.transfer else ""
-
-
 def described(target: Target, types: Types) -> Step:
-    """The primary says what its objects are."""
+    """The primary says what its objects are. It does so again when it is followed again. Raises OrderError."""
+    if not target.following:
+        return target, []
+    if len(target.types.keys() | {one.id for one in types.types}) > target.limits.types_max:
+        raise OrderError(f"{target.name} has more than {target.limits.types_max} types")
     known = {one.id: one for one in types.types}
     return replace(target, types={**target.types, **known}), [SaveTypes(target.name, types.types)]
 
@@ -174,9 +180,10 @@ def message(target: Target, received: Begin | Objects, raw: bytes, now: float) -
 
 
 def _opened(target: Target, event: TargetOpened, now: float) -> Step:
-    underway = target.begun or target.staging > 0  # then the inbound queue was asked before it knew all
+    # Then the inbound queue was asked before it knew all.
+    underway = target.begun or target.staging > 0 or target.overtaken
     transfer, state = target.transfer if underway else event.transfer, event.state
-    waits = transfer is not None and transfer.cut and (transfer.epoch != state.epoch or transfer.cut > state.position)
+    waits = transfer is not None and transfer.cut and not executed(transfer, state)
     cuts = target.cuts
     if not cuts and waits and transfer is not None:
         cuts = (Proof(transfer.cut, b"", 0),)
@@ -199,12 +206,12 @@ def _opened(target: Target, event: TargetOpened, now: float) -> Step:
 
 def _staged(target: Target, event: Staged, now: float) -> Step:
     if target.transfer is None:  # what they were staged for is void, and they with it
-        return _and_proceed(_settled(target, event.frames, event.staged_bytes), now, [])
+        return _and_proceed(settled(target, event.frames, event.staged_bytes), now, [])
     cut = event.cuts[-1].seq if event.cuts else target.transfer.cut
     base = event.cuts[-1].seq if event.cuts else target.transfer.base
     transfer = replace(target.transfer, cursor=event.cursor, cut=cut, base=base)
-    target = _settled(target, event.frames, event.staged_bytes)
-    target = replace(target, transfer=transfer, cuts=target.cuts + event.cuts, moved_at=now)
+    target = settled(target, event.frames, event.staged_bytes)
+    target = replace(target, transfer=transfer, cuts=target.cuts + event.cuts, overtaken=True, moved_at=now)
     target, effects = credit(target)
     return _and_proceed(target, now, effects)
 
@@ -215,20 +222,7 @@ def _stage_failed(target: Target, event: StageFailed, now: float) -> Step:
 
 
 def _unstaged(target: Target, event: StageFailed) -> Target:
-    return replace(_settled(target, event.frames, 0), following=False, begun=False)
-
-
-def _settled(target: Target, frames: int, staged_bytes: int) -> Target:
-    """Frames handed to staging are durable, or void: the window is free of them either way, as soon as that is known
-    of all."""
-    staging, waiting_bytes = target.staging - frames, max(0, target.staging_bytes - staged_bytes)
-    void_bytes = 0 if staging else waiting_bytes
-    return replace(
-        target,
-        staging=staging,
-        staging_bytes=waiting_bytes - void_bytes,
-        durable_bytes=target.durable_bytes + staged_bytes + void_bytes,
-    )
+    return replace(settled(target, event.frames, 0), following=False, begun=False)
 
 
 def _stage_failed_meanwhile(target: Target, event: StageFailed, now: float) -> Step:
@@ -253,9 +247,11 @@ def _done(target: Target, event: WorkDone, now: float) -> Step:
     if target.direct:
         return _done_now(target, event, now)
     if not isinstance(event.result, Executed):
-        settled = event.proof.seq if event.proof else 0
-        return replace(target, phase=TargetPhase.PARKING, settled=settled), [Park(target.name, event.result.parts)]
-    proof, transfer = event.proof, target.transfer
+        reached = event.proof.seq if event.proof else 0
+        return replace(target, phase=TargetPhase.PARKING, settled=reached), [Park(target.name, event.result.parts)]
+    proof, transfer, heal = event.proof, target.transfer, target.heal
+    if heal is Heal.FETCHING and transfer is not None and transfer.snapshot:
+        heal = Heal.FETCHED
     cuts = tuple(cut for cut in target.cuts if cut.seq > (target.aim if proof is None else proof.seq))
     if transfer is not None and not cuts:
         transfer = replace(transfer, snapshot=transfer.snapshot and not transfer.cut)
@@ -266,6 +262,8 @@ def _done(target: Target, event: WorkDone, now: float) -> Step:
         transfer=transfer,
         cuts=cuts,
         proof=proof or target.proof,
+        heal=heal,
+        healed_at=now,
         attempt=0,
         cautious=False,
         fetching="",
@@ -277,19 +275,18 @@ def _done(target: Target, event: WorkDone, now: float) -> Step:
 
 def _check(target: Target, now: float, effects: list[Effect]) -> Step:
     """Compares the checksums at the cut (R14): first count again, then fetch everything again, then say so."""
-    state, proof = target.state, target.proof
-    if target.match or target.parked or target.cuts or state is None or proof is None or state.position != proof.seq:
-        if target.match:
-            target = replace(target, heal=Heal.NONE, reason="")
+    if target.match:
+        target = replace(target, heal=Heal.NONE, reason="")
+    if not differs(target) or target.phase is not TargetPhase.READY:
         return _and_proceed(target, now, effects + report(target))
     if target.heal is Heal.NONE:
         target = replace(target, phase=TargetPhase.RECOUNTING, heal=Heal.RECOUNTED)
         return target, [*effects, Recount(target.name)]
     if target.heal is Heal.RECOUNTED:
-        target = replace(target, heal=Heal.FETCHED, following=False, begun=False, again=True)
-        return _and_proceed(target, now, effects + report(target))
-    reason = "what the application holds is not what was sent: its own triggers or programs change it"
-    target = replace(target, reason=reason)
+        target = replace(target, heal=Heal.FETCHING, following=False, begun=False)
+    if target.heal is Heal.FETCHED:
+        reason = "what the application holds is not what was sent: its own triggers or programs change it"
+        target = replace(target, reason=reason)
     return _and_proceed(target, now, effects + report(target))
 
 
@@ -301,6 +298,7 @@ def _void(target: Target, event: WorkVoid, now: float) -> Step:
     target = replace(
         target, phase=TargetPhase.OPENING, transfer=None, cuts=(), parked=(), proof=None, following=False, begun=False
     )
+    target = replace(target, overtaken=False)
     return target, [OpenTarget(target.name)]
 
 
@@ -341,10 +339,12 @@ def _failed(target: Target, event: TargetFailed, now: float) -> Step:
 def _tick_offline(target: Target, event: Tick, now: float) -> Step:
     if now < target.retry_at:
         return target, []
-    return replace(target, phase=TargetPhase.OPENING), [OpenTarget(target.name)]
+    return replace(target, phase=TargetPhase.OPENING, overtaken=False), [OpenTarget(target.name)]
 
 
 def _tick_ready(target: Target, event: Tick, now: float) -> Step:
+    if target.heal is Heal.FETCHED and now - target.healed_at >= target.limits.heal_s:
+        target = replace(target, heal=Heal.NONE)
     target, effects = proceed(target, now)
     if target.phase is TargetPhase.READY and now - target.looked_at >= target.limits.target_look_s:
         target = replace(target, phase=TargetPhase.LOOKING, looked_at=now)
@@ -356,8 +356,11 @@ def _looked(target: Target, event: LookedAtTarget, now: float) -> Step:
     return _and_proceed(replace(target, phase=TargetPhase.READY), now, [])
 
 
-def _nothing(target: Target, event: Event, now: float) -> Step:
-    return target, []
+def _tick_working(target: Target, event: Tick, now: float) -> Step:
+    """A work may take long: the primary is told that it goes on."""
+    if now - target.moved_at < target.limits.report_s:
+        return target, []
+    return replace(target, moved_at=now), report(target)
 
 
 _P = TargetPhase
@@ -374,7 +377,7 @@ TABLE: dict[tuple[TargetPhase, type[Event]], Callable[..., Step]] = {
     (_P.LOOKING, LookedAtTarget): _looked,
     (_P.READY, Tick): _tick_ready,
     **{(phase, Tick): _tick_offline for phase in _RESTING},
-    **{(phase, Tick): _nothing for phase in _WORKING},
+    **{(phase, Tick): _tick_working for phase in _WORKING},
     **{(phase, Staged): _staged for phase in _P},
     (_P.READY, StageFailed): _stage_failed,
     **{(phase, StageFailed): _stage_failed_meanwhile for phase in (*_WORKING, *_RESTING)},

@@ -27,10 +27,12 @@ class TargetPhase(Enum):
 
 
 class Heal(Enum):
-    """How far a checksum that does not agree has been treated (R14)."""
+    """How far a checksum that does not agree has been treated (R14). ``FETCHED``: everything was fetched and executed
+    again, in vain; after a pause it begins anew."""
 
     NONE = "none"
     RECOUNTED = "recounted"
+    FETCHING = "fetching"
     FETCHED = "fetched"
 
 
@@ -53,7 +55,8 @@ class Target:
     cut that was executed. ``following``: Follow was sent on this link; ``begun``: it was answered. ``arrived_bytes``:
     of frames that came on this link; ``durable_bytes``: of those that are settled; ``credit_bytes``: how much of it
     the primary was told.
-    ``fetching``: why the primary sends everything, while it does. ``moved_at``: when anything last went on;
+    ``overtaken``: frames became durable since the target was to be opened. ``healed_at``: when it was last fetched in
+    vain. ``fetching``: why the primary sends everything, while it does. ``moved_at``: when anything last went on;
     ``looked_at``: when it was last seen that the target is in its place.
     """
 
@@ -80,7 +83,8 @@ class Target:
     heal: Heal = Heal.NONE
     following: bool = False
     begun: bool = False
-    again: bool = False
+    overtaken: bool = False
+    healed_at: float = 0.0
     arrived_bytes: int = 0
     durable_bytes: int = 0
     credit_bytes: int = 0
@@ -114,6 +118,45 @@ class Target:
 Step = tuple[Target, list[Effect]]
 
 
+def epoch(target: Target) -> str:
+    return target.transfer.epoch if target.transfer else ""
+
+
+def executed(transfer: Transfer, state: TargetState) -> bool:
+    """Whether the last cut that was received is in the application. A snapshot may be for the position that it has
+    already: where the checksums did not agree."""
+    return transfer.epoch == state.epoch and transfer.cut <= state.position and not transfer.snapshot
+
+
+def differs(target: Target) -> bool:
+    """Whether the application holds something else than the primary says of this position."""
+    state, proof = target.state, target.proof
+    if target.match or target.parked or target.cuts or state is None or proof is None:
+        return False
+    return state.position == proof.seq and state.epoch == epoch(target)
+
+
+def left_behind(target: Target, state: TargetState) -> bool:
+    """Nothing waits, and what was received is not what the target holds."""
+    transfer = target.transfer
+    if transfer is None or transfer.snapshot or transfer.cursor > max(transfer.base, transfer.cut):
+        return False
+    return state.epoch != transfer.epoch or state.position < target.received
+
+
+def settled(target: Target, frames: int, staged_bytes: int) -> Target:
+    """Frames handed to staging are durable, or void: the window is free of them either way, as soon as that is known
+    of all."""
+    staging, waiting_bytes = target.staging - frames, max(0, target.staging_bytes - staged_bytes)
+    void_bytes = 0 if staging else waiting_bytes
+    return replace(
+        target,
+        staging=staging,
+        staging_bytes=waiting_bytes - void_bytes,
+        durable_bytes=target.durable_bytes + staged_bytes + void_bytes,
+    )
+
+
 def report(target: Target) -> list[Effect]:
     """Where the collection stands, for the primary."""
     if not target.peer:
@@ -127,7 +170,7 @@ def report(target: Target) -> list[Effect]:
         state.objects,
         target.match,
         len(target.parked),
-        target.reason,
+        target.reason if target.phase in (TargetPhase.OFFLINE, TargetPhase.HELD) else "",
         target.phase is TargetPhase.HELD,
         target.failed,
     )
@@ -136,18 +179,16 @@ def report(target: Target) -> list[Effect]:
 
 def follow(target: Target) -> Follow:
     """Sent when no complete cut waits: the transfer is unfinished, or there is none."""
-    state, transfer = target.state, target.transfer
+    state, transfer, again = target.state, target.transfer, target.heal is Heal.FETCHING
     assert state is not None
     if transfer is not None and transfer.cursor > max(transfer.base, transfer.cut):
         if transfer.snapshot:
             begin = transfer.base, transfer.floor, transfer.cursor
-            return Follow(target.name, transfer.epoch, 0, True, *begin, target.again)
+            return Follow(target.name, transfer.epoch, 0, True, *begin)
         if (transfer.epoch, transfer.base) == (state.epoch, state.position):
-            return Follow(
-                target.name, state.epoch, state.position, False, state.position, 0, transfer.cursor, target.again
-            )
+            return Follow(target.name, state.epoch, state.position, False, state.position, 0, transfer.cursor, again)
     position = state.position
-    return Follow(target.name, state.epoch, position, False, position, 0, position, target.again)
+    return Follow(target.name, state.epoch, position, False, position, 0, position, again)
 
 
 def credit(target: Target) -> Step:

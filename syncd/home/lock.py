@@ -86,8 +86,9 @@ def _take(home: Home, descriptor: int) -> None:
                     f"stop it, or give this one another --home than {home.path}",
                 ) from error
             if time.monotonic() >= deadline:
+                what = "another verb" if who else "another daemon or verb"  # on a full disk it stays unnamed
                 raise HomeError(
-                    f"another verb is at work in the home {home.path} (pid {pid})", "run this again when it has ended"
+                    f"{what} is at work in the home {home.path} (pid {pid})", "run this again when it has ended"
                 ) from error
         else:
             return

@@ -40,6 +40,11 @@ _BROKEN = {
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_PERM,
 }
+_PASSING = {  # it may go the next time
+    sqlite3.SQLITE_NOMEM: "there is no memory left",
+    sqlite3.SQLITE_PROTOCOL: "its locks cannot be had",
+    sqlite3.SQLITE_INTERRUPT: "it was interrupted",
+}
 
 
 async def in_thread(db: aiosqlite.Connection, function: Callable[[sqlite3.Connection], T]) -> T:
@@ -61,6 +66,8 @@ def mapped(error: sqlite3.Error, path: Path) -> SyncdError:
             f"{path} cannot be used: {error}",
             "the file is kept as it is; check the disk and its rights, then restore the file or set up syncd again",
         )
+    if code in _PASSING:
+        return DiskError(f"{path} cannot be used: {_PASSING[code]}", "syncd goes on by itself")
     return InvariantBroken(f"{path}: {type(error).__name__}: {error}")
 
 
@@ -98,6 +105,12 @@ class Database:
                 await connection.close()
             if isinstance(error, sqlite3.Error):
                 raise mapped(error, path) from error
+            if isinstance(error, TimeoutError):
+                raise StoreBroken(
+                    f"{path} was not opened within {OPEN_S_MAX:g} s", "check its disk, and who else uses the file"
+                ) from error
+            if isinstance(error, OSError):  # of the copy before a migration
+                raise DiskError(f"{path} cannot be copied before it is migrated: {error}", "check its disk") from error
             raise
         return cls(path, *opened)
 

@@ -91,6 +91,10 @@ class SqliteInboundQueue:
     async def executed(self, collection: str, seq: int) -> None:
         await self._database.write(lambda connection: _executed(connection, collection, seq))
 
+    async def filled(self, collection: str) -> bool:
+        query = "SELECT filled FROM transfers WHERE collection = ?"
+        return await self._database.read(lambda connection: connection.execute(query, (collection,)).fetchone() == (1,))
+
     async def park(self, work: Work, parts: Sequence[Part], retry_at_us: int) -> None:
         await self._database.write(lambda connection: Parker(connection, work, parts).park(retry_at_us))
 
@@ -140,7 +144,9 @@ def _transfer(connection: sqlite3.Connection, collection: str) -> Transfer | Non
 
 def _save(connection: sqlite3.Connection, collection: str, transfer: Transfer) -> None:
     connection.execute(
-        "INSERT OR REPLACE INTO transfers VALUES (?, ?, ?, ?, ?, ?, ?)",
+        'INSERT INTO transfers (collection, epoch, snapshot, base, floor, "cursor", cut) VALUES (?, ?, ?, ?, ?, ?, ?)'
+        " ON CONFLICT (collection) DO UPDATE SET epoch = excluded.epoch, snapshot = excluded.snapshot,"
+        ' base = excluded.base, floor = excluded.floor, "cursor" = excluded."cursor", cut = excluded.cut',
         (
             collection,
             transfer.epoch,
@@ -220,5 +226,5 @@ def _executed(connection: sqlite3.Connection, collection: str, seq: int) -> None
     done, _ = _complete(connection, collection, seq)
     if done:
         connection.execute("DELETE FROM staged WHERE collection = ? AND id <= ?", (collection, done))
-        connection.execute("UPDATE transfers SET snapshot = 0 WHERE collection = ?", (collection,))
+        connection.execute("UPDATE transfers SET snapshot = 0, filled = 1 WHERE collection = ?", (collection,))
     give_back(connection)

@@ -209,8 +209,7 @@ class MemorySyncStore:
                 break
             rows.append(row)
         ties = sorted((at, tie) for at, tie in collection.ties.items() if request.cursor < at <= last)
-        ties_max = self._limits.ties_max
-        if len(ties) > ties_max:
+        if len(ties) > (ties_max := self._limits.ties_max):
             last = ties[ties_max][0] - 1
             rows = [row for row in rows if row.change <= last]
             ties = ties[:ties_max]
@@ -272,6 +271,7 @@ class _Queue:
     """What one collection has in the inbound queue. ``parked``: the rows of each part."""
 
     transfer: Transfer | None = None
+    filled: bool = False
     frames: list[Objects] = field(default_factory=list)
     types: dict[int, DataType] = field(default_factory=dict)
     parts: dict[int, ParkedPart] = field(default_factory=dict)
@@ -303,7 +303,7 @@ class MemoryInboundQueue:
     async def begin(self, collection: str, begin: Begin) -> None:
         queue, fresh = self._of(collection), begin.cursor == begin.base
         if fresh and begin.snapshot:
-            self._queues[collection] = queue = _Queue(types=queue.types)
+            self._queues[collection] = queue = _Queue(filled=queue.filled, types=queue.types)
         if fresh:
             del queue.frames[queue.complete() :]
         queue.frames = [frame for frame in queue.frames if frame.last <= begin.cursor]
@@ -341,7 +341,10 @@ class MemoryInboundQueue:
         done = max((i + 1 for i, frame in enumerate(queue.frames) if frame.cut and frame.cut.seq <= seq), default=0)
         del queue.frames[:done]
         if done and queue.transfer:
-            queue.transfer = replace(queue.transfer, snapshot=False)
+            queue.transfer, queue.filled = replace(queue.transfer, snapshot=False), True
+
+    async def filled(self, collection: str) -> bool:
+        return self._of(collection).filled
 
     async def park(self, work: Work, parts: Sequence[Part], retry_at_us: int) -> None:
         queue, first = self._of(work.collection), self._last_part + 1

@@ -56,6 +56,14 @@ def test_what_cannot_be_shared(tmp_path: Path) -> None:
         check_source(tmp_path / "keyless.db", [])
 
 
+def test_what_cannot_be_looked_for_is_neither_shared_nor_accepted(tmp_path: Path) -> None:
+    for unreachable in (tmp_path / ("x" * 300) / "app.db", tmp_path / ("x" * 300)):
+        with pytest.raises(UserError, match="cannot look at"):
+            check_source(unreachable, [])
+        with pytest.raises(UserError, match="cannot look at"):
+            check_target(unreachable, replace=False)
+
+
 def test_a_target_with_objects_of_its_own_is_refused_unless_they_may_be_replaced(path: Path) -> None:
     with pytest.raises(UserError, match="holds 1 objects of its own") as caught:
         check_target(path, replace=False)

@@ -23,6 +23,8 @@ from tests.wait import eventually
 
 pytestmark = pytest.mark.asyncio
 
+LONG = "x" * 300  # no file system takes such a name: looking for it is an error
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -36,6 +38,12 @@ async def test_a_missing_database_is_offline_and_is_not_created(tmp_path: Path) 
         await SqliteSource(tmp_path / "none.db", (), LIMITS).open("")
     assert caught.value.advice
     assert os.listdir(tmp_path) == []
+
+
+async def test_a_database_that_cannot_be_looked_for_is_offline_and_not_missing(tmp_path: Path) -> None:
+    for unreachable in (tmp_path / LONG / "app.db", tmp_path / LONG):
+        with pytest.raises(ApplicationOffline, match=r"cannot be reached \(File name too long\)"):
+            await SqliteSource(unreachable, (), LIMITS).open("")
 
 
 async def test_a_directory_or_a_file_that_is_no_database_is_offline(tmp_path: Path) -> None:

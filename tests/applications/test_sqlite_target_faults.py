@@ -24,6 +24,7 @@ from tests.applications.writing import Group, Row, Writing, table, writing
 
 pytestmark = pytest.mark.asyncio
 
+LONG = "x" * 300  # no file system takes such a name: looking for it is an error
 ONE = table(1, "t", "id INTEGER PRIMARY KEY, v", ("id",), ("v",))
 
 
@@ -46,6 +47,14 @@ async def test_a_target_that_is_gone_is_offline_and_is_not_made_anew(path: Path)
 async def test_a_target_without_its_directory_is_offline(path: Path) -> None:
     with pytest.raises(ApplicationOffline, match=r"directory .* is missing"):
         await SqliteTarget(path / "below" / "app.db", "c", False, False, LIMITS).open()
+
+
+@pytest.mark.parametrize("established", [False, True])
+async def test_a_target_that_cannot_be_looked_for_is_offline_and_not_gone(path: Path, established: bool) -> None:
+    for unreachable in (path.parent / LONG / "app.db", path.parent / LONG):
+        with pytest.raises(ApplicationOffline, match=r"cannot be reached \(File name too long\)") as caught:
+            await SqliteTarget(unreachable, "c", False, established, LIMITS).open()
+        assert "accept" not in caught.value.advice
 
 
 async def test_a_target_that_was_replaced_is_offline(path: Path) -> None:
@@ -231,10 +240,17 @@ async def test_a_full_disk_leaves_all_as_it_was_and_recovers(small_disk: Path) -
 _DAEMON = """
 import asyncio, sys
 from pathlib import Path
+from syncd.applications import sqlite_common
 from syncd.applications.sqlite import SqliteTarget
 from tests.applications.road import LIMITS
 from tests.applications.writing import Group, Row, Writing, table
 ONE = table(1, "t", "id INTEGER PRIMARY KEY, v", ("id",), ("v",))
+usual = sqlite_common.connect
+def connect(*args):
+    connection = usual(*args)
+    connection.set_progress_handler(lambda: print("step", flush=True), 2_000)  # many in each transaction
+    return connection
+sqlite_common.connect = connect
 async def main():
     target = SqliteTarget(Path(sys.argv[1]), "c", False, True, LIMITS)
     state = await target.open()
@@ -256,11 +272,15 @@ async def test_a_daemon_killed_at_any_moment_leaves_whole_groups(path: Path, see
             sys.executable, "-c", _DAEMON, str(path), stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
         )
         assert process.stdout is not None
-        reported = int(await process.stdout.readline())
-        await asyncio.sleep(chance.random() * 0.05)  # the moment
+        read: list[bytes] = []
+        moment = chance.randrange(100, 500)  # a step in a transaction, or its end, not the first
+        while len(read) < moment or b"step" not in read[-1]:
+            read.append(await process.stdout.readline())
+            assert read[-1], "it works until it is killed"
         process.kill()
         await process.wait()
-        reported = max([reported, *map(int, (await process.stdout.read()).split(b"\n")[:-1])])
+        lines = b"".join(read) + await process.stdout.read()
+        reported = max(int(line) for line in lines.split(b"\n")[:-1] if line.isdigit())
         target = SqliteTarget(path, "c", False, True, LIMITS)
         state = await target.open()
         assert state.position >= reported

@@ -3,33 +3,22 @@ rooms, and who lies between whom."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from syncd import arrange
-from syncd.adapters.registry import ADAPTERS, restore
+from syncd.adapters.registry import restore
 from syncd.auxiliary import Auxiliary
-from syncd.core.devices import Device
 from syncd.core.effects import Send
 from syncd.core.errors import HomeError
 from syncd.core.events import LinkUp
 from syncd.core.messages import Hello
-from syncd.core.model import Role
-from syncd.core.settings import Limits
-from syncd.home import config, identity
-from syncd.home.config import Config
-from syncd.home.paths import Home
-from syncd.perform import Ports
+from syncd.home import config
 from syncd.primary import Primary
-from syncd.rooms import Rooms
 from syncd.store.inbound import SqliteInboundQueue
-from syncd.store.sync_database import SqliteSyncDatabase
 from tests import test_architecture as architecture
 from tests.claims.chain import COLLECTION, PRIMARY, Chain, execute, rows
+from tests.rooms_kit import auxiliary_home, device_of, primary_home, rooms_of
 
 A, B = "A" * 52, "B" * 52
 SCHEMA = (
@@ -40,40 +29,13 @@ SCHEMA = (
 )
 
 
-def device_of(number: int, home: Home) -> Device:
-    """A device with a certificate of its own."""
-    own = identity.create(home, home.path.name)
-    return Device(own.device_id, home.path.name, "auxiliary", own.certificate_der, "msgpack", (), number, 0)
-
-
-def made(path: Path) -> Home:
-    home = Home(path)
-    home.create()
-    return home
-
-
-@asynccontextmanager
-async def rooms_of(home: Home) -> AsyncIterator[tuple[Rooms, AsyncExitStack]]:
-    """What the daemon builds before its role."""
-    async with AsyncExitStack() as stack:
-        database = await SqliteSyncDatabase.open(home.sync_database)
-        stack.push_async_callback(database.close)
-        ports = Ports(Limits(), ADAPTERS, time.monotonic, lambda: time.time_ns() // 1000)
-        yield (
-            Rooms(home, config.load(home), identity.load(home), Limits(), database, ports, time.monotonic()),
-            stack,
-        )
-
-
 @pytest.mark.asyncio
 async def test_20b_the_primary_knows_the_devices_that_are_linked_with_its_user_and_no_others(tmp_path: Path) -> None:
     """20b: a database is read for the user's identifier, which links to two or more device identifiers (R9)."""
-    home = Home(tmp_path / "desk")
-    arrange.init(home, Config(role=Role.PRIMARY, name="desk", user="ada", listen="127.0.0.1:0"))
-    async with rooms_of(home) as (rooms, stack):
+    async with rooms_of(primary_home(tmp_path / "desk")) as (rooms, stack):
         ada, grace = await rooms.database.ensure_user("ada"), await rooms.database.ensure_user("grace")
-        hers = [device_of(at, made(tmp_path / f"till-{at}")) for at in range(2)]
-        anothers = device_of(9, made(tmp_path / "another"))
+        hers = [device_of(at, tmp_path / f"till-{at}") for at in range(2)]
+        anothers = device_of(9, tmp_path / "another")
         for device in hers:
             await rooms.database.link(ada, device)
         await rooms.database.link(grace, anothers)
@@ -100,9 +62,7 @@ def test_24a_the_framework_lies_between_application_and_adapter_and_the_adapter_
 @pytest.mark.asyncio
 async def test_24f_a_person_selects_the_settings_and_the_device_follows_them(tmp_path: Path) -> None:
     """24f: settings module: a user selects settings and parameters."""
-    home = Home(tmp_path / "till")
-    arrange.init(home, Config(role=Role.AUXILIARY, name="till", adapter="json"))
-    async with rooms_of(home) as (rooms, stack):
+    async with rooms_of(auxiliary_home(tmp_path / "till", "json")) as (rooms, stack):
         auxiliary = Auxiliary(rooms, stack)
         await auxiliary.open()
         (greeting,) = auxiliary.engine.step(LinkUp(PRIMARY), 0.0)
@@ -113,8 +73,7 @@ async def test_24f_a_person_selects_the_settings_and_the_device_follows_them(tmp
 
 def test_24f_a_setting_that_cannot_be_followed_is_refused_in_words(tmp_path: Path) -> None:
     """24f: what a person wrote is checked before anything runs."""
-    home = Home(tmp_path / "till")
-    arrange.init(home, Config(role=Role.AUXILIARY, name="till"))
+    home = auxiliary_home(tmp_path / "till")
     text = home.config.read_text().replace('adapter = "msgpack"', 'adapter = "pigeon"')
     home.config.write_text(text)
     with pytest.raises(HomeError, match="adapter") as caught:

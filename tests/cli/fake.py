@@ -44,6 +44,7 @@ STATUS: Json = {
             "name": "laptop",
             "connected": True,
             "last_seen": "2024-05-01T10:00:00+00:00",
+            "reason": "",
             "collections": [
                 {
                     "name": "notes",
@@ -70,6 +71,37 @@ STATUS: Json = {
         }
     ],
 }
+
+TRANSACTIONS: Json = {
+    "transactions": [
+        {
+            "group": "notes:895",
+            "collection": "notes",
+            "seq": 895,
+            "device": DEVICE,
+            "device_name": "laptop",
+            "outcome": "rolled-back",
+            "objects": 1_200,
+            "time": "2024-05-01T10:00:00+00:00",
+            "cause": "UNIQUE",
+            "type": "person",
+            "key": "[42]",
+        }
+    ]
+}
+RETRIED: Json = {
+    "retried": ["notes:1", "notes:2"],
+    "applied": ["notes:1"],
+    "failed": [{"group": "notes:2", "cause": "CHECK"}],
+}
+OPENED: Json = {
+    "token": "syncd1-" + "A" * 1_000 + "@192.0.2.1:8765",
+    "expires_s": 600.0,
+    "addresses": ["192.0.2.1:8765"],
+}
+PAIRED: Json = {"device": DEVICE, "name": "de\x07sk", "user": "maria", "backups": []}
+SHARED: Json = {"problems": ["view v: is computed"], "backup": None}
+ACCEPTED: Json = {"problems": [], "backup": "/d/n.db.syncd-backup-1"}
 
 
 @dataclass

@@ -18,7 +18,18 @@ from syncd.cli.main import run_verb
 from syncd.core.errors import SyncdError, UserError
 from syncd.home.lock import lock
 from syncd.home.paths import Home
-from tests.cli.fake import DEVICE, STATUS, FakeArrange, FakeDaemon, local
+from tests.cli.fake import (
+    ACCEPTED,
+    DEVICE,
+    OPENED,
+    PAIRED,
+    RETRIED,
+    SHARED,
+    STATUS,
+    FakeArrange,
+    FakeDaemon,
+    local,
+)
 
 Capture = pytest.CaptureFixture[str]
 NOT_RUNNING = "syncd: the daemon is not running: start it with `syncd run` (or systemctl)\n"
@@ -166,7 +177,7 @@ def test_init_passes_on_what_was_asked(tmp_path: Path, capsys: Capture) -> None:
 def test_share_goes_to_the_daemon_with_the_whole_path(
     daemon: FakeDaemon, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    daemon.answers["share"] = {"problems": ["view v: is computed"], "backup": None}
+    daemon.answers["share"] = SHARED
     monkeypatch.chdir(tmp_path)
     assert run_verb(["share", "notes", "--from", "sqlite:a/../n.db", "--table", "x", "y", "--table", "z"], local()) == 0
     args = {"name": "notes", "kind": "sqlite", "path": str(tmp_path / "n.db"), "tables": ["x", "y", "z"]}
@@ -175,7 +186,7 @@ def test_share_goes_to_the_daemon_with_the_whole_path(
 
 
 def test_accept_goes_to_the_daemon_and_tells_the_backup(daemon: FakeDaemon, capsys: Capture) -> None:
-    daemon.answers["accept"] = {"problems": [], "backup": "/d/n.db.syncd-backup-1"}
+    daemon.answers["accept"] = ACCEPTED
     assert run_verb(["accept", "notes", "--into", "sqlite:/d/n.db", "--replace"], local()) == 0
     args = {"name": "notes", "kind": "sqlite", "path": "/d/n.db", "replace": True}
     assert daemon.asked == [("accept", args)]
@@ -210,7 +221,7 @@ def test_nothing_is_arranged_under_a_daemon_that_takes_no_verb(
 def test_a_verb_waits_for_a_daemon_that_starts(
     home: Home, verb: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    daemon = FakeDaemon({"share": {"problems": []}, "status": STATUS, "pair_open": {"token": "T"}})
+    daemon = FakeDaemon({"share": SHARED, "status": STATUS, "pair_open": OPENED})
     with contextlib.ExitStack() as stack:
         stack.enter_context(lock(home, daemon=True))
         running = daemon.running(home)
@@ -234,10 +245,10 @@ def test_a_verb_that_asks_takes_a_socket_in_place_of_a_home(
 
 
 def test_pair_prints_the_token_alone_or_with_what_to_do(daemon: FakeDaemon, capsys: Capture) -> None:
-    token = "syncd1-" + "A" * 1_000 + "@192.0.2.1:8765"
-    daemon.answers["pair_open"] = {"token": token, "expires_s": 600, "addresses": ["192.0.2.1:8765"]}
+    token = OPENED["token"]
+    daemon.answers["pair_open"] = OPENED
     assert run_verb(["pair", "--token"], local()) == 0
-    assert capsys.readouterr().out == token + "\n"
+    assert capsys.readouterr().out == f"{token}\n"
     assert run_verb(["pair"], local()) == 0
     said = capsys.readouterr().out
     assert f"syncd pair {token}\n" in said
@@ -247,18 +258,14 @@ def test_pair_prints_the_token_alone_or_with_what_to_do(daemon: FakeDaemon, caps
 
 
 def test_pair_with_a_token_tells_whom_it_found(daemon: FakeDaemon, capsys: Capture) -> None:
-    daemon.answers["pair"] = {"device": DEVICE, "name": "de\x07sk", "user": "maria"}
+    daemon.answers["pair"] = PAIRED
     assert run_verb(["pair", "TOKEN", "--address", "[::1]:8765"], local()) == 0
-    assert daemon.asked == [("pair", {"token": "TOKEN", "address": "[::1]:8765"})]
+    assert daemon.asked == [("pair", {"token": "TOKEN", "address": "[::1]:8765", "replace": False})]
     assert "paired with de\\x07sk, the primary of user maria: ABCD-" in capsys.readouterr().out
 
 
 def test_retry_names_what_was_applied_and_fails_if_something_failed_again(daemon: FakeDaemon, capsys: Capture) -> None:
-    daemon.answers["retry"] = {
-        "retried": ["notes:1", "notes:2"],
-        "applied": ["notes:1"],
-        "failed": [{"group": "notes:2", "cause": "CHECK"}],
-    }
+    daemon.answers["retry"] = RETRIED
     assert run_verb(["retry"], local()) == 1
     shown = capsys.readouterr()
     assert shown.out == "notes:1: applied\nnotes:2: failed again: CHECK\n"

@@ -16,7 +16,7 @@ import pytest
 
 from syncd.cli.main import run_verb
 from syncd.home.paths import Home
-from tests.cli.fake import DEVICE, STATUS, FakeDaemon, Json, local
+from tests.cli.fake import DEVICE, STATUS, TRANSACTIONS, FakeDaemon, Json, local
 from tests.wait import eventually_blocking
 
 Capture = pytest.CaptureFixture[str]
@@ -119,27 +119,14 @@ def test_a_status_of_another_shape_is_still_shown(daemon: FakeDaemon, capsys: Ca
 
 
 def test_transactions_are_a_table(daemon: FakeDaemon, capsys: Capture) -> None:
-    row = {
-        "group": "notes:895",
-        "collection": "notes",
-        "seq": 895,
-        "device": DEVICE,
-        "device_name": "laptop",
-        "outcome": "rolled-back",
-        "objects": 1_200,
-        "time": "2024-05-01T10:00:00Z",
-        "cause": "UNIQUE",
-        "type": "person",
-        "key": "[42]",
-    }
-    daemon.answers["transactions"] = {"transactions": [row]}
+    daemon.answers["transactions"] = TRANSACTIONS
     said = shown(capsys, "transactions", "--device", "laptop", "--outcome", "rolled-back", "--limit", "5")
     assert daemon.asked == [("transactions", {"device": "laptop", "outcome": "rolled-back", "limit": 5})]
     head, line = said.splitlines()
     assert head.split() == ["GROUP", "DEVICE", "OUTCOME", "OBJECTS", "TIME", "CAUSE"]
     assert line.split()[:4] == ["notes:895", "laptop", "rolled-back", "1,200"]
     assert line.rstrip().endswith("UNIQUE (person [42])")
-    assert json.loads(shown(capsys, "transactions", "--json")) == {"transactions": [row]}
+    assert json.loads(shown(capsys, "transactions", "--json")) == TRANSACTIONS
 
 
 def test_no_transactions_is_said(daemon: FakeDaemon, capsys: Capture) -> None:

@@ -110,6 +110,19 @@ async def test_complete_cuts_are_joined_and_what_follows_waits(queue: InboundQue
     assert await transfer(queue) == Transfer(EPOCH, False, 2, 0, 3, 2)
 
 
+async def test_a_target_is_filled_from_the_first_cut_that_was_executed_until_it_is_cleared(queue: InboundQueue) -> None:
+    assert not await queue.filled(NAME)
+    await begin(queue)
+    await stage(queue, frame(0, 2, {2: {"a": "1", "b": "1"}}, cut=True))
+    assert not await queue.filled(NAME), "it waits"
+    await queue.executed(NAME, 2)
+    assert await queue.filled(NAME)
+    await queue.begin(NAME, Begin(NAME, EPOCH, True, 0, 9, 0, 9))
+    assert await queue.filled(NAME), "a snapshot that begins takes nothing away"
+    await queue.clear(NAME)
+    assert not await queue.filled(NAME)
+
+
 async def test_executed_frames_are_dropped(queue: InboundQueue) -> None:
     await begin(queue)
     await stage(queue, frame(0, 1, {1: {"a": "1"}}, cut=True))

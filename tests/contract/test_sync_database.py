@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from syncd.core.devices import Device, SyncDatabase
 from syncd.core.errors import InvariantBroken
 from syncd.core.messages import Failed, Report
 from syncd.store.memory_sync_database import MemorySyncDatabase
-from syncd.store.sync_database import SCHEMA, SqliteSyncDatabase
+from syncd.store.sync_database import SqliteSyncDatabase
 
 pytestmark = pytest.mark.asyncio
 
@@ -146,18 +144,3 @@ async def test_a_sync_database_opened_again_is_as_it_was(tmp_path: Path) -> None
     assert await opened.devices_of(ada) == [device("laptop")]
     assert await opened.reports() == [told]
     await opened.close()
-
-
-async def test_a_database_of_the_first_schema_follows_the_primary_that_was_paired_last(tmp_path: Path) -> None:
-    path = tmp_path / "first.db"
-    with closing(sqlite3.connect(path, isolation_level=None)) as first:
-        first.executescript(SCHEMA.scripts()[0])
-        first.execute(f"PRAGMA application_id = {SCHEMA.application_id}")
-        first.execute("PRAGMA user_version = 1")
-        for id_, role, paired_us in (("OLD", "primary", 1), ("LAST", "primary", 5), ("TILL", "auxiliary", 9)):
-            first.execute("INSERT INTO devices VALUES (?, 'x', ?, x'', 'msgpack', '[]', ?, 0)", (id_, role, paired_us))
-    opened = await SqliteSyncDatabase.open(path)
-    primary = await opened.primary()
-    await opened.close()
-    assert primary is not None
-    assert primary.id == "LAST"

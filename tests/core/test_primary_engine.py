@@ -11,11 +11,13 @@ from syncd.core.effects import (
     OpenSource,
     ReadChunk,
     SaveReport,
+    Send,
     SendFrame,
 )
 from syncd.core.events import (
     ChunkFailed,
     EpochFailed,
+    EpochMoved,
     LinkDown,
     SourceFailed,
     SourceOpened,
@@ -24,7 +26,7 @@ from syncd.core.events import (
     StoreMoved,
     Tick,
 )
-from syncd.core.messages import Begin, Credit, Types
+from syncd.core.messages import Begin, Credit, Refusal, Types
 from syncd.core.ports import ChunkRequest, SourceState
 from syncd.core.selection import ALL
 from tests.core.kit import CITY, EPOCH, LIMITS, NAME, chunk, of_kind, store_state
@@ -66,9 +68,9 @@ def test_a_frame_is_sent_and_the_next_one_read_until_the_head_is_reached() -> No
     play.follows(A, 10)
     first, second = chunk(10, 15, base=10, cut=False), chunk(15, 20, base=10)
     effects = play.hears(first)
-    assert of_kind(effects, SendFrame) == [SendFrame(A, first.frame)]
+    assert of_kind(effects, SendFrame) == [SendFrame(A, first.frame, NAME)]
     assert [one.request for one in of_kind(effects, ReadChunk)] == [second.request]
-    assert play.hears(second) == [SendFrame(A, second.frame)]
+    assert play.hears(second) == [SendFrame(A, second.frame, NAME)]
 
 
 def test_a_commit_reaches_each_device_that_follows() -> None:
@@ -84,7 +86,7 @@ def test_devices_that_want_the_same_chunk_share_one_read() -> None:
     orders = [of_kind(play.follows(device, 10), ReadChunk) for device in (A, B, C)]
     assert [len(one) for one in orders] == [1, 0, 0]
     frame = chunk(10, 20, base=10)
-    assert play.hears(frame) == [SendFrame(device, frame.frame) for device in (A, B, C)]
+    assert play.hears(frame) == [SendFrame(device, frame.frame, NAME) for device in (A, B, C)]
 
 
 def test_each_adapter_is_read_for_once() -> None:
@@ -96,7 +98,7 @@ def test_each_adapter_is_read_for_once() -> None:
     ]
     assert orders == ["msgpack", "json"]
     text = replace(chunk(10, 20, base=10, adapter="json"), frame="text")
-    assert play.hears(text) == [SendFrame(B, "text"), SendFrame(C, "text")]
+    assert play.hears(text) == [SendFrame(B, "text", NAME), SendFrame(C, "text", NAME)]
 
 
 def test_a_device_that_left_does_not_keep_the_others_from_the_shared_chunk() -> None:
@@ -105,7 +107,7 @@ def test_a_device_that_left_does_not_keep_the_others_from_the_shared_chunk() -> 
     play.follows(B, 10)
     play.hears(LinkDown(A, "torn"))
     frame = chunk(10, 20, base=10)
-    assert play.hears(frame) == [SendFrame(B, frame.frame)]
+    assert play.hears(frame) == [SendFrame(B, frame.frame, NAME)]
 
 
 def test_a_chunk_that_nobody_waits_for_any_more_goes_nowhere() -> None:
@@ -136,7 +138,7 @@ def test_a_device_with_a_full_window_waits_and_no_other_waits_with_it() -> None:
     (read,) = of_kind(play.says(B, Credit(NAME, 500)), ReadChunk)
     last = chunk(15, 20, base=10)
     assert read.request == last.request
-    assert play.hears(last) == [SendFrame(B, last.frame)]
+    assert play.hears(last) == [SendFrame(B, last.frame, NAME)]
     assert of_kind(play.says(A, Credit(NAME, 500)), ReadChunk) == [read]
 
 
@@ -213,7 +215,7 @@ def test_a_device_ahead_of_the_store_makes_it_begin_a_new_epoch() -> None:
     play = Play(20)
     play.follows(B, 20)
     assert play.follows(A, 25) == [NewEpoch(NAME)]
-    effects = play.hears(StoreMoved(store_state(20, epoch="epoch-2")))
+    effects = play.hears(EpochMoved("epoch-2"))
     assert CloseLink(B, "", "the store has a new epoch") in effects
     (begin,) = [message for message in sent_to(A, effects) if isinstance(message, Begin)]
     assert (begin.epoch, begin.snapshot) == ("epoch-2", True)
@@ -224,7 +226,7 @@ def test_a_new_epoch_is_ordered_once_however_many_devices_ask_for_it() -> None:
     assert play.follows(A, 25) == [NewEpoch(NAME)]
     assert play.follows(B, 26) == []
     assert of_kind(play.grows(21), NewEpoch) == []
-    effects = play.hears(StoreMoved(store_state(21, epoch="epoch-2")))
+    effects = play.hears(EpochMoved("epoch-2"))
     assert [message.snapshot for device in (A, B) for message in sent_to(device, effects) if isinstance(message, Begin)]
 
 
@@ -235,7 +237,7 @@ def test_a_new_epoch_is_one_of_all_collections() -> None:
     play.greets(B)
     play.says(B, asked(9, collection=OTHER))
     play.follows(A, 25)
-    effects = play.hears(StoreMoved(store_state(20, epoch="epoch-2")))
+    effects = play.hears(EpochMoved("epoch-2"))
     assert CloseLink(B, "", "the store has a new epoch") in effects
     play.hears(LinkDown(B, "closed"))
     play.greets(B)
@@ -249,7 +251,7 @@ def test_what_was_read_of_the_store_around_its_new_epoch_does_not_hide_it() -> N
     play.follows(B, 20)
     play.follows(A, 25)
     play.grows(21, epoch="epoch-2")  # kept after the epoch was written, heard before
-    effects = play.hears(StoreMoved(store_state(21, epoch="epoch-2")))
+    effects = play.hears(EpochMoved("epoch-2"))
     assert CloseLink(B, "", "the store has a new epoch") in effects
     play.grows(22, epoch=EPOCH)  # kept before, heard after
     state = play.engine.sources[NAME].state
@@ -266,6 +268,29 @@ def test_an_epoch_that_cannot_be_written_is_asked_for_again_when_the_device_come
     assert play.follows(A, 25) == [NewEpoch(NAME)]
 
 
+def test_a_device_that_says_again_and_again_that_it_is_ahead_is_refused_and_no_other_begins_anew() -> None:
+    play = Play(20)
+    play.follows(A, 25)
+    play.hears(EpochMoved("epoch-2"), LinkDown(A, ""))
+    play.follows(B, 20, epoch="epoch-2")
+    told, close = play.follows(A, 2**60, epoch="epoch-2")
+    assert isinstance(told, Send)
+    assert isinstance(told.message, Refusal)
+    assert close == CloseLink(A, "bad-order", "the device says again that it is ahead of the store of things")
+    play.hears(LinkDown(A, ""))
+    play.now += LIMITS.epoch_claim_s
+    assert play.follows(A, 2**60, epoch="epoch-2") == [NewEpoch(NAME)]
+
+
+def test_what_was_pruned_before_a_new_epoch_and_is_heard_after_it_does_not_bring_the_old_one_back() -> None:
+    play = Play(20)
+    play.follows(A, 25)
+    play.hears(EpochMoved("epoch-2"), StoreMoved(store_state(20, horizon=5)))
+    state = play.engine.sources[NAME].state
+    assert state is not None
+    assert (state.epoch, state.horizon) == ("epoch-2", 5)
+
+
 def test_pruning_closes_no_link() -> None:
     play = Play(20)
     play.follows(A, 20)
@@ -275,15 +300,26 @@ def test_pruning_closes_no_link() -> None:
 # ---------------------------------------------------------------- reports
 
 
-def test_a_report_is_noted_and_says_since_when_the_device_has_not_moved() -> None:
-    play = Play()
-    play.greets(A)
-    assert play.says(A, reported(7)) == [SaveReport(A, reported(7))]
-    play.now = 150.0
-    play.says(A, reported(7))
-    assert play.engine.standings[A, NAME].moved_at == 100.0
-    play.says(A, reported(8))
-    assert play.engine.standings[A, NAME].moved_at == 150.0
+def test_a_report_or_credit_says_that_the_device_goes_on() -> None:
+    play = Play(20)
+    play.follows(A, 10)
+    assert play.says(A, reported(10)) == [SaveReport(A, reported(10))]
+    for now, said in ((150.0, Credit(NAME, 0)), (200.0, reported(10)), (250.0, reported(11))):
+        play.now = now
+        play.says(A, said)
+        assert play.engine.standings[A, NAME].moved_at == now
+
+
+def test_a_device_at_the_head_falls_behind_with_the_next_commit_and_not_before() -> None:
+    play = Play(20)
+    play.follows(A, 20)
+    play.says(A, reported(20))
+    play.follows(B, 10)
+    play.says(B, reported(10))
+    play.now = 500.0
+    play.grows(21)
+    assert play.engine.standings[A, NAME].moved_at == 500.0
+    assert play.engine.standings[B, NAME].moved_at == 100.0
 
 
 def test_what_a_device_says_of_a_collection_that_is_not_shared_is_not_noted() -> None:

@@ -145,6 +145,18 @@ def test_a_device_is_shown_with_its_position_and_what_it_lacks() -> None:
     assert (line["position"], line["head"], line["behind"], line["digest_match"]) == (15, 20, 5, False)
 
 
+def test_what_a_device_reported_of_another_epoch_counts_for_nothing() -> None:
+    failed = Failed(17, "rolled-back", "CHECK constraint failed", "city", b"key 17")
+    line = device_line(primary(report(20, match=True, parked=1, epoch="older", failed=(failed,))))
+    assert (line["state"], line["position"], line["behind"], line["failed"]) == ("syncing", 0, 20, [])
+
+
+def test_a_device_at_the_head_with_another_checksum_is_not_identical_and_says_so() -> None:
+    line = device_line(primary(report(20, match=False)))
+    assert line["state"] == "syncing"
+    assert "checksum" in str(line["reason"])
+
+
 def test_failed_groups_are_shown_with_cause_and_guilty_object() -> None:
     failed = Failed(17, "rolled-back", "CHECK constraint failed", "city", b"key 17")
     line = device_line(primary(report(20, match=False, parked=1, failed=(failed,))))
@@ -205,7 +217,7 @@ def behind_head() -> Target:
     [
         (at(proven(10)), True, 0, State.IDENTICAL),
         (at(proven(10)), True, 31, State.IDENTICAL),
-        (at(proven(10)), False, 0, State.IDENTICAL),
+        (at(proven(10)), False, 0, State.BEHIND),
         (at(following(10)), True, 0, State.SYNCING),
         (at(following(10)), True, 31, State.STALLED),
         (at(following(10)), False, 0, State.BEHIND),
@@ -218,6 +230,13 @@ def behind_head() -> Target:
 )
 def test_the_state_on_this_device(target: Target, connected: bool, age_s: float, state: State) -> None:
     assert status.target_state(target, connected, 100.0 + age_s) is state
+
+
+def test_a_device_whose_primary_is_away_does_not_know_whether_it_is_identical() -> None:
+    engine = auxiliary(welcomed=False)
+    engine.targets[NAME] = proven(10).target
+    line = own_line(engine, connected=False)
+    assert (line["state"], line["reason"]) == ("behind", "not connected: identical when it last was")
 
 
 def auxiliary(welcomed: bool = True, shared: tuple[str, ...] = (NAME,)) -> AuxiliaryEngine:

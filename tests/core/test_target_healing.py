@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from syncd.core.effects import Recount
-from syncd.core.events import Recounted
-from syncd.core.messages import Begin, Follow, Report
+from dataclasses import replace
+
+from syncd.core.effects import Execute, LookAtTarget, Recount
+from syncd.core.events import LookedAtTarget, Recounted, TargetFailed, Tick
+from syncd.core.messages import Begin, Cut, Follow, Report
+from syncd.core.ports import Transfer
 from syncd.core.target_state import Heal
-from tests.core.kit import EPOCH, NAME, digest_at, frame, of_kind, target_state
-from tests.core.target_play import Play, begin, catching_up, done, opened, staged, told, transfer_at
+from tests.core.kit import EPOCH, LIMITS, NAME, digest_at, frame, of_kind, target_state
+from tests.core.target_play import Play, begin, catching_up, done, opened, proven, staged, told, transfer_at
 
 WRONG = digest_at(999)
 
@@ -53,7 +56,7 @@ def test_what_differs_after_counting_is_fetched_again_whole() -> None:
     assert (asked.position, asked.again) == (12, True)
 
 
-def test_the_snapshot_is_asked_for_on_each_link_until_it_has_begun_and_no_longer() -> None:
+def test_the_snapshot_is_asked_for_on_each_link_until_frames_of_it_are_kept() -> None:
     play = catching_up(12)
     play.hears(done(12, WRONG), recounted(12, WRONG))
     again = []
@@ -63,7 +66,44 @@ def test_the_snapshot_is_asked_for_on_each_link_until_it_has_begun_and_no_longer
     play.hears(begin(0, snapshot=True, head=15, floor=15))
     play.unlinked()
     again += told(play.linked(), Follow)
-    assert [asked.again for asked in again if isinstance(asked, Follow)] == [True, True, False]
+    part = frame(0, 5, cut=False)
+    play.hears(begin(0, snapshot=True, head=15, floor=15), part, staged(part))
+    play.unlinked()
+    again += told(play.linked(), Follow)
+    asked = [(one.snapshot, one.cursor, one.again) for one in again if isinstance(one, Follow)]
+    assert asked == [(False, 12, True), (False, 12, True), (False, 12, True), (True, 5, False)]
+
+
+def test_a_snapshot_for_the_position_that_is_held_is_executed_after_the_application_was_away() -> None:
+    play = catching_up(12)
+    play.hears(done(12, WRONG), recounted(12, WRONG))
+    snapshot = frame(0, 12)
+    play.hears(begin(0, snapshot=True, head=12, floor=12), snapshot, staged(snapshot))
+    play.hears(TargetFailed(NAME, "another program holds the lock"))
+    play.now += 100.0
+    play.hears(Tick())
+    waiting = Transfer(EPOCH, True, 12, 0, 12, 12)
+    assert of_kind(play.hears(opened(target_state(12, digest=WRONG), waiting)), Execute) != []
+    play.hears(done(12))
+    assert play.target.match
+
+
+def test_a_cut_that_comes_while_the_target_is_looked_at_is_compared_afterwards() -> None:
+    play = proven(10)
+    play.now += LIMITS.target_look_s
+    assert of_kind(play.hears(Tick()), LookAtTarget) != []
+    other = replace(frame(10, 10), cut=Cut(10, WRONG, 10))
+    assert of_kind(play.hears(other), Recount) == []
+    assert of_kind(play.hears(LookedAtTarget(NAME)), Recount) == [Recount(NAME)]
+
+
+def test_what_fetching_did_not_settle_is_treated_anew_after_a_pause() -> None:
+    play = fetched(15, WRONG)
+    play.now += LIMITS.heal_s - 1
+    assert of_kind(play.hears(Tick()), Recount) == []
+    play.hears(LookedAtTarget(NAME))
+    play.now += 1
+    assert of_kind(play.hears(Tick()), Recount) == [Recount(NAME)]
 
 
 def test_after_everything_was_fetched_both_ends_agree() -> None:
@@ -81,7 +121,7 @@ def test_what_differs_even_then_is_said_and_not_fetched_for_ever() -> None:
     assert told(effects, Follow) == []
     (report,) = told(effects, Report)
     assert isinstance(report, Report)
-    assert "its own triggers or programs" in report.offline
+    assert (report.match, report.offline) == (False, ""), "it can be written"
 
 
 def test_what_agrees_again_is_no_fault_any_more_and_healed_afresh_the_next_time() -> None:

@@ -25,6 +25,7 @@ from typing import Self
 
 from syncd.control.client import ask
 from syncd.control.protocol import DaemonNotRunning, DaemonSilent
+from syncd.core.errors import DiskFull, SyncdError
 from syncd.home.paths import Home
 from tests.e2e.compare import differences
 
@@ -39,7 +40,7 @@ _LOG_SHOWN = 3_000  # last characters of a log that a failure shows
 
 class Machine:
     """One device: its ``home``, its daemon's ``log``, the databases of its collections. Usable as a context manager,
-    which kills a daemon that still runs. ``launcher``: what runs a verb."""
+    which kills a daemon that still runs. ``launcher``: what runs a verb. ``environment``: more of it for the daemon."""
 
     def __init__(self, directory: Path, launcher: Sequence[str] = (sys.executable, "-m", "syncd")) -> None:
         self.directory = directory
@@ -48,6 +49,7 @@ class Machine:
         self.log = directory / "daemon.log"
         self.databases: dict[str, Path] = {}
         self.primary: Machine | None = None
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
         self._launcher = tuple(launcher)
         directory.mkdir(parents=True, exist_ok=True)
@@ -123,7 +125,7 @@ class Machine:
             self.process = subprocess.Popen(
                 [*self._launcher, "run", "--home", str(self.home)],
                 cwd=ROOT,
-                env=_environment() | {"SYNCD_DEBUG": "1"},  # a daemon that fails says where
+                env=_environment() | {"SYNCD_DEBUG": "1"} | self.environment,  # a daemon that fails says where
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -184,10 +186,12 @@ class Machine:
         return self.ask("status")
 
     def try_status(self) -> Json | None:
-        """None when no daemon answers."""
+        """None when no daemon answers, or one that has no room to work."""
         try:
             return self.status()
-        except (DaemonNotRunning, DaemonSilent):
+        except SyncdError as error:
+            if error.code not in (DaemonNotRunning.code, DaemonSilent.code, DiskFull.code):
+                raise
             return None
 
     def collection(self, name: str, device: str = "") -> Json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -12,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from syncd.control.protocol import DaemonNotRunning
+from syncd.core.errors import SyncdError
 from tests.e2e import shop
-from tests.e2e.harness import Fleet, Machine
+from tests.e2e.compare import count
+from tests.e2e.harness import STOP_S_MAX, Fleet, Machine
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -73,6 +77,30 @@ def wait_reason(machine: Machine, word: str) -> None:
 
 
 @contextlib.contextmanager
+def begun_without_room(machine: Machine, disk: Path, how: signal.Signals) -> Iterator[None]:
+    """The disk is full when the daemon begins. It tells so to whoever asks, and goes on by itself after the block."""
+    machine.end(how, STOP_S_MAX)
+    with full(disk):
+        machine.start(wait=False)
+        machine.wait(lambda: "no room to write" in refusal(machine), "says why it does not work")
+        yield
+        assert machine.running
+    machine.wait_started()
+    assert "Traceback" not in machine.log.read_text()
+
+
+def refusal(machine: Machine) -> str:
+    """Why the daemon refuses to tell its status; empty when it does not, or nobody answers."""
+    try:
+        machine.status()
+    except DaemonNotRunning:
+        return ""
+    except SyncdError as error:
+        return error.line()
+    return ""
+
+
+@contextlib.contextmanager
 def fleet_with(tmp_path: Path, home_on: dict[str, Path]) -> Iterator[tuple[Machine, Machine, Path]]:
     """A primary and an auxiliary that is identical; the homes of those named are elsewhere."""
     with Machine(tmp_path / "primary") as primary, Machine(tmp_path / "auxiliary") as auxiliary:
@@ -96,14 +124,12 @@ def test_the_disk_of_the_primary_s_home_is_full(tmp_path: Path, disk: Path) -> N
             wait_reason(primary, "no room")
             assert shop.ask(target, "SELECT count(*) FROM goods") >= before
         auxiliary.wait_identical("shop")
-        with full(disk):
-            primary.kill()
-            primary.start(wait=False)
-            shop.execute(source, "DELETE FROM goods WHERE id < 20")
-        if not primary.running:
-            primary.start()
-        primary.wait_started()
-        auxiliary.wait_identical("shop")
+        held = count(target, "goods")
+        for number, how in enumerate((signal.SIGKILL, signal.SIGTERM)):
+            with begun_without_room(primary, disk, how):
+                shop.execute(source, f"DELETE FROM goods WHERE id = {number}")
+                assert count(target, "goods") == held - number
+            auxiliary.wait_identical("shop")
 
 
 def test_the_disk_of_the_auxiliary_s_home_is_full(tmp_path: Path, disk: Path) -> None:
@@ -121,14 +147,10 @@ def test_the_disk_of_the_auxiliary_s_home_is_full(tmp_path: Path, disk: Path) ->
                 lambda: "no room" in str(primary.collection("shop", "auxiliary").get("reason")), "knows why it waits"
             )
         auxiliary.wait_identical("shop")
-        with full(disk):
-            auxiliary.kill()
-            auxiliary.start(wait=False)
-            grow(source, 10_000)
-        if not auxiliary.running:
-            auxiliary.start()
-        auxiliary.wait_started()
-        auxiliary.wait_identical("shop")
+        for number, how in enumerate((signal.SIGKILL, signal.SIGTERM)):
+            with begun_without_room(auxiliary, disk, how):
+                shop.execute(source, f"DELETE FROM goods WHERE id = {number}")
+            auxiliary.wait_identical("shop")
 
 
 def test_the_disk_of_the_auxiliary_s_application_is_full(tmp_path: Path, disk: Path) -> None:

@@ -1,4 +1,4 @@
-"""An auxiliary that is paired with another primary belongs to that one from then on."""
+"""An auxiliary that is paired with another primary belongs to that one, and loses nothing unasked (R13)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 from tests.e2e import shop
 from tests.e2e.compare import differences
 from tests.e2e.harness import Fleet, Machine
+
+EVERYTHING = "SELECT * FROM goods ORDER BY id"
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -24,7 +26,16 @@ def test_the_link_to_the_former_primary_ends_at_once(tmp_path: Path) -> None:
         second.init("primary")
         second.start()
         second.share("shop", source)
-        auxiliary.pair(second)
+        before = shop.ask(target, EVERYTHING)
+        token = second.cli("pair", "--token").strip()
+        said = auxiliary.cli("pair", token, code=1)
+        assert "this device holds the data of primary: shop: add --replace" in said
+        assert shop.ask(target, EVERYTHING) == before
+        told = auxiliary.cli_json("pair", token, "--replace")
+        auxiliary.primary = second
+        backups = told["backups"]
+        assert isinstance(backups, list)
+        assert [shop.ask(Path(backup), EVERYTHING) for backup in backups] == [before]
         auxiliary.wait(lambda: auxiliary.collection("shop").get("objects") == 30, "takes the second one's objects")
         auxiliary.wait_identical("shop")
         assert differences(source, target) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -93,6 +94,16 @@ def test_a_daemon_that_was_killed_leaves_no_lock(home: Home) -> None:
         holder.wait(10)
         with lock(home):
             pass
+
+
+def test_a_full_disk_does_not_keep_a_home_from_being_locked(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    monkeypatch.setattr(locking, "VERB_S_MAX", 0.05)
+    with lock(home), pytest.raises(HomeError, match="pid unknown"), lock(home):
+        pass
 
 
 def test_a_home_that_is_not_there_cannot_be_locked(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ LIMITS = Limits(
     window_bytes_max=900,
     credit_bytes=200,
     waiting_cuts_max=3,
+    hello_s_max=1e9,  # time leaps while nothing is said
     offline_retry_s_first=0.1,
     offline_retry_s_max=1.0,
     park_retry_s_first=1.0,

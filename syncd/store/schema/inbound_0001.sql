@@ -1,3 +1,4 @@
+-- filled: a cut was executed once; from then on the target is there, or offline, but never empty (R13).
 CREATE TABLE transfers (
     collection TEXT PRIMARY KEY,
     epoch TEXT NOT NULL,
@@ -5,7 +6,8 @@ CREATE TABLE transfers (
     base INTEGER NOT NULL,
     floor INTEGER NOT NULL,
     cursor INTEGER NOT NULL,
-    cut INTEGER NOT NULL
+    cut INTEGER NOT NULL,
+    filled INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE types (

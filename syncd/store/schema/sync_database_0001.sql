@@ -50,3 +50,9 @@ CREATE TABLE failed (
 ) STRICT;
 
 CREATE INDEX failed_on ON failed (device, collection);
+
+-- On an auxiliary: the primary that it follows, the one it was paired with last. No clock decides that (R1).
+CREATE TABLE followed (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    device TEXT NOT NULL REFERENCES devices (id) ON DELETE CASCADE
+) STRICT;

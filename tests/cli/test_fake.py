@@ -1,0 +1,45 @@
+"""The answers that the tests of the command line are written with are such as STATUS.md promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from syncd.core.model import Role
+from syncd.home.config import Config
+from syncd.home.paths import Home
+from tests.cli.fake import (
+    ACCEPTED,
+    OPENED,
+    PAIRED,
+    RETRIED,
+    SHARED,
+    STATUS,
+    TRANSACTIONS,
+    FakeArrange,
+    Json,
+)
+from tests.control.status_page import keys_for, mistakes, told
+
+HOME = Home(Path("/nowhere"))
+INITIATED = FakeArrange().init(HOME, Config(role=Role.PRIMARY, name="desk", user="maria", listen="192.0.2.1:8765"))
+
+
+@pytest.mark.parametrize(
+    ("heading", "role", "answer"),
+    [
+        ("status", "primary", STATUS),
+        ("transactions", "primary", TRANSACTIONS),
+        ("retry", "auxiliary", RETRIED),
+        ("pair, on the primary", "primary", OPENED),
+        ("pair, on an auxiliary", "auxiliary", PAIRED),
+        ("init", "primary", INITIATED),
+        ("share", "primary", SHARED),
+        ("accept", "auxiliary", ACCEPTED),
+        ("accept", "auxiliary", FakeArrange().accept(HOME, "notes", "sqlite", "/n.db", False)),
+    ],
+)
+def test_each_answer_has_exactly_the_documented_keys(heading: str, role: str, answer: Json) -> None:
+    assert mistakes(heading, role, answer) == []
+    assert told(answer) == keys_for(heading, role)
