@@ -73,6 +73,7 @@ STATUS: Json = {
 }
 
 TRANSACTIONS: Json = {
+    "note": "",
     "transactions": [
         {
             "group": "notes:895",
