@@ -47,7 +47,7 @@ class Applier:
         self._snapshot = snapshot
         self._empty: dict[int, bool] = {}
         self.whole: set[int] = set()  # name ids of tables that hold nothing but this work's rows
-        for temp in ("child", "parent", "seen", "index", "brought"):
+        for temp in ("child", "parent", "seen", "index", "brought", "newest"):
             connection.execute(f"DELETE FROM temp._syncd_{temp}")
 
     def was_empty(self, shape: Shape) -> bool:
@@ -85,12 +85,16 @@ class Applier:
             if kind == Kind.DELETE:
                 shape = self._shape(self._tables.to_delete(type_id))
                 for key, key_values in zip(piece.keys, unpack_many(piece.keys), strict=True):
-                    self._guarded(shape, key, lambda: self._delete(shape, key, key_values))  # noqa: B023
+                    if type_id not in self._tables.superseded or not self._has_newest(shape, key):
+                        self._guarded(shape, key, lambda: self._delete(shape, key, key_values))  # noqa: B023
             else:
                 self._write(self._shape(type_id), piece)
 
     def _write(self, shape: Shape, piece: Columns) -> None:
         keys, fields = unpack_many(piece.keys), unpack_many(piece.fields)
+        if shape.name_id in self._tables.renamed and shape.type.id not in self._tables.superseded:
+            noted = "INSERT INTO temp._syncd_newest VALUES(?, ?) ON CONFLICT DO NOTHING"
+            self._connection.executemany(noted, ((shape.name_id, key) for key in piece.keys))
         if self._snapshot and not self.was_empty(shape):
             self.note(ObjectId(shape.type.name, key) for key in piece.keys)
         if len(piece.keys) > 1 and self._write_all(shape, piece, keys, fields):
@@ -238,6 +242,12 @@ class Applier:
         """Notes that a snapshot names an object; True the first time."""
         sql = "INSERT INTO temp._syncd_seen VALUES(?, ?) ON CONFLICT DO NOTHING"
         return self._connection.execute(sql, (name_id, key)).rowcount == 1
+
+    def _has_newest(self, shape: Shape, key: bytes) -> bool:
+        """Whether this work brought the object under the table's newest name: then its removal under an older name
+        removes nothing."""
+        asked = "SELECT 1 FROM temp._syncd_newest WHERE name_id = ? AND key = ?"
+        return self._connection.execute(asked, (shape.name_id, key)).fetchone() is not None
 
     def _upsert(self, shape: Shape, key: bytes, fields: bytes, row: Sequence[Value]) -> bool:
         """Writes an object; True if anything changed. A row with an equal key that is not the same is taken over."""

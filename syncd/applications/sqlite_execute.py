@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from syncd.adapters.canonical import pack_values
 from syncd.applications.base import Division, RowFailed, Unit, nothing_to_do, rolled_back, whole_part
@@ -33,11 +33,13 @@ NOTHING = TargetState("", 0, digest.EMPTY, 0)
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What is known of the schema as long as its version and the types stay as they are."""
+    """What is known of the schema as long as its version and the types stay as they are. ``recast``: until the next
+    commit, the checksum kept is not that of what the tables hold (``Tables.recast``)."""
 
     version: int
     tables: Tables
     captured: bool
+    recast: bool
 
 
 class Executor:
@@ -86,7 +88,7 @@ class Executor:
             if state is None:
                 return NOTHING
             self._kept = None
-            tables = Tables(self._connection, self._kept_types())
+            tables = Tables(self._connection, self._kept_types(), create=False)
             counted, objects = self._count(tables)
             state = TargetState(state.epoch, state.position, digest.of((counted,)), objects)
             self._keep(state)
@@ -108,9 +110,11 @@ class Executor:
                 if not state.epoch and not self._replace:
                     self._check_own(work, applier)
                 body(applier)
-                state = self._finish(work, state, applier, kept.tables)
+                state = self._finish(work, state, applier, kept)
                 if kept.captured:
                     self._run(f"UPDATE {_CONTROL} SET applying = 0")
+            if kept.recast:
+                self._kept = replace(kept, recast=False)
         except BaseException:
             self._kept = None  # what was looked up may belong to a schema that was rolled back
             raise
@@ -136,11 +140,11 @@ class Executor:
             applier.note(work.skip)
             applier.remove_unseen()
 
-    def _finish(self, work: Work, before: TargetState, applier: Applier, tables: Tables) -> TargetState:
+    def _finish(self, work: Work, before: TargetState, applier: Applier, kept: _Kept) -> TargetState:
         """The state after the work, kept in the same commit (R4)."""
-        replaced = work.snapshot and any(not applier.was_empty(shape) for shape in tables.current)
-        if replaced:
-            change, objects = self._count(tables)
+        there = work.snapshot and any(not applier.was_empty(shape) for shape in kept.tables.current)
+        if there or (kept.recast and not work.snapshot):
+            change, objects = self._count(kept.tables)
             held = digest.EMPTY
         else:
             change = applier.change
@@ -159,10 +163,12 @@ class Executor:
                 f"CREATE TABLE IF NOT EXISTS {POSITION}(collection TEXT PRIMARY KEY, epoch TEXT NOT NULL,"
                 " position INTEGER NOT NULL, digest BLOB NOT NULL, objects INTEGER NOT NULL)"
             )
+            self._run(f"CREATE TABLE IF NOT EXISTS {TYPES}(collection TEXT PRIMARY KEY, types TEXT NOT NULL)")
+            tables = Tables(self._connection, types, create=True)
+            recast = tables.recast(self._kept_types())
             self._keep_types(types)
-            tables = Tables(self._connection, types)
             captured = self._run("SELECT 1 FROM sqlite_master WHERE name = ?", (_CONTROL,)).fetchone() is not None
-            kept = _Kept(self._run("PRAGMA schema_version").fetchone()[0], tables, captured)
+            kept = _Kept(self._run("PRAGMA schema_version").fetchone()[0], tables, captured, recast)
             self._kept = kept
         return kept
 
@@ -176,7 +182,6 @@ class Executor:
 
     def _keep_types(self, types: Mapping[int, DataType]) -> None:
         """A recount needs the types before any work has come."""
-        self._run(f"CREATE TABLE IF NOT EXISTS {TYPES}(collection TEXT PRIMARY KEY, types TEXT NOT NULL)")
         text = json.dumps([[one.id, one.name, one.key, one.fields, one.definition] for one in types.values()])
         self._run(
             f"INSERT INTO {TYPES} VALUES(?, ?) ON CONFLICT(collection) DO UPDATE SET types = excluded.types"
@@ -228,9 +233,17 @@ class Executor:
                 if error.unit is not None:
                     excluded[error.unit] = error.failure
         if parts is None:
-            with transaction(self._connection, "IMMEDIATE"):
-                parts = division(self._connection, work, self._look(work.types).tables.name_ids)
+            parts = self._division(work)
         return Unexecuted(parts.parts(excluded))
+
+    def _division(self, work: Work) -> Division:
+        """Into what the work is divided, looked up without a try; what the look makes is not kept."""
+        self._run("BEGIN IMMEDIATE")
+        try:
+            return division(self._connection, work, self._look(work.types).tables.name_ids)
+        finally:
+            self._run("ROLLBACK")
+            self._kept = None
 
     def _divided(self, applier: Applier, work: Work, excluded: Mapping[Unit, Failure], by_pieces: bool) -> None:
         """Raises ``_Failed`` unless every unit was executed and what all did holds."""
