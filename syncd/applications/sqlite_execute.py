@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from syncd.adapters.canonical import pack_values
 from syncd.applications.base import Division, RowFailed, Unit, nothing_to_do, rolled_back, whole_part
 from syncd.applications.sqlite_apply import Applier
-from syncd.applications.sqlite_common import name, names, transaction
-from syncd.applications.sqlite_definition import Shape
+from syncd.applications.sqlite_common import name, transaction
+from syncd.applications.sqlite_count import GivenUp, GiveUp, Pace, count
 from syncd.applications.sqlite_divide import Divided, TransactionLost, chunks_of, division
-from syncd.applications.sqlite_tables import TEMP_TABLES, Chunks, PieceFailed, Tables, UniqueFailed, robust
+from syncd.applications.sqlite_tables import TEMP_TABLES, Chunks, PieceFailed, Tables, UniqueFailed
 from syncd.core import digest
 from syncd.core.errors import TargetHeld
 from syncd.core.model import DataType, Failure
@@ -51,6 +51,7 @@ class Executor:
         self._collection = collection
         self._replace = replace
         self._kept: _Kept | None = None
+        self._counted: int | None = None  # data_version of the last count: nobody else had written after it
         self._run("PRAGMA synchronous=FULL")
         for sql in TEMP_TABLES:
             self._run(sql)
@@ -83,16 +84,47 @@ class Executor:
 
     def recount(self) -> TargetState:
         """Checksum and number of what the tables hold."""
-        with transaction(self._connection, "IMMEDIATE"):
-            state = self.state()
-            if state is None:
+        return self._recount(lambda: False)
+
+    def look(self, pace: Pace, give_up: GiveUp) -> TargetState | None:
+        """What the tables hold, if somebody else wrote, a count is due, and finds something else than is kept."""
+        began = time.monotonic()
+        if self._data_version() == self._counted:
+            pace.quiet(began)
+            return None
+        before = self.state()
+        if before is None or not before.epoch or not pace.due(began):
+            return None
+        try:
+            state = self._recount(give_up)
+        except GivenUp:
+            return None
+        pace.counted(ended := time.monotonic(), ended - began)
+        return None if state == before else state
+
+    def _recount(self, give_up: GiveUp) -> TargetState:
+        """Counts without the application's lock, which is taken only to keep what is not as it was kept (R16)."""
+        with transaction(self._connection, "DEFERRED"):
+            before = self.state()
+            if before is None:
                 return NOTHING
-            self._kept = None
+            version = self._data_version()
             tables = Tables(self._connection, self._kept_types(), create=False)
-            counted, objects = self._count(tables)
-            state = TargetState(state.epoch, state.position, digest.of((counted,)), objects)
-            self._keep(state)
+            change, objects = count(self._connection, tables, give_up)
+        state = TargetState(before.epoch, before.position, digest.of((change,)), objects)
+        if state != before:
+            with transaction(self._connection, "IMMEDIATE"):
+                held = self.state()
+                if held != before:  # it was restored or reset meanwhile
+                    return held or NOTHING
+                self._keep(state)
+        self._counted = version
         return state
+
+    def _data_version(self) -> int:
+        """Changes when another connection commits."""
+        version: int = self._run("PRAGMA data_version").fetchone()[0]
+        return version
 
     # ------------------------------------------------------------ one try
 
@@ -111,8 +143,10 @@ class Executor:
                     self._check_own(work, applier)
                 body(applier)
                 state = self._finish(work, state, applier, kept)
+                counted = self._data_version() if work.snapshot else self._counted
                 if kept.captured:
                     self._run(f"UPDATE {_CONTROL} SET applying = 0")
+            self._counted = counted
             if kept.recast:
                 self._kept = replace(kept, recast=False)
         except BaseException:
@@ -144,7 +178,7 @@ class Executor:
         """The state after the work, kept in the same commit (R4)."""
         there = work.snapshot and any(not applier.was_empty(shape) for shape in kept.tables.current)
         if there or (kept.recast and not work.snapshot):
-            change, objects = self._count(kept.tables)
+            change, objects = count(self._connection, kept.tables)
             held = digest.EMPTY
         else:
             change = applier.change
@@ -195,17 +229,6 @@ class Executor:
         for number, type_name, key, fields, definition in json.loads(row[0]) if row else ():
             types[number] = DataType(number, type_name, tuple(key), tuple(fields), tuple(definition))
         return types
-
-    def _count(self, tables: Tables) -> tuple[int, int]:
-        counts = [robust(self._connection, lambda: self._count_table(shape)) for shape in tables.current]  # noqa: B023
-        return sum(change for change, _ in counts), sum(objects for _, objects in counts)
-
-    def _count_table(self, shape: Shape) -> tuple[int, int]:
-        change, objects, width, prefix = 0, 0, shape.width, shape.prefix
-        for row in self._run(f"SELECT {names(shape.columns)} FROM {name(shape.table.name)}"):
-            change += digest.object_hash(prefix, pack_values(row[:width]), pack_values(row[width:]))
-            objects += 1
-        return change, objects
 
     def _something_there(self) -> bool:
         """Whether any application table holds rows: in an empty database nothing can be in the way."""
