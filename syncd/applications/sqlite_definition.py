@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from syncd.applications.sqlite_common import fold, is_ours, name, names
@@ -52,6 +53,12 @@ class Shape:
     update: str = field(repr=False)
     move: str = field(repr=False)
     delete: str = field(repr=False)
+    set: str = field(repr=False)
+    where: str = field(repr=False)
+
+    def update_only(self, columns: Sequence[str]) -> str:
+        """SQL: changes these columns of the row with a key."""
+        return f"{self.set}{', '.join(f'{name(one)} = ?' for one in columns)}{self.where}"
 
     def select_listed(self, rows: int) -> str:
         """SQL: the rows with the keys of a list of this length. As a join, which takes the index of a key of several
@@ -168,9 +175,10 @@ def _shape(wanted: DataType, table: Table, name_id: int, created: bool) -> Shape
     # that says REPLACE would remove rows unasked.
     silent = table.triggers and not any(_ON_CONFLICT.search(sql) for sql in table.definition)
     policy = "" if silent else " OR ABORT"
+    verb = f"UPDATE{policy} {into} SET "
 
     def sets(changed: tuple[str, ...]) -> str:
-        return f"UPDATE{policy} {into} SET {', '.join(f'{name(one)} = ?' for one in changed)} WHERE {where}"
+        return f"{verb}{', '.join(f'{name(one)} = ?' for one in changed)} WHERE {where}"
 
     def insert(given: tuple[str, ...]) -> str:
         return f"INSERT{policy} INTO {into}({names(given)}) VALUES({', '.join('?' * len(given))})"
@@ -191,4 +199,6 @@ def _shape(wanted: DataType, table: Table, name_id: int, created: bool) -> Shape
         update=sets(wanted.fields) if wanted.fields else "",
         move=sets(columns),
         delete=f"DELETE FROM {into} WHERE {where}",
+        set=verb,
+        where=f" WHERE {where}",
     )

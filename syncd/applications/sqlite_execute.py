@@ -16,10 +16,12 @@ from dataclasses import dataclass, replace
 
 from syncd.applications.base import Division, RowFailed, Unit, nothing_to_do, rolled_back, whole_part
 from syncd.applications.sqlite_apply import Applier
+from syncd.applications.sqlite_beyond import Beyond
 from syncd.applications.sqlite_common import name, transaction
 from syncd.applications.sqlite_count import GivenUp, GiveUp, Pace, count
 from syncd.applications.sqlite_divide import Divided, TransactionLost, chunks_of, division
 from syncd.applications.sqlite_tables import TEMP_TABLES, Chunks, PieceFailed, Tables, UniqueFailed
+from syncd.applications.sqlite_touched import Touched, settle, watch
 from syncd.core import digest
 from syncd.core.errors import TargetHeld
 from syncd.core.model import DataType, Failure
@@ -34,12 +36,14 @@ NOTHING = TargetState("", 0, digest.EMPTY, 0)
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """What is known of the schema as long as its version and the types stay as they are. ``recast``: until the next
-    commit, the checksum kept is not that of what the tables hold (``Tables.recast``)."""
+    commit, the checksum kept is not that of what the tables hold (``Tables.recast``). ``touched``: notes of what the
+    application's triggers do, where there are any."""
 
     version: int
     tables: Tables
     captured: bool
     recast: bool
+    touched: Touched | None
 
 
 class Executor:
@@ -138,12 +142,17 @@ class Executor:
                 kept = self._look(work.types)
                 if kept.captured:
                     self._run(f"UPDATE {_CONTROL} SET applying = 1")
-                applier = Applier(self._connection, kept.tables, work.snapshot, careful)
+                touched = kept.touched
+                applier = Applier(self._connection, kept.tables, work.snapshot, careful, touched is not None)
+                if touched is not None:
+                    touched.forget()
                 if not state.epoch and not self._replace:
                     self._check_own(work, applier)
                 body(applier)
                 state = self._finish(work, state, applier, kept)
                 counted = self._data_version() if work.snapshot else self._counted
+                if touched is not None and touched.replaces:
+                    counted = None  # a look will count
                 if kept.captured:
                     self._run(f"UPDATE {_CONTROL} SET applying = 0")
             self._counted = counted
@@ -155,7 +164,7 @@ class Executor:
         return Executed(state)
 
     def _check_own(self, work: Work, applier: Applier) -> None:
-        own = applier.own_rows(lambda: chunks_of(work), work.skip)
+        own = self._beyond(applier).own_rows(lambda: chunks_of(work), work.skip)
         if own:
             raise TargetHeld(
                 f"the target holds {own} objects of its own",
@@ -165,6 +174,7 @@ class Executor:
     def _whole(self, work: Work, applier: Applier, execute: Callable[[Chunks], None]) -> None:
         execute(lambda: chunks_of(work))
         self._remove_beyond(work, applier)
+        self._settle(work, applier)
         for guilty, cause in applier.violations():
             raise rolled_back(cause, guilty)
 
@@ -172,7 +182,27 @@ class Executor:
         """After a snapshot nothing else is left (R5); parked objects stay as they are."""
         if work.snapshot:
             applier.note(work.skip)
-            applier.remove_unseen()
+            self._beyond(applier).remove_unseen()
+
+    def _beyond(self, applier: Applier) -> Beyond:
+        assert self._kept is not None
+        return Beyond(self._connection, self._kept.tables, applier)
+
+    def _settle(self, work: Work, applier: Applier) -> None:
+        """Where the application's triggers write too, what was sent has the last word (R2)."""
+        assert self._kept is not None
+        touched = self._kept.touched
+        if touched is None:
+            return
+        beyond = self._beyond(applier)
+
+        def put_right() -> None:
+            if work.snapshot:
+                beyond.remove_unseen()
+            else:
+                touched.restore_untold(applier)
+
+        settle(self._connection, applier, lambda: chunks_of(work), put_right)
 
     def _finish(self, work: Work, before: TargetState, applier: Applier, kept: _Kept) -> TargetState:
         """The state after the work, kept in the same commit (R4)."""
@@ -181,8 +211,8 @@ class Executor:
             change, objects = count(self._connection, kept.tables)
             held = digest.EMPTY
         else:
-            change = applier.change
-            objects = applier.objects + (0 if work.snapshot else before.objects)
+            change, objects = kept.touched.change() if kept.touched else (applier.change, applier.objects)
+            objects += 0 if work.snapshot else before.objects
             held = digest.EMPTY if work.snapshot else before.digest
         position = before.position if work.proof is None else work.proof.seq
         state = TargetState(work.epoch, position, digest.add(held, change), objects)
@@ -202,7 +232,13 @@ class Executor:
             recast = tables.recast(self._kept_types())
             self._keep_types(types)
             captured = self._run("SELECT 1 FROM sqlite_master WHERE name = ?", (_CONTROL,)).fetchone() is not None
-            kept = _Kept(self._run("PRAGMA schema_version").fetchone()[0], tables, captured, recast)
+            kept = _Kept(
+                self._run("PRAGMA schema_version").fetchone()[0],
+                tables,
+                captured,
+                recast,
+                watch(self._connection, tables),
+            )
             self._kept = kept
         return kept
 
@@ -278,6 +314,8 @@ class Executor:
             self._remove_beyond(work, applier)
         except RowFailed as error:  # of an object that no unit brings
             raise TargetHeld(error.failure.cause, "change or remove what forbids it on this machine") from error
+        if not failed and not excluded:
+            self._settle(work, applier)
         guilty = dict(applier.violations())
         if guilty:
             units = divided.units_of(guilty)
