@@ -60,6 +60,11 @@ class Shape:
         """SQL: changes these columns of the row with a key."""
         return f"{self.set}{', '.join(f'{name(one)} = ?' for one in columns)}{self.where}"
 
+    def insert_listed(self, rows: int) -> str:
+        """SQL: inserts so many rows."""
+        head, _, one = self.insert.rpartition(" VALUES")
+        return f"{head} VALUES{', '.join([one] * rows)}"
+
     def select_listed(self, rows: int) -> str:
         """SQL: the rows with the keys of a list of this length. As a join, which takes the index of a key of several
         columns; an IN of row values reads the whole table."""

@@ -204,3 +204,15 @@ async def test_the_write_ahead_log_does_not_grow_for_ever(path: Path) -> None:
     await target.close()
     assert max(sizes) < 300_000
     assert len(contents(path)["t"]) == 60
+
+
+async def test_rows_of_a_bootstrap_go_in_by_the_hundred_and_one_that_does_not_alone_stays_out(path: Path) -> None:
+    """More rows than one statement takes, and not an even number of statements."""
+    strict = table(1, "t", "id INTEGER PRIMARY KEY, v CHECK(v <> 'bad')", ("id",), ("v",))
+    async with writing(path, strict) as here:
+        rows = [Row("t", (number,), ("bad" if number == 300 else "x",)) for number in range(700)]
+        work = here.work([Group(rows, loose=True)], snapshot=True)
+        (part,) = await here.failed(work)
+        assert part.objects == {rows[300].id}
+        await here.begin(*(row for row in rows if row.fields != ("bad",)))
+    assert len(contents(path)["t"]) == 699

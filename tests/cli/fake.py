@@ -88,7 +88,7 @@ TRANSACTIONS: Json = {
             "type": "person",
             "key": "[42]",
         }
-    ]
+    ],
 }
 RETRIED: Json = {
     "retried": ["notes:1", "notes:2"],
