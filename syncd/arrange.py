@@ -114,10 +114,8 @@ def take_in(home: Home, name: str, kind: str, path: str, replace: bool) -> dict[
         )
     _check_alone(config, asked)
     target = Path(asked.path)
-    if not target.parent.is_dir():
-        raise UserError(f"the directory {target.parent} does not exist", "make it first, or correct the path")
     sqlite.check_target(target, replace)
-    backup = sqlite.backup(target) if replace and target.exists() else None
+    backup = sqlite.backup(target) if replace and sqlite.looked_at(target) else None
     configuration.save(home, config.with_collection(asked))
     if replace:
         sqlite.forget(target)

@@ -9,7 +9,7 @@ import pytest
 from syncd.core import effects as fx
 from syncd.core import events as ev
 from syncd.core.model import DataType, ObjectId, OutcomeKind
-from syncd.core.ports import ChunkRequest, Executed, TargetState, Unexecuted
+from syncd.core.ports import ChunkRequest, Executed, Parking, TargetState, Unexecuted
 from syncd.core.selection import ALL
 from syncd.perform import FrameCache
 from tests.core.kit import CITY, EPOCH, NAME, chunk, frame
@@ -263,7 +263,7 @@ async def parked(auxiliary: Auxiliary) -> ev.Parked:
 
 async def test_a_group_that_fails_is_parked_before_the_rest_is_executed() -> None:
     auxiliary = Auxiliary()
-    (part,) = (await parked(auxiliary)).parked
+    (part,) = (await parked(auxiliary)).parked.oldest
     assert (part.seqs, part.failure.cause, part.failure.guilty) == (
         (2,),
         "CHECK constraint failed",
@@ -288,13 +288,13 @@ async def test_what_touches_a_parked_object_parks_behind_it_without_being_execut
 
 async def test_a_parked_group_that_fails_again_waits_twice_as_long_each_time() -> None:
     auxiliary = Auxiliary()
-    (part,) = (await parked(auxiliary)).parked
+    (part,) = (await parked(auxiliary)).parked.oldest
     pauses = []
     for _ in range(4):
-        event = await auxiliary.does(fx.RetryParked(NAME, part.id, part.attempts))
+        event = await auxiliary.does(fx.RetryParked(NAME, frozenset((None,)), 3))
         assert isinstance(event, ev.Retried)
-        assert event.state is None
-        (part,) = event.parked
+        assert (event.state, event.tried) == (auxiliary.target.state, 1)
+        (part,) = event.parked.oldest
         pauses.append(part.retry_at_us / 1e6 - auxiliary.now)
     assert pauses == sorted(pauses)
     assert pauses[0] > LIMITS.park_retry_s_first
@@ -303,12 +303,12 @@ async def test_a_parked_group_that_fails_again_waits_twice_as_long_each_time() -
 
 async def test_a_parked_group_that_is_applied_is_parked_no_longer() -> None:
     auxiliary = Auxiliary()
-    (part,) = (await parked(auxiliary)).parked
+    await parked(auxiliary)
     auxiliary.target.failing.clear()
-    event = await auxiliary.does(fx.RetryParked(NAME, part.id, part.attempts))
+    event = await auxiliary.does(fx.RetryParked(NAME, frozenset((None,)), 3))
     assert isinstance(event, ev.Retried)
     assert event.state == auxiliary.target.state
-    assert event.parked == ()
+    assert event.parked == Parking()
     assert len(auxiliary.target.rows) == 3
 
 

@@ -7,7 +7,7 @@ the units that bring it, or an old version could outlive a newer one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from syncd.core.errors import InvariantBroken
@@ -66,9 +66,7 @@ def current_types(types: Mapping[int, DataType]) -> dict[str, int]:
 def nothing_to_do(state: TargetState, work: Work) -> bool:
     """Whether the work was executed before (R6). A snapshot at the same position repairs what is not as proven."""
     if work.proof is None:
-        if state.epoch != work.epoch:
-            raise InvariantBroken(f"parked objects of epoch {work.epoch} for a target of epoch {state.epoch!r}")
-        return False
+        raise InvariantBroken("parked objects are tried again, not executed")
     if state.epoch != work.epoch:
         if not work.snapshot:
             raise InvariantBroken(f"changes of epoch {work.epoch} for a target of epoch {state.epoch!r}")
@@ -78,9 +76,11 @@ def nothing_to_do(state: TargetState, work: Work) -> bool:
     return state.position >= work.proof.seq
 
 
-def whole_part(work: Work, failure: Failure) -> Part:
-    """The one part of a work that is executed all or nothing."""
-    return Part(frozenset(run.seq for frame in work.frames() for run in frame.runs), frozenset(), failure)
+def check_parked(state: TargetState, works: Sequence[Work]) -> None:
+    """Parked objects are of the epoch that the target holds."""
+    for work in works:
+        if state.epoch != work.epoch:
+            raise InvariantBroken(f"parked objects of epoch {work.epoch} for a target of epoch {state.epoch!r}")
 
 
 class Division:

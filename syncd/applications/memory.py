@@ -17,11 +17,11 @@ from syncd.applications.base import (
     RowFailed,
     Unit,
     cancelled,
+    check_parked,
     current_types,
     nothing_to_do,
     rolled_back,
     rows_of,
-    whole_part,
 )
 from syncd.core import digest
 from syncd.core.errors import ApplicationOffline, DiskFull, TargetHeld
@@ -32,6 +32,7 @@ from syncd.core.ports import (
     SourceChanges,
     SourceState,
     TargetState,
+    Tried,
     Unexecuted,
     Work,
 )
@@ -176,9 +177,7 @@ class MemoryTarget:
         rows = [row for row in rows_of(work.frames()) if ObjectId(work.types[row.type].name, row.key) not in work.skip]
         try:
             after = self._all(work, rows)
-        except RowFailed as failed:
-            if work.proof is None:
-                return Unexecuted((whole_part(work, failed.failure),))
+        except RowFailed:
             divided = self._divided(work, rows)
             if isinstance(divided, Unexecuted):
                 return divided
@@ -187,6 +186,22 @@ class MemoryTarget:
             raise DiskFull("no room in memory")
         self._commit(work, after)
         return Executed(self.state)
+
+    async def retry(self, works: Sequence[Work]) -> Tried:
+        self._reachable()
+        check_parked(self.state, works)
+        if self.disk_full:
+            raise DiskFull("no room in memory")
+        failures: list[Failure | None] = []
+        for work in works:
+            try:
+                self.rows = self._all(work, list(rows_of(work.frames())))
+            except RowFailed as failed:
+                failures.append(failed.failure)
+            else:
+                failures.append(None)
+        self.state = changed_copy(self.state, digest=_digest_of(self.rows), objects=len(self.rows))
+        return Tried(self.state, tuple(failures))
 
     async def recount(self) -> TargetState:
         self._reachable()
@@ -263,10 +278,7 @@ class MemoryTarget:
         return Unexecuted(division.parts(failed)) if failed else after
 
     def _commit(self, work: Work, after: dict[ObjectId, bytes]) -> None:
-        if work.proof is None:
-            self.rows = after
-            self.state = changed_copy(self.state, digest=_digest_of(after), objects=len(after))
-            return
+        assert work.proof is not None
         if work.snapshot:
             seen = {ObjectId(work.types[row.type].name, row.key) for row in rows_of(work.frames())} | work.skip
             if not self.state.epoch and not self._replace:

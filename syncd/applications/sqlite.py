@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,12 +17,12 @@ from syncd.applications.sqlite_target import SqliteTarget
 from syncd.core.errors import UserError
 from syncd.core.settings import Limits
 
-__all__ = ["SqliteSource", "SqliteTarget", "backup", "check_source", "check_target", "forget"]
+__all__ = ["SqliteSource", "SqliteTarget", "backup", "check_source", "check_target", "forget", "looked_at"]
 
 
 def check_source(path: Path, tables: Sequence[str]) -> list[str]:
     """Whether the database can be shared: what cannot be captured, in words. Raises UserError."""
-    if not path.exists():
+    if looked_at(path) is None:
         raise UserError(f"{path} does not exist", "give the path of the application's database")
     with _opened(path) as connection:
         found, problems = shareable(connection, tuple(tables))
@@ -38,9 +40,16 @@ def check_source(path: Path, tables: Sequence[str]) -> list[str]:
 
 def check_target(path: Path, replace: bool) -> None:
     """Whether the collection may be written into the database. Raises UserError."""
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"the directory {path.absolute().parent} does not exist", "make it first")
-    if not path.exists():
+    directory = path.absolute().parent
+    found = looked_at(directory)
+    if found is None or not stat.S_ISDIR(found.st_mode):
+        raise UserError(f"the directory {directory} does not exist", "make it first, or correct the path")
+    for place in (directory, path) if looked_at(path) else (directory,):
+        if not os.access(place, os.W_OK):
+            raise UserError(
+                f"{place} cannot be written", "give syncd the right to write it (SQLite needs its directory too)"
+            )
+    if looked_at(path) is None:
         return
     with _opened(path) as connection:
         own = 0 if replace else _rows(connection)
@@ -51,28 +60,80 @@ def check_target(path: Path, replace: bool) -> None:
 
 
 def backup(path: Path) -> Path:
-    """A copy of the database beside it, sound even while it is being written. Raises UserError."""
-    number = 1
-    while (copy := path.with_name(f"{path.name}.syncd-backup-{number}")).exists():
-        number += 1
+    """A copy of the database beside it, sound even while it is being written, and as private as the database. Raises
+    UserError; then there is no copy."""
     with _opened(path) as connection:
-        connection.execute("VACUUM INTO ?", (str(copy),))
+        copy, descriptor = _new_file(path)
+        try:
+            connection.execute("VACUUM INTO ?", (str(copy),))
+            _share_alike(descriptor, path)
+        except BaseException as error:
+            copy.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise _no_copy(copy, error) from error
+            raise
+        finally:
+            os.close(descriptor)
     return copy
+
+
+def _new_file(path: Path) -> tuple[Path, int]:
+    """An empty file for the copy, its owner's alone: it must not be open to others before it has the right mode."""
+    number = 1
+    while True:
+        copy = path.with_name(f"{path.name}.syncd-backup-{number}")
+        try:
+            return copy, os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise _no_copy(copy, error) from error
+
+
+def _no_copy(copy: Path, error: OSError) -> UserError:
+    return UserError(
+        f"cannot make the backup copy {copy}: {error.strerror}",
+        f"give syncd the right to write in {copy.parent}, and room there",
+    )
+
+
+def _share_alike(descriptor: int, original: Path) -> None:
+    """Owner and mode of the original. Who may not give a file away keeps it, and gives nobody else a right to it."""
+    wanted = original.stat()
+    mode = stat.S_IMODE(wanted.st_mode)
+    try:
+        os.fchown(descriptor, wanted.st_uid, wanted.st_gid)
+    except PermissionError:
+        mode &= 0o700
+    os.fchmod(descriptor, mode)
 
 
 def forget(path: Path) -> None:
     """The database holds no collection any more: the next one that comes into it begins with a snapshot. The rows
     stay as they are. Raises UserError."""
-    if not path.exists():
+    if looked_at(path) is None:
         return
     with _opened(path) as connection:
         if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (POSITION,)).fetchone():
             connection.execute(f"DELETE FROM {POSITION}")
 
 
+def looked_at(path: Path) -> os.stat_result | None:
+    """What is at the path; None where nothing is. Raises UserError where that cannot be told."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UserError(
+            f"cannot look at {path}: {error.strerror}", "give syncd the right to it, or choose another path"
+        ) from error
+
+
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    if not path.is_file():
+    found = looked_at(path)
+    if found is None or not stat.S_ISREG(found.st_mode):
         raise UserError(f"{path} is not a file", "give the path of an SQLite database")
     try:
         with contextlib.closing(connect(path, Limits())) as connection:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from syncd.adapters.canonical import pack_values
-from syncd.applications.base import Division, RowFailed, Unit, nothing_to_do, rolled_back, whole_part
+from syncd.applications.base import Division, RowFailed, Unit, check_parked, nothing_to_do, rolled_back
 from syncd.applications.sqlite_apply import Applier
 from syncd.applications.sqlite_common import name, names, transaction
 from syncd.applications.sqlite_definition import Shape
@@ -23,7 +23,7 @@ from syncd.applications.sqlite_tables import TEMP_TABLES, Chunks, PieceFailed, T
 from syncd.core import digest
 from syncd.core.errors import TargetHeld
 from syncd.core.model import DataType, Failure
-from syncd.core.ports import Executed, TargetState, Unexecuted, Work
+from syncd.core.ports import Executed, TargetState, Tried, Unexecuted, Work
 
 POSITION, TYPES = "_syncd_position", "_syncd_types"
 _CONTROL = "_syncd_control"  # of a capture on the same database (R12)
@@ -69,15 +69,24 @@ class Executor:
             except PieceFailed:
                 return self._one(work, lambda applier: self._whole(work, applier, applier.execute))
         except RowFailed as error:
-            failure, swapped = error.failure, isinstance(error, UniqueFailed)
+            swapped = isinstance(error, UniqueFailed)
         if swapped and self._something_there():
             try:
                 return self._one(work, lambda applier: self._whole(work, applier, applier.execute_cleared))
-            except RowFailed as error:
-                failure = error.failure
-        if work.proof is None:
-            return Unexecuted((whole_part(work, failure),))
+            except RowFailed:
+                pass
         return self._in_parts(work)
+
+    def retry(self, works: Sequence[Work]) -> Tried:
+        """Parked parts, all in one transaction, each under a savepoint; each in its own where one of them makes the
+        application's schema give up the whole transaction."""
+        try:
+            return self._retried(works)
+        except TransactionLost as lost:
+            if len(works) == 1:
+                return Tried(self.state() or NOTHING, (lost.failure,))
+        tried = [self.retry([work]) for work in works]
+        return Tried(tried[-1].state, tuple(one.failures[0] for one in tried))
 
     def recount(self) -> TargetState:
         """Checksum and number of what the tables hold."""
@@ -207,6 +216,55 @@ class Executor:
         listed = self._run("SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'").fetchall()
         user = [one for (one,) in listed if not one.startswith(("_syncd_", "sqlite_"))]
         return any(self._run(f"SELECT 1 FROM {name(one)} LIMIT 1").fetchone() for one in user)
+
+    # ------------------------------------------------------------ parked parts
+
+    def _retried(self, works: Sequence[Work]) -> Tried:
+        """One transaction. Raises TransactionLost."""
+        failures: list[Failure | None] = []
+        try:
+            with transaction(self._connection, "IMMEDIATE"):
+                state = self.state() or NOTHING
+                check_parked(state, works)
+                kept = self._look(works[0].types)
+                if kept.captured:
+                    self._run(f"UPDATE {_CONTROL} SET applying = 1")
+                change = objects = 0
+                for work in works:
+                    done = self._part(work, kept.tables)
+                    failures.append(done.failure if isinstance(done, RowFailed) else None)
+                    if isinstance(done, Applier):
+                        change, objects = change + done.change, objects + done.objects
+                state = replace(state, digest=digest.add(state.digest, change), objects=state.objects + objects)
+                self._keep(state)
+                if kept.captured:
+                    self._run(f"UPDATE {_CONTROL} SET applying = 0")
+        except BaseException:
+            self._kept = None
+            raise
+        return Tried(state, tuple(failures))
+
+    def _part(self, work: Work, tables: Tables) -> Applier | RowFailed:
+        """One parked part by the same roads: what it did, or why it did nothing."""
+        done = self._try_part(work, Applier(self._connection, tables, False, careful=False), cleared=False)
+        if isinstance(done, PieceFailed):
+            done = self._try_part(work, Applier(self._connection, tables, False, careful=True), cleared=False)
+        if isinstance(done, UniqueFailed):
+            done = self._try_part(work, Applier(self._connection, tables, False, careful=True), cleared=True)
+        return done
+
+    def _try_part(self, work: Work, applier: Applier, cleared: bool) -> Applier | RowFailed:
+        self._run("SAVEPOINT part")
+        try:
+            self._whole(work, applier, applier.execute_cleared if cleared else applier.execute)
+        except RowFailed as error:
+            if not self._connection.in_transaction:
+                raise TransactionLost(None, error.failure) from error
+            self._run("ROLLBACK TO part")
+            self._run("RELEASE part")
+            return error
+        self._run("RELEASE part")
+        return applier
 
     # ------------------------------------------------------------ in parts
 

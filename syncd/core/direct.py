@@ -32,7 +32,7 @@ def _fits(target: Target, frames: tuple[Arrived, ...]) -> bool:
         and frames[0].frame.first == state.position
         and frames[-1].frame.cut is not None
         and _bytes(frames) <= target.limits.direct_bytes_max
-        and not (target.staging or target.cuts or target.parked or target.cautious)
+        and not (target.staging or target.cuts or target.parked.parts or target.cautious)
     )
 
 

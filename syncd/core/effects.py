@@ -174,11 +174,12 @@ class Park:
 
 @dataclass(frozen=True, slots=True)
 class RetryParked:
-    """Try a parked part again. ``attempts``: how often it has failed."""
+    """Try parked parts of groups up to ``position`` again: some of those that are due. ``asked``: groups whose parts
+    are due because a person asked, None for all."""
 
     collection: str
-    part: int
-    attempts: int
+    asked: frozenset[int | None]
+    position: int
 
 
 @dataclass(frozen=True, slots=True)

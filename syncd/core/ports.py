@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from syncd.core.messages import Begin, Objects
+from syncd.core.messages import Objects
 from syncd.core.model import DataType, Failure, ObjectId, Observed, Proof, Tie
 from syncd.core.selection import Selection
 
@@ -186,6 +186,16 @@ class ParkedPart:
 
 
 @dataclass(frozen=True, slots=True)
+class Parking:
+    """What is parked of a collection, in short (R15): how many parts, the oldest of them (bounded), and when the first
+    is due, None if none is parked."""
+
+    parts: int = 0
+    oldest: tuple[ParkedPart, ...] = ()
+    due_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """A part of a transfer: all rows of the groups ``seqs`` that are not loose, and the loose objects ``objects``."""
 
@@ -209,54 +219,6 @@ class Work:
     types: dict[int, DataType]
     proof: Proof | None
     skip: frozenset[ObjectId] = frozenset()
-
-
-class InboundQueue(Protocol):
-    """The durable inbound queue (claim 24k): frames received and not yet executed, and parked groups."""
-
-    async def load(self, collection: str) -> tuple[Transfer | None, tuple[DataType, ...], tuple[ParkedPart, ...]]: ...
-
-    async def types(self, collection: str, types: Sequence[DataType]) -> None:
-        """Durable. Adds to the types known (by id)."""
-        ...
-
-    async def begin(self, collection: str, begin: Begin) -> None:
-        """Durable. A transfer begins or goes on; frames after ``begin.cursor`` are dropped, and with a snapshot from
-        its start everything staged and parked."""
-        ...
-
-    async def stage(self, frames: Sequence[tuple[Objects, bytes]]) -> None:
-        """Durable, one commit. Each frame with its bytes as they came; moves ``cursor`` and, with a cut, ``cut``."""
-        ...
-
-    async def work(self, collection: str) -> Work | None:
-        """All complete cuts that wait, joined; None if there is none. ``skip`` holds the parked objects."""
-        ...
-
-    async def executed(self, collection: str, seq: int) -> None:
-        """Drops the frames up to ``seq``."""
-        ...
-
-    async def park(self, work: Work, parts: Sequence[Part], retry_at_us: int) -> None:
-        """Durable. Copies the rows of the parts out of the work. An object that is parked already joins its parts
-        to one; the newest version of each object stays."""
-        ...
-
-    async def parked_work(self, collection: str, part: int) -> Work | None:
-        """The rows of one parked part as work without proof."""
-        ...
-
-    async def reparked(self, collection: str, part: int, failure: Failure, retry_at_us: int) -> None:
-        """Durable. The part was tried again and failed again."""
-        ...
-
-    async def unpark(self, collection: str, part: int) -> None:
-        """Durable. The part was applied."""
-        ...
-
-    async def clear(self, collection: str) -> None:
-        """Durable. Forgets everything of the collection: its target begins anew."""
-        ...
 
 
 # ---------------------------------------------------------------- application interface
@@ -348,6 +310,14 @@ class Unexecuted:
     parts: tuple[Part, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What became of parked parts that were tried in one transaction: why each failed, None where it was applied."""
+
+    state: TargetState
+    failures: tuple[Failure | None, ...]
+
+
 class Target(Protocol):
     """The application on an auxiliary, written (claims 20f, 24e). Raises ApplicationOffline, TargetHeld, DiskFull."""
 
@@ -355,6 +325,10 @@ class Target(Protocol):
 
     async def execute(self, work: Work) -> Executed | Unexecuted:
         """One transaction: all of the work except what it skips, or nothing (R2, R4, R6, R7)."""
+        ...
+
+    async def retry(self, works: Sequence[Work]) -> Tried:
+        """Works without proof, one transaction: each of them whole or not at all (R7)."""
         ...
 
     async def recount(self) -> TargetState:

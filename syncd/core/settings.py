@@ -45,6 +45,7 @@ class Limits:
     busy_s_max: float = 5.0  # waiting for another program's lock on the application's data
     park_retry_s_first: float = 5.0  # parked groups are tried again with doubling pauses
     park_retry_s_max: float = 3600.0
+    retry_report_s: float = 1.0  # while parked groups are tried one after another, the primary is told so often
     stalled_s: float = 30.0  # behind and no progress while connected
     tick_s: float = 0.25
     source_wait_s_max: float = 1.0  # then the source is looked at although nothing woke us

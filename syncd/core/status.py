@@ -126,7 +126,7 @@ def target_state(target: Target, connected: bool, now: float) -> State:
         return State.HELD
     if target.phase is TargetPhase.OFFLINE:
         return State.OFFLINE
-    if target.parked:
+    if target.parked.parts:
         return State.PARKED
     position = target.state.position if target.state else 0
     if target.match and position >= target.head:
@@ -181,7 +181,7 @@ def primary_line(engine: AuxiliaryEngine, device: DeviceLine, now: float, show_k
             "position": position,
             "head": _head(target),
             "behind": _head(target) - position,
-            "parked": len(target.parked),
+            "parked": target.parked.parts,
             "digest_match": target.match,
             "objects": target.state.objects if target.state else 0,
             "reason": _reason(target, shared(engine)),

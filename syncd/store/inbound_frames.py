@@ -6,7 +6,7 @@ One read transaction a pass, so that a pass sees one state whatever is committed
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,9 @@ from syncd.core.messages import Objects, Run
 from syncd.store.database import mapped
 
 Decode = Callable[[bytes], Objects]
+ParkedRow = tuple[int, int, bytes, bytes]  # kind, type, key, fields
 
+PARKED_ROWS = "SELECT kind, type_id, key, fields FROM parked_objects WHERE part = ? ORDER BY id"
 PARKED_ROWS_MAX = 1_000  # rows of one frame made of parked rows
 PARKED_BYTES_MAX = 1024 * 1024  # and about its bytes
 
@@ -54,25 +56,26 @@ class ParkedFrames:
     seq: int
 
     def __call__(self) -> Iterator[Objects]:
-        kinds, types, keys, fields = bytearray(), list[int](), list[bytes](), list[bytes]()
-        size = 0
-        query = "SELECT kind, type_id, key, fields FROM parked_objects WHERE part = ? ORDER BY id"
-        for kind, type_, key, value in _rows(self.path, query, (self.part,)):
-            if kinds and (len(kinds) == PARKED_ROWS_MAX or size + len(key) + len(value) > PARKED_BYTES_MAX):
-                yield self._frame(kinds, types, keys, fields)
-                kinds, types, keys, fields = bytearray(), [], [], []
-                size = 0
-            kinds.append(kind)
-            types.append(type_)
-            keys.append(key)
-            fields.append(value)
-            size += len(key) + len(value)
-        if kinds:
-            yield self._frame(kinds, types, keys, fields)
+        return framed(self.collection, self.seq, _rows(self.path, PARKED_ROWS, (self.part,)))
 
-    def _frame(self, kinds: bytearray, types: list[int], keys: list[bytes], fields: list[bytes]) -> Objects:
-        runs = (Run(self.seq, False, len(kinds)),)
-        return Objects(self.collection, 0, 0, runs, bytes(kinds), types, keys, fields)
+
+def framed(collection: str, seq: int, rows: Iterable[ParkedRow]) -> Iterator[Objects]:
+    """Parked rows as frames of the group ``seq``."""
+    held: list[ParkedRow] = []
+    size = 0
+    for row in rows:
+        size += len(row[2]) + len(row[3])
+        if held and (len(held) == PARKED_ROWS_MAX or size > PARKED_BYTES_MAX):
+            yield _frame(collection, seq, held)
+            held, size = [], len(row[2]) + len(row[3])
+        held.append(row)
+    if held:
+        yield _frame(collection, seq, held)
+
+
+def _frame(collection: str, seq: int, rows: list[ParkedRow]) -> Objects:
+    kinds, types, keys, fields = (list(column) for column in zip(*rows, strict=True))
+    return Objects(collection, 0, 0, (Run(seq, False, len(rows)),), bytes(kinds), types, keys, fields)
 
 
 def _rows(path: Path, query: str, values: tuple[object, ...]) -> Iterator[tuple[Any, ...]]:

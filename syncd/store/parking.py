@@ -5,14 +5,17 @@ Pure decisions that the inbound queue and its twin in memory share.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 from syncd.core.model import Failure, ObjectId
 from syncd.core.ports import ParkedPart, Part, Work
 
 SEQS_MAX = 100  # sequence numbers kept of one part: the newest
+RETRY_PARTS_MAX = 500  # parts that are tried in one transaction
+RETRY_OBJECTS_MAX = 2_000  # and their objects; a part with more is tried by itself
 
 
 class Claimed(NamedTuple):
@@ -95,6 +98,16 @@ def joined(old: Sequence[ParkedPart], fresh: Sequence[Fresh], replaced: Collecti
 def bounded(seqs: Collection[int]) -> tuple[int, ...]:
     """The newest sequence numbers, newest last."""
     return tuple(sorted(seqs)[-SEQS_MAX:])
+
+
+def together(due: Iterable[ParkedPart]) -> Iterator[ParkedPart]:
+    """The first parts, as many as may be tried in one transaction: the application is locked for as long (R16)."""
+    objects = 0
+    for at, part in enumerate(islice(due, RETRY_PARTS_MAX)):
+        objects += part.objects
+        if at and objects > RETRY_OBJECTS_MAX:
+            return
+        yield part
 
 
 def replaces(before: Mapping[int, ParkedPart], part: int, one: ObjectId, changed: bool) -> bool:

@@ -12,11 +12,12 @@ import pytest
 import pytest_asyncio
 
 from syncd.core.errors import InvariantBroken
+from syncd.core.inbound_port import InboundQueue
 from syncd.core.messages import Begin
 from syncd.core.model import DataType, Proof
-from syncd.core.ports import InboundQueue, Part, Transfer
+from syncd.core.ports import Parking, Part, Transfer
 from syncd.store.inbound import SqliteInboundQueue
-from syncd.store.memory import MemoryInboundQueue
+from syncd.store.memory_inbound_queue import MemoryInboundQueue
 from tests.contract.inbound_kit import EPOCH, NAME, NOTE, begin, decode, failure, frame, note, rows_of, stage, work_of
 
 pytestmark = pytest.mark.asyncio
@@ -40,7 +41,7 @@ async def transfer(queue: InboundQueue) -> Transfer | None:
 
 
 async def test_a_queue_begins_empty(queue: InboundQueue) -> None:
-    assert await queue.load("other") == (None, (), ())
+    assert await queue.load("other") == (None, (), Parking())
     assert await queue.work("other") is None
 
 
@@ -190,7 +191,7 @@ async def test_a_snapshot_from_its_start_drops_everything_staged_and_parked(queu
     await stage(queue, frame(0, 1, {1: {"a": "1"}}, cut=True), frame(1, 2, {2: {"b": "1"}}))
     await queue.park(await work_of(queue), [Part(frozenset((1,)), frozenset(), failure())], 5)
     await queue.begin(NAME, Begin(NAME, "00000000000000bb", True, 0, 30, 0, 30))
-    assert await queue.load(NAME) == (Transfer("00000000000000bb", True, 0, 30, 0, 0), (NOTE,), ())
+    assert await queue.load(NAME) == (Transfer("00000000000000bb", True, 0, 30, 0, 0), (NOTE,), Parking())
     assert await queue.work(NAME) is None
     await stage(queue, frame(0, 30, {1: {"x": "1"}}, cut=True))
     work = await work_of(queue)
@@ -220,6 +221,6 @@ async def test_clearing_forgets_one_collection(queue: InboundQueue) -> None:
     await stage(queue, frame(0, 1, {1: {"a": "1"}}, cut=True))
     await queue.park(await work_of(queue), [Part(frozenset(), frozenset((note("a"),)), failure())], 5)
     await queue.clear(NAME)
-    assert await queue.load(NAME) == (None, (), ())
+    assert await queue.load(NAME) == (None, (), Parking())
     assert await queue.work(NAME) is None
     assert (await queue.load("other"))[0] == Transfer(EPOCH, False, 3, 0, 3, 0)

@@ -47,7 +47,7 @@ async def test_a_queue_opened_again_is_as_it_was(path: Path) -> None:
         assert rows_of(work) == {"a": "1", "b": "1"}
         assert work.skip == {note("a")}
         assert work.snapshot
-        assert rows_of(await queue.parked_work(NAME, before[2][0].id)) == {"a": "1"}
+        assert rows_of(*await queue.parked_works(NAME, [before[2].oldest[0].id])) == {"a": "1"}
     finally:
         await queue.close()
 
