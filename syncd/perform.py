@@ -17,7 +17,7 @@ from syncd.core import events as ev
 from syncd.core.devices import SyncDatabase
 from syncd.core.errors import ApplicationError, ApplicationOffline, DiskError, TargetHeld
 from syncd.core.inbound_port import InboundQueue
-from syncd.core.inbound_queue import begins_at, entangled
+from syncd.core.inbound_queue import begins_at, entangled, ids_of
 from syncd.core.model import Failure, Observed, Proof
 from syncd.core.ports import (
     Batch,
@@ -285,6 +285,9 @@ async def _execute_now(ports: Ports, effect: fx.ExecuteNow) -> ev.Event:
     name, cut = effect.collection, effect.frames[-1].cut
     proof = Proof(cut.seq, cut.digest, cut.objects) if cut else None
     work = Work(name, effect.held.epoch, False, lambda: iter(effect.frames), dict(effect.types), proof)
+    brought = [one for frame in effect.frames for one in ids_of(work, frame)] if effect.parked else []
+    if brought and await ports.queue.any_parked(name, brought):
+        return ev.WorkDone(name, proof, Unexecuted(()))
     return ev.WorkDone(name, proof, await ports.targets[name].execute(work))
 
 

@@ -174,7 +174,9 @@ class MemoryTarget:
         self._reachable()
         if nothing_to_do(self.state, work):
             return Executed(self.state)
-        rows = [row for row in rows_of(work.frames()) if ObjectId(work.types[row.type].name, row.key) not in work.skip]
+        rows = list(rows_of(work.frames()))
+        skipped = work.skip(_id(work, row) for row in rows) if work.skip else frozenset()
+        rows = [row for row in rows if _id(work, row) not in skipped]
         try:
             after = self._all(work, rows)
         except RowFailed:
@@ -257,7 +259,7 @@ class MemoryTarget:
         units: dict[Unit, list[Row]] = {}
         for row in rows:
             object_id = ObjectId(work.types[row.type].name, row.key)
-            units.setdefault(division.unit(row.seq, row.loose, object_id), []).append(row)
+            units.setdefault(division.unit(row.seq, row.loose, object_id, row.type), []).append(row)
         after = dict(self.rows)
         failed: dict[Unit, Failure] = {}
         waiting = dict(units)
@@ -280,7 +282,8 @@ class MemoryTarget:
     def _commit(self, work: Work, after: dict[ObjectId, bytes]) -> None:
         assert work.proof is not None
         if work.snapshot:
-            seen = {ObjectId(work.types[row.type].name, row.key) for row in rows_of(work.frames())} | work.skip
+            seen = {_id(work, row) for row in rows_of(work.frames())}
+            seen |= work.skip(self.rows) if work.skip else frozenset()
             if not self.state.epoch and not self._replace:
                 own = [one for one, fields in self.rows.items() if after.get(one) != fields or one not in seen]
                 if own:
@@ -288,6 +291,10 @@ class MemoryTarget:
             after = {one: fields for one, fields in after.items() if one in seen}
         self.rows = after
         self.state = TargetState(work.epoch, work.proof.seq, _digest_of(after), len(after))
+
+
+def _id(work: Work, row: Row) -> ObjectId:
+    return ObjectId(work.types[row.type].name, row.key)
 
 
 def _digest_of(rows: Mapping[ObjectId, bytes]) -> bytes:

@@ -26,6 +26,7 @@ from syncd.applications.sqlite_tables import (
 )
 from syncd.core.digest import object_hash
 from syncd.core.model import Failure, Kind, ObjectId, OutcomeKind
+from syncd.core.ports import Skip
 
 _LOOK_UP_ROWS = 256  # rows looked up by one statement
 _LOOK_UP_VALUES = 8_192  # values of their keys: SQLite takes 32,766
@@ -292,11 +293,10 @@ class Applier:
             if self._snapshot and one.type in self._tables.name_ids:
                 self._seen(self._tables.name_ids[one.type], one.key)
 
-    def own_rows(self, chunks: Chunks, parked: Iterable[ObjectId]) -> int:
+    def own_rows(self, chunks: Chunks, skip: Skip | None) -> int:
         """Rows that a first snapshot finds here and that are not as the snapshot has them (R13). Changes nothing."""
         if all(self.was_empty(shape) for shape in self._tables.current):
             return 0
-        self.note(parked)
         for columns in chunks():
             for kind, type_id, key, fields in zip(*columns, strict=True):
                 shape = self._tables.shapes[type_id]
@@ -311,29 +311,36 @@ class Applier:
                     self._seen(shape.name_id, key)
         own = 0
         for shape in self._tables.current:
-            robust(self._connection, lambda: self._find_unseen(shape))  # noqa: B023
+            robust(self._connection, lambda: self._find_unseen(shape, skip))  # noqa: B023
             own += self._connection.execute("SELECT count(*) FROM temp._syncd_index").fetchone()[0]
         self._connection.execute("DELETE FROM temp._syncd_seen")
         return own
 
-    def remove_unseen(self) -> None:
-        """Removes what the tables hold beyond the snapshot (R5)."""
+    def remove_unseen(self, skip: Skip | None) -> None:
+        """Removes what the tables hold beyond the snapshot (R5), but for parked objects."""
         run = self._connection.execute
         for shape in self._tables.current:
             if self.was_empty(shape):
                 continue
-            robust(self._connection, lambda: self._find_unseen(shape))  # noqa: B023
+            robust(self._connection, lambda: self._find_unseen(shape, skip))  # noqa: B023
             for (key,) in run("SELECT key FROM temp._syncd_index"):
                 key_values = unpack_values(key)
                 self._guarded(shape, key, lambda: self._delete(shape, key, key_values))  # noqa: B023
 
-    def _find_unseen(self, shape: Shape) -> None:
+    def _find_unseen(self, shape: Shape, skip: Skip | None) -> None:
         run = self._connection.execute
         run("DELETE FROM temp._syncd_index")
-        for row in run(f"SELECT {names(shape.type.key)} FROM {name(shape.table.name)}"):
-            asked = (shape.name_id, pack_values(row))
-            if run("SELECT 1 FROM temp._syncd_seen WHERE name_id = ? AND key = ?", asked).fetchone() is None:
-                run("INSERT INTO temp._syncd_index VALUES(?, ?, 0, 0, NULL)", asked)
+        rows = run(f"SELECT {names(shape.type.key)} FROM {name(shape.table.name)}")
+        while page := rows.fetchmany(_LOOK_UP_ROWS):
+            unseen: list[bytes] = []
+            for key in map(pack_values, page):
+                asked = (shape.name_id, key)
+                if run("SELECT 1 FROM temp._syncd_seen WHERE name_id = ? AND key = ?", asked).fetchone() is None:
+                    unseen.append(key)
+            parked = skip(ObjectId(shape.type.name, key) for key in unseen) if skip and unseen else frozenset()
+            left = [(shape.name_id, key) for key in unseen if (shape.type.name, key) not in parked]
+            run_many = self._connection.executemany
+            run_many("INSERT INTO temp._syncd_index VALUES(?, ?, 0, 0, NULL)", left)
 
     def violations(self) -> Iterator[tuple[ObjectId, str]]:
         """Foreign keys that do not hold for what was touched."""

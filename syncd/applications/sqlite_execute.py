@@ -142,8 +142,7 @@ class Executor:
     def _remove_beyond(self, work: Work, applier: Applier) -> None:
         """After a snapshot nothing else is left (R5); parked objects stay as they are."""
         if work.snapshot:
-            applier.note(work.skip)
-            applier.remove_unseen()
+            applier.remove_unseen(work.skip)
 
     def _finish(self, work: Work, before: TargetState, applier: Applier, tables: Tables) -> TargetState:
         """The state after the work, kept in the same commit (R4)."""
@@ -287,13 +286,13 @@ class Executor:
                     excluded[error.unit] = error.failure
         if parts is None:
             with transaction(self._connection, "IMMEDIATE"):
-                parts = division(self._connection, work, self._look(work.types).tables.name_ids)
+                parts = division(self._connection, work, self._look(work.types).tables)
         return Unexecuted(parts.parts(excluded))
 
     def _divided(self, applier: Applier, work: Work, excluded: Mapping[Unit, Failure], by_pieces: bool) -> None:
         """Raises ``_Failed`` unless every unit was executed and what all did holds."""
         assert self._kept is not None
-        parts = division(self._connection, work, self._kept.tables.name_ids)
+        parts = division(self._connection, work, self._kept.tables)
         divided = Divided(self._connection, applier, work, parts, excluded)
         failed = divided.execute(by_pieces)
         self._remove_beyond(work, applier)

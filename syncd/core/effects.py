@@ -158,12 +158,14 @@ class Execute:
 
 @dataclass(frozen=True, slots=True)
 class ExecuteNow:
-    """Execute these frames, which follow on what the target holds, without staging them. ``types``: by id."""
+    """Execute these frames, which follow on what the target holds, without staging them. ``types``: by id.
+    ``parked``: some objects are parked; then only if these frames touch none of them."""
 
     collection: str
     frames: tuple[Objects, ...]
     held: TargetState
     types: Mapping[int, DataType]
+    parked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from syncd.core.messages import Begin, Objects
-from syncd.core.model import DataType, Failure
+from syncd.core.model import DataType, Failure, ObjectId
 from syncd.core.ports import ParkedPart, Parking, Part, Transfer, Work
 
 
@@ -29,7 +29,7 @@ class InboundQueue(Protocol):
         ...
 
     async def work(self, collection: str) -> Work | None:
-        """All complete cuts that wait, joined; None if there is none. ``skip`` holds the parked objects."""
+        """All complete cuts that wait, joined; None if there is none. It skips the parked objects."""
         ...
 
     async def executed(self, collection: str, seq: int) -> None:
@@ -47,6 +47,10 @@ class InboundQueue(Protocol):
 
     async def parts(self, collection: str, ids: Sequence[int]) -> tuple[ParkedPart, ...]:
         """Those of these parts that are parked."""
+        ...
+
+    async def any_parked(self, collection: str, objects: Iterable[ObjectId]) -> bool:
+        """Whether any of these objects is parked."""
         ...
 
     async def make_due(self, collection: str, seqs: Collection[int] | None) -> None:

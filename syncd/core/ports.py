@@ -6,7 +6,7 @@ that says *durable* returns only when what it did survives a power cut.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -197,11 +197,17 @@ class Parking:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a transfer: all rows of the groups ``seqs`` that are not loose, and the loose objects ``objects``."""
+    """A part of a transfer: all rows of the groups ``seqs`` that are not loose, the loose objects ``objects``, and all
+    loose rows of the ``types``. ``behind``: each loose object that is parked already, which stays in its part."""
 
     seqs: frozenset[int]
     objects: frozenset[ObjectId]
     failure: Failure
+    types: frozenset[int] = frozenset()
+    behind: bool = False
+
+
+Skip = Callable[[Iterable[ObjectId]], frozenset[ObjectId]]  # those of the objects that are parked
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +215,8 @@ class Work:
     """What a target executes in one transaction.
 
     ``frames`` may be called repeatedly, from any thread, and gives the frames in order. ``proof``: the state after
-    it, None when parked objects are tried again. ``skip``: objects that are parked. ``types``: by id.
+    it, None when parked objects are tried again. ``skip``: says which objects are parked (they may be very many); None:
+    none is. ``types``: by id.
     """
 
     collection: str
@@ -218,7 +225,7 @@ class Work:
     frames: Callable[[], Iterator[Objects]]
     types: dict[int, DataType]
     proof: Proof | None
-    skip: frozenset[ObjectId] = frozenset()
+    skip: Skip | None = None
 
 
 # ---------------------------------------------------------------- application interface

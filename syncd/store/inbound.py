@@ -7,18 +7,18 @@ dropped link) and R7 (parked parts).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from syncd.core.errors import InvariantBroken
 from syncd.core.inbound_queue import Arrival, arrival
 from syncd.core.messages import Begin, Objects
-from syncd.core.model import DataType, Failure, Proof
+from syncd.core.model import DataType, Failure, ObjectId, Proof
 from syncd.core.ports import ParkedPart, Parking, Part, Transfer, Work
 from syncd.core.settings import Limits
 from syncd.store import inbound_parked as parked
 from syncd.store.database import Database, give_back
-from syncd.store.inbound_frames import Decode, StagedFrames
+from syncd.store.inbound_frames import Decode, ParkedIds, StagedFrames, parked_among
 from syncd.store.inbound_park import Parker
 from syncd.store.schema_files import Schema
 from syncd.store.type_rows import COLUMNS, type_of, type_row
@@ -91,7 +91,7 @@ class SqliteInboundQueue:
                 frames=StagedFrames(self._database.path, collection, last, count, self._decode),
                 types=_types(connection, collection),
                 proof=Proof(*proof),
-                skip=parked.objects(connection, collection),
+                skip=ParkedIds(self._database.path, collection) if parked.some(connection, collection) else None,
             )
 
         return await self._database.read(look)
@@ -109,6 +109,9 @@ class SqliteInboundQueue:
 
     async def parts(self, collection: str, ids: Sequence[int]) -> tuple[ParkedPart, ...]:
         return await self._database.read(lambda connection: parked.parts(connection, ids))
+
+    async def any_parked(self, collection: str, objects: Iterable[ObjectId]) -> bool:
+        return bool(await self._database.read(lambda connection: parked_among(connection, collection, objects)))
 
     async def make_due(self, collection: str, seqs: Collection[int] | None) -> None:
         await self._database.write(lambda connection: parked.make_due(connection, collection, seqs))

@@ -5,7 +5,6 @@ A part is written as its rows come by; of the parts of a work only those that ar
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ from itertools import islice
 from syncd.core.model import ObjectId
 from syncd.core.ports import ParkedPart, Part, Work
 from syncd.store.inbound_parked import COLUMNS, part_of, row_of
-from syncd.store.parking import Claimed, Fresh, Joins, bounded, claimed, joined
+from syncd.store.parking import Claimed, Fresh, Joins, bounded, claimed, joined, moved_on
 
 _ROWS_TOGETHER = 500  # rows looked up and written in one go
 _FIND = "SELECT part, type_id, kind, fields FROM parked_objects WHERE collection = ? AND type = ? AND key = ?"
@@ -54,12 +53,13 @@ class Parker:
         newest: dict[ObjectId, tuple[int, int, int, bytes]] = {}
         seqs: dict[int, set[int]] = {}
         for row in rows:
-            part = self._first + row.part
-            seqs.setdefault(part, set()).add(row.seq)
             held = newest.get(row.id) or self._connection.execute(_FIND, (collection, *row.id)).fetchone()
+            part = held[0] if row.part is None else self._first + row.part
+            seqs.setdefault(part, set()).add(row.seq)
             newest[row.id] = (part, row.type, row.kind, row.fields)
-            if held is not None and held[0] != part:
-                self._joins.join(held[0], part)
+            if held is not None:
+                if held[0] != part:
+                    self._joins.join(held[0], part)
                 if held[1:] != newest[row.id][1:] and self._guilty(held[0], row.id):
                     self._replaced.add(held[0])
         self._connection.executemany(_PUT, ((held[0], collection, *one, *held[1:]) for one, held in newest.items()))
@@ -76,15 +76,14 @@ class Parker:
 
     def _note(self, part: int, seqs: set[int], retry_at_us: int) -> None:
         """The part has rows of these groups."""
-        failure = self._parts[part - self._first].failure
-        row = row_of(ParkedPart(part, bounded(seqs), 0, failure, 0, retry_at_us))
-        if self._connection.execute(f"INSERT OR IGNORE {_INSERT}", (self._work.collection, *row)).rowcount:
-            return
-        (noted,) = self._connection.execute("SELECT seqs FROM parked WHERE id = ?", (part,)).fetchone()
-        newest = bounded(seqs.union(json.loads(noted)))
-        self._connection.execute(
-            "UPDATE parked SET seqs = ?, last = ? WHERE id = ?", (json.dumps(newest), newest[-1], part)
-        )
+        run = self._connection.execute
+        if part >= self._first:
+            failure = self._parts[part - self._first].failure
+            row = row_of(ParkedPart(part, bounded(seqs), 0, failure, 0, retry_at_us))
+            if run(f"INSERT OR IGNORE {_INSERT}", (self._work.collection, *row)).rowcount:
+                return
+        noted = part_of(run(f"SELECT {COLUMNS} FROM parked WHERE id = ?", (part,)).fetchone())
+        _save(self._connection, moved_on(noted, seqs, part in self._replaced))
 
     def _join(self, members: Sequence[int]) -> None:
         part, connection = members[0], self._connection
@@ -98,6 +97,12 @@ class Parker:
         connection.executemany("DELETE FROM parked WHERE id = ?", ((one,) for one in members))
         whole = replace(joined(old, fresh, self._replaced, objects), id=part)
         connection.execute(f"INSERT {_INSERT}", (self._work.collection, *row_of(whole)))
+
+
+def _save(connection: sqlite3.Connection, part: ParkedPart) -> None:
+    number, *values = row_of(part)
+    names = COLUMNS.removeprefix("id, ").replace(", ", " = ?, ")
+    connection.execute(f"UPDATE parked SET {names} = ? WHERE id = ?", (*values, number))
 
 
 def _batched(rows: Iterable[Claimed]) -> Iterator[list[Claimed]]:

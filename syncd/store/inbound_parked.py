@@ -58,9 +58,10 @@ def parts(connection: sqlite3.Connection, ids: Sequence[int]) -> tuple[ParkedPar
     return tuple(part_of(row) for row in found if row is not None)
 
 
-def objects(connection: sqlite3.Connection, collection: str) -> frozenset[ObjectId]:
-    found = connection.execute("SELECT type, key FROM parked_objects WHERE collection = ?", (collection,))
-    return frozenset(ObjectId(type_, key) for type_, key in found)
+def some(connection: sqlite3.Connection, collection: str) -> bool:
+    """Whether any object is parked."""
+    found = connection.execute("SELECT 1 FROM parked_objects WHERE collection = ? LIMIT 1", (collection,))
+    return found.fetchone() is not None
 
 
 def make_due(connection: sqlite3.Connection, collection: str, seqs: Collection[int] | None) -> None:

@@ -6,7 +6,7 @@ Each method runs without pause, so that it happens whole or not at all, and a qu
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from syncd.core.messages import Begin, Objects, Run
 from syncd.core.model import DataType, Failure, ObjectId, Proof
 from syncd.core.ports import ParkedPart, Parking, Part, Transfer, Work
 from syncd.core.settings import Limits
-from syncd.store.parking import Fresh, Joins, claimed, joined, replaces, together
+from syncd.store.parking import Fresh, Joins, claimed, joined, moved_on, replaces, together
 
 
 class _Parked(NamedTuple):
@@ -94,9 +94,8 @@ class MemoryInboundQueue:
         cut = frames[-1].cut
         proof = Proof(cut.seq, cut.digest, cut.objects)
         transfer, types = queue.transfer, dict(queue.types)
-        return Work(
-            collection, transfer.epoch, transfer.snapshot, lambda: iter(frames), types, proof, frozenset(queue.parked)
-        )
+        skip = frozenset(queue.parked).intersection if queue.parked else None
+        return Work(collection, transfer.epoch, transfer.snapshot, lambda: iter(frames), types, proof, skip)
 
     async def executed(self, collection: str, seq: int) -> None:
         queue = self._of(collection)
@@ -110,9 +109,10 @@ class MemoryInboundQueue:
         before, replaced, joins = dict(queue.parts), set[int](), Joins()
         seqs: dict[int, set[int]] = {}
         for row in claimed(work, parts):
-            part = first + row.part
+            held = queue.parked.get(row.id)
+            part = held.part if row.part is None and held else first + (row.part or 0)
+            queue.parked[row.id] = _Parked(part, row.type, row.kind, row.fields)
             joins.find(part)
-            held, queue.parked[row.id] = queue.parked.get(row.id), _Parked(part, row.type, row.kind, row.fields)
             if held is not None:
                 joins.join(held.part, part)
                 changed = held[1:] != queue.parked[row.id][1:]
@@ -125,8 +125,12 @@ class MemoryInboundQueue:
                 one: held._replace(part=members[0]) for one, held in queue.parked.items() if held.part in members
             }
             objects = sum(held.part == members[0] for held in queue.parked.values())
-            old = [queue.parts.pop(part) for part in members if part in before]
-            fresh = [Fresh(parts[part - first].failure, seqs[part], retry_at_us) for part in members if part in seqs]
+            old = [
+                moved_on(queue.parts.pop(part), seqs.get(part, ()), part in replaced)
+                for part in members
+                if part in before
+            ]
+            fresh = [Fresh(parts[part - first].failure, seqs[part], retry_at_us) for part in members if part >= first]
             queue.parts[members[0]] = replace(joined(old, fresh, replaced, objects), id=members[0])
 
     async def parking(self, collection: str, seq: int | None = None) -> Parking:
@@ -137,6 +141,9 @@ class MemoryInboundQueue:
     async def parts(self, collection: str, ids: Sequence[int]) -> tuple[ParkedPart, ...]:
         parts = self._of(collection).parts
         return tuple(parts[part] for part in ids if part in parts)
+
+    async def any_parked(self, collection: str, objects: Iterable[ObjectId]) -> bool:
+        return not self._of(collection).parked.keys().isdisjoint(objects)
 
     async def make_due(self, collection: str, seqs: Collection[int] | None) -> None:
         parts = self._of(collection).parts

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from syncd.core.inbound_port import InboundQueue
+from syncd.core.inbound_queue import BEHIND
 from syncd.core.model import Failure, Kind
 from syncd.core.ports import ParkedPart, Part
 from syncd.store.inbound import SqliteInboundQueue
@@ -64,7 +66,7 @@ async def test_the_rows_of_a_failed_group_are_parked_whole(queue: InboundQueue) 
     assert (parked.seqs, parked.objects, parked.failure) == ((2,), 2, failure())
     assert (parked.attempts, parked.retry_at_us) == (0, 50)
     (work,) = await queue.parked_works(NAME, [parked.id])
-    assert (work.epoch, work.snapshot, work.proof, work.skip) == (EPOCH, False, None, frozenset())
+    assert (work.epoch, work.snapshot, work.proof, work.skip) == (EPOCH, False, None, None)
     assert rows_of(work) == {"b": "1", "c": None}
     (one,) = work.frames()
     assert (one.first, one.last, one.cut) == (0, 0, None)
@@ -75,7 +77,12 @@ async def test_the_rows_of_a_failed_group_are_parked_whole(queue: InboundQueue) 
 async def test_parked_objects_are_skipped_by_the_work_that_waits(queue: InboundQueue) -> None:
     await park(queue, {2: {"b": "1", "c": None}}, part(2))
     await stage(queue, frame(2, 3, {3: {"x": "1"}}, cut=True))
-    assert (await work_of(queue)).skip == {note("b"), note("c")}
+    skip = (await work_of(queue)).skip
+    assert skip is not None
+    assert skip([note("a"), note("b"), note("c"), note("d")]) == {note("b"), note("c")}
+    assert await queue.any_parked(NAME, [note("a"), note("c")])
+    assert not await queue.any_parked(NAME, [note("a")])
+    assert not await queue.any_parked("other", [note("b")])
 
 
 async def test_of_a_loose_group_only_the_guilty_objects_are_parked(queue: InboundQueue) -> None:
@@ -173,3 +180,50 @@ async def test_of_very_many_groups_the_newest_are_named(queue: InboundQueue) -> 
     (parked,) = await park(queue, groups, part(*groups))
     assert parked.seqs == tuple(range(50, SEQS_MAX + 50))
     assert parked.objects == len(groups)
+
+
+# ---------------------------------------------------------------- by type, and behind
+
+BEHIND_PART = Part(frozenset(), frozenset(), BEHIND, behind=True)
+
+
+async def test_all_loose_objects_of_a_type_are_parked_by_its_name(queue: InboundQueue) -> None:
+    whole = Part(frozenset(), frozenset(), failure("no such column"), frozenset((NOTE.id,)))
+    (parked,) = await park(queue, {5: {"a": "1", "b": "1"}}, whole, loose=True)
+    assert (parked.seqs, parked.objects, parked.failure) == ((5,), 2, failure("no such column"))
+    assert await parked_rows(queue, parked) == {"a": "1", "b": "1"}
+
+
+async def test_groups_that_are_not_loose_are_not_parked_by_type(queue: InboundQueue) -> None:
+    whole = Part(frozenset(), frozenset(), failure("no such column"), frozenset((NOTE.id,)))
+    assert await park(queue, {5: {"a": "1"}}, whole) == ()
+
+
+async def test_a_loose_object_that_is_parked_stays_in_its_part(queue: InboundQueue) -> None:
+    before = await park(queue, {1: {"a": "1"}, 2: {"b": "1"}}, part(1, why=failure(guilty="x")), part(2))
+    after = await park(queue, {5: {"a": "5", "b": "1", "c": "5"}}, BEHIND_PART, loose=True)
+    assert [one.id for one in after] == [one.id for one in before]
+    assert [(one.seqs, one.objects, one.failure) for one in after] == [
+        ((1, 5), 1, failure(guilty="x")),
+        ((2, 5), 1, failure()),
+    ]
+    assert [await parked_rows(queue, one) for one in after] == [{"a": "5"}, {"b": "1"}]
+    assert not await queue.any_parked(NAME, [note("c")])
+
+
+async def test_a_newer_version_that_comes_loose_makes_the_part_of_its_guilty_object_due_at_once(
+    queue: InboundQueue,
+) -> None:
+    (first,) = await park(queue, {1: {"a": "1", "b": "1"}}, part(1, why=failure(guilty="a")))
+    await retried(queue, first.id, failure("again", "a"), 70)
+    (after,) = await park(queue, {5: {"a": "5"}}, BEHIND_PART, loose=True)
+    assert (after.id, after.seqs, after.objects) == (first.id, (1, 5), 2)
+    assert (after.failure, after.attempts, after.retry_at_us) == (BEHIND, 0, 0)
+
+
+async def test_the_same_version_that_comes_loose_again_changes_nothing_but_the_groups_named(
+    queue: InboundQueue,
+) -> None:
+    (first,) = await park(queue, {1: {"a": "1"}}, part(1, why=failure(guilty="a")))
+    (after,) = await park(queue, {5: {"a": "1"}}, BEHIND_PART, loose=True)
+    assert after == replace(first, seqs=(1, 5))

@@ -21,7 +21,6 @@ from tests.core.target_play import (
     report_of,
     reports_of,
     retried,
-    staged,
     transfer_at,
 )
 
@@ -155,7 +154,7 @@ def test_with_nothing_parked_there_is_nothing_to_ask_for() -> None:
 def test_a_person_who_asks_while_the_target_is_at_work_is_heard_after_it() -> None:
     play = resting(part(1, 11))
     group = frame(12, 13)
-    play.hears(group, staged(group))
+    play.hears(group)
     assert play.hears(RetryAsked(NAME, None)) == []
     assert of_kind(play.hears(done(13)), RetryParked) == [RetryParked(NAME, frozenset((None,)), 13)]
 
@@ -182,7 +181,7 @@ def test_groups_parked_beyond_what_an_older_copy_holds_wait_for_the_changes_befo
     assert of_kind(play.hears(Tick()), RetryParked) == []
     play.linked()
     group = frame(5, 12)
-    play.hears(begin(5), group, staged(group))
+    play.hears(begin(5), group)
     assert of_kind(play.hears(done(12)), RetryParked) == [RetryParked(NAME, frozenset(), 12)]
 
 
