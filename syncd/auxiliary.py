@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from syncd import arrange
 from syncd.adapters.registry import restore
 from syncd.applications.sqlite import SqliteTarget
 from syncd.core import effects as fx
-from syncd.core import status, transactions
+from syncd.core import parked, status, transactions
 from syncd.core.auxiliary_engine import AuxiliaryEngine
 from syncd.core.conversation import Phase
 from syncd.core.devices import Device
 from syncd.core.errors import REFUSALS, LinkLost, Refused, SyncdError, UserError
 from syncd.core.events import RetryAsked
 from syncd.core.model import Role, device_id, group_id, show_device
-from syncd.core.ports import ParkedPart
+from syncd.core.ports import Parking
 from syncd.core.status import Json
 from syncd.driver import Driver
 from syncd.home.config import Collection
@@ -30,7 +32,35 @@ from syncd.transport.link import Link
 from syncd.transport.pairing import pair
 from syncd.transport.token import parse
 
-RETRY_S_MAX = 30.0
+RETRY_S_MAX = 30.0  # then `syncd retry` says how far the tries have come; they go on
+
+
+class Round(NamedTuple):
+    """What a person asked to have tried: the parts of one collection, or those of its group ``seq``, as they were
+    ``before``. ``tried``: how many tries the target counted until then."""
+
+    name: str
+    seq: int | None
+    before: Parking
+    tried: int
+
+
+@dataclass
+class Retries:
+    """What `syncd retry` tells. ``applied``, ``failed``: by name, of the oldest groups. ``asked``, ``tried``,
+    ``gone``: how many parts were to be tried, were, and are parked no more."""
+
+    applied: list[str] = field(default_factory=list)
+    failed: list[Json] = field(default_factory=list)
+    asked: int = 0
+    tried: int = 0
+    gone: int = 0
+
+    def line(self) -> Json:
+        """As JSON."""
+        retried = self.applied + [str(one["group"]) for one in self.failed]
+        parts = {"asked": self.asked, "tried": self.tried, "applied": self.gone}
+        return {"retried": retried, "applied": self.applied, "failed": self.failed, "parts": parts}
 
 
 class Auxiliary:
@@ -269,36 +299,52 @@ class Auxiliary:
         return {"transactions": [row.line(show_key, iso_time) for row in found], "note": note}
 
     async def _verb_retry(self, args: Json) -> Json:
-        """Tries parked groups at once and waits for what comes of it."""
+        """Tries parked groups at once and waits for what comes of it, but not for ever: they may be very many."""
         asked = str(args.get("group") or "")
-        chosen: dict[tuple[str, int], ParkedPart] = {}
-        for name, target in self.engine.targets.items():
-            for part in target.parked:
-                if not asked or asked in [group_id(name, seq) for seq in part.seqs]:
-                    chosen[name, part.id] = part
-        if asked and not chosen:
+        rounds = [one for name in sorted(self.engine.targets) if (one := await self._retry(name, asked)) is not None]
+        if asked and not rounds:
             raise UserError(f"no failed group {asked!r} is parked here", "`syncd transactions` lists those that are")
-        for name, part_id in sorted(chosen):
-            await self.driver.tell(RetryAsked(name, chosen[name, part_id].seqs[-1]))
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(RETRY_S_MAX):
-                while not all(self._was_tried(name, part) for (name, _), part in chosen.items()):
+                while any(parked.waits(self.engine.targets[one.name]) for one in rounds):
                     self.driver.changed.clear()
                     await self.driver.changed.wait()
-        except TimeoutError:
-            raise UserError(
-                "the groups were not tried in time", "see `syncd status`: the application may be offline"
-            ) from None
-        groups = {key: group_id(key[0], part.seqs[-1]) for key, part in sorted(chosen.items())}
-        still = {(name, part.id): part for name, target in self.engine.targets.items() for part in target.parked}
-        return {
-            "retried": list(groups.values()),
-            "applied": [group for key, group in groups.items() if key not in still],
-            "failed": [
-                {"group": group, "cause": still[key].failure.cause} for key, group in groups.items() if key in still
-            ],
-        }
+        told = Retries()
+        for one in rounds:
+            await self._tell_retried(told, one)
+        if rounds and not told.tried:
+            reasons = [reason for one in rounds if (reason := self.engine.targets[one.name].reason)]
+            why = f": {reasons[0]}" if reasons else ""
+            raise UserError(f"nothing could be tried within {RETRY_S_MAX:g} s{why}", "see `syncd status`")
+        return told.line()
 
-    def _was_tried(self, name: str, before: ParkedPart) -> bool:
-        now = [part for part in self.engine.targets[name].parked if part.id == before.id]
-        return not now or now[0].attempts > before.attempts
+    async def _retry(self, name: str, group: str) -> Round | None:
+        """Asks for all parts of a collection, or those of a group; None if none is parked."""
+        seq: int | None = None
+        if group:
+            collection, _, number = group.rpartition(":")
+            if collection != name or not (number.isascii() and number.isdigit()):
+                return None
+            seq = int(number)
+        before = await self.queue.parking(name, seq)
+        if not before.parts:
+            return None
+        tried = self.engine.targets[name].tried
+        self.driver.order(self.engine.step(RetryAsked(name, seq), self.rooms.ports.now()))
+        return Round(name, seq, before, tried)
+
+    async def _tell_retried(self, told: Retries, one: Round) -> None:
+        """What became of a round: all of it in numbers, the oldest of its groups by name."""
+        after = await self.queue.parking(one.name, one.seq)
+        still = {part.id: part for part in await self.queue.parts(one.name, [part.id for part in one.before.oldest])}
+        for part in one.before.oldest:
+            group, left = group_id(one.name, part.seqs[-1]), still.get(part.id)
+            if left is None:
+                told.applied.append(group)
+            elif left.attempts > part.attempts:
+                told.failed.append({"group": group, "cause": left.failure.cause})
+        asked, gone = one.before.parts, max(0, one.before.parts - after.parts)
+        tried = self.engine.targets[one.name].tried - one.tried
+        told.asked += asked
+        told.tried += max(gone, min(asked, tried))
+        told.gone += gone

@@ -16,17 +16,15 @@ from syncd.core import effects as fx
 from syncd.core import events as ev
 from syncd.core.devices import SyncDatabase
 from syncd.core.errors import ApplicationError, ApplicationOffline, DiskError, TargetHeld
-from syncd.core.inbound_queue import begins_at, entangled
+from syncd.core.inbound_port import InboundQueue
+from syncd.core.inbound_queue import begins_at, entangled, ids_of
 from syncd.core.model import Failure, Observed, Proof
 from syncd.core.ports import (
     Batch,
     Executed,
-    InboundQueue,
-    Part,
     Source,
     SyncStore,
     Target,
-    TargetState,
     Unexecuted,
     Work,
 )
@@ -286,6 +284,9 @@ async def _execute_now(ports: Ports, effect: fx.ExecuteNow) -> ev.Event:
     name, cut = effect.collection, effect.frames[-1].cut
     proof = Proof(cut.seq, cut.digest, cut.objects) if cut else None
     work = Work(name, effect.held.epoch, False, lambda: iter(effect.frames), dict(effect.types), proof)
+    brought = [one for frame in effect.frames for one in ids_of(work, frame)] if effect.parked else []
+    if brought and await ports.queue.any_parked(name, brought):
+        return ev.WorkDone(name, proof, Unexecuted(()))
     return ev.WorkDone(name, proof, await ports.targets[name].execute(work))
 
 
@@ -295,23 +296,27 @@ async def _park(ports: Ports, effect: fx.Park) -> ev.Event:
     if work is not None:
         retry_at = ports.now() + ports.limits.park_retry_s_first
         await ports.queue.park(work, effect.parts, int(retry_at * 1e6))
-    return ev.Parked(name, (await ports.queue.load(name))[2])
+    return ev.Parked(name, await ports.queue.parking(name))
 
 
 async def _retry(ports: Ports, effect: fx.RetryParked) -> ev.Event:
     name, queue, limits = effect.collection, ports.queue, ports.limits
-    work = await queue.parked_work(name, effect.part)
-    state: TargetState | None = None
-    if work is not None:
-        result = await ports.targets[name].execute(work)
-        if isinstance(result, Executed):
-            state = result.state
-            await queue.unpark(name, effect.part)
+    if effect.asked:
+        await queue.make_due(name, None if None in effect.asked else {seq for seq in effect.asked if seq is not None})
+    parts = await queue.due(name, int(ports.now() * 1e6), effect.position)
+    if not parts:
+        return ev.Retried(name, None, 0, await queue.parking(name))
+    tried = await ports.targets[name].retry(await queue.parked_works(name, [part.id for part in parts]))
+    applied: list[int] = []
+    failed: dict[int, tuple[Failure, int]] = {}
+    for part, failure in zip(parts, tried.failures, strict=True):
+        if failure is None:
+            applied.append(part.id)
         else:
-            pause_s = back_off(effect.attempts + 1, limits.park_retry_s_first, limits.park_retry_s_max)
-            retry_at_us = int((ports.now() + pause_s) * 1e6)
-            await queue.reparked(name, effect.part, _first(result.parts), retry_at_us)
-    return ev.Retried(name, state, (await queue.load(name))[2])
+            pause_s = back_off(part.attempts + 1, limits.park_retry_s_first, limits.park_retry_s_max)
+            failed[part.id] = failure, int((ports.now() + pause_s) * 1e6)
+    await queue.retried(name, applied, failed)
+    return ev.Retried(name, tried.state, len(parts), await queue.parking(name))
 
 
 async def _recount(ports: Ports, effect: fx.Recount) -> ev.Event:
@@ -320,10 +325,6 @@ async def _recount(ports: Ports, effect: fx.Recount) -> ev.Event:
 
 async def _look(ports: Ports, effect: fx.LookAtTarget) -> ev.Event:
     return ev.LookedAtTarget(effect.collection, await ports.targets[effect.collection].look())
-
-
-def _first(parts: tuple[Part, ...]) -> Failure:
-    return parts[0].failure
 
 
 TABLE: dict[type[fx.Effect], Callable[..., Awaitable[ev.Event | None]]] = {

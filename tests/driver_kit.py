@@ -15,7 +15,7 @@ from syncd.core.messages import Objects, Wire
 from syncd.core.settings import Limits
 from syncd.driver import Driver
 from syncd.perform import Ports
-from syncd.store.memory import MemoryInboundQueue
+from syncd.store.memory_inbound_queue import MemoryInboundQueue
 from syncd.store.memory_sync_database import MemorySyncDatabase
 from tests.wait import eventually
 

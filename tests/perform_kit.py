@@ -15,7 +15,8 @@ from syncd.core.model import DataType, ObjectId
 from syncd.core.ports import Batch, ChunkRequest, CollectionState, StoredChunk, TargetState
 from syncd.core.settings import Limits
 from syncd.perform import Ports, perform, stage
-from syncd.store.memory import MemoryInboundQueue, MemorySyncStore
+from syncd.store.memory import MemorySyncStore
+from syncd.store.memory_inbound_queue import MemoryInboundQueue
 from tests.core.kit import CITY, COUNTRY, EPOCH, NAME
 
 TYPES = (DataType(0, "city", ("id",), ("name",)), DataType(0, "country", ("id",), ("name",)))

@@ -36,8 +36,9 @@ LATE = {("__main__", "daemon")}
 
 # Files of core/, in order: each imports only earlier ones.
 CORE = (
-    "errors model messages devices digest settings selection ports query_builder conflict inbound_queue events effects "
-    "source target_state direct target conversation follow engine primary_engine auxiliary_engine status transactions"
+    "errors model messages devices digest settings selection ports inbound_port query_builder conflict inbound_queue "
+    "events effects source target_state direct parked target conversation follow engine primary_engine "
+    "auxiliary_engine status transactions"
 ).split()
 
 # Package with an owner -> its rooms. Any other package that is not Python's own is nobody's.

@@ -8,12 +8,12 @@ import pytest
 
 from syncd.core import effects as fx
 from syncd.core import events as ev
-from syncd.core.model import DataType, ObjectId, OutcomeKind
-from syncd.core.ports import ChunkRequest, Executed, TargetState, Unexecuted
+from syncd.core.model import DataType
+from syncd.core.ports import ChunkRequest, Executed, TargetState
 from syncd.core.selection import ALL
 from syncd.perform import FrameCache
 from tests.core.kit import CITY, EPOCH, NAME, chunk, frame
-from tests.perform_kit import LIMITS, NOTHING, SNAPSHOT, TYPES, Auxiliary, Primary, city, name
+from tests.perform_kit import NOTHING, SNAPSHOT, TYPES, Auxiliary, Primary, city, name
 
 pytestmark = pytest.mark.asyncio
 
@@ -231,73 +231,6 @@ async def test_work_that_does_not_begin_where_the_target_is_is_cleared() -> None
 async def test_with_nothing_to_execute_the_target_is_as_it_was() -> None:
     held = TargetState(EPOCH, 5, bytes(16), 0)
     assert await Auxiliary().executes(held) == ev.WorkDone(NAME, None, Executed(held))
-
-
-async def parked(auxiliary: Auxiliary) -> ev.Parked:
-    """Groups 1, 2 and 3 came; 2 was refused and is parked, the others are executed."""
-    auxiliary.target.failing[ObjectId("city", b"key 2")] = "CHECK constraint failed"
-    await auxiliary.begins(SNAPSHOT)
-    await auxiliary.stages(frame(0, 1), frame(1, 2), frame(2, 3))
-    failed = await auxiliary.executes()
-    assert isinstance(failed, ev.WorkDone)
-    assert isinstance(failed.result, Unexecuted)
-    event = await auxiliary.does(fx.Park(NAME, failed.result.parts))
-    assert isinstance(event, ev.Parked)
-    done = await auxiliary.executes(settled=3)
-    assert isinstance(done, ev.WorkDone)
-    assert isinstance(done.result, Executed)
-    return event
-
-
-async def test_a_group_that_fails_is_parked_before_the_rest_is_executed() -> None:
-    auxiliary = Auxiliary()
-    (part,) = (await parked(auxiliary)).parked
-    assert (part.seqs, part.failure.cause, part.failure.guilty) == (
-        (2,),
-        "CHECK constraint failed",
-        ObjectId("city", b"key 2"),
-    )
-    assert part.retry_at_us == 105_000_000
-    assert {one.key for one in auxiliary.target.rows} == {b"key 1", b"key 3"}
-
-
-async def test_what_touches_a_parked_object_parks_behind_it_without_being_executed() -> None:
-    auxiliary = Auxiliary()
-    await parked(auxiliary)
-    state = auxiliary.target.state
-    again = replace(frame(3, 5), keys=[b"key 2", b"key 5"])
-    await auxiliary.stages(again)
-    behind = await auxiliary.executes(state)
-    assert isinstance(behind, ev.WorkDone)
-    assert isinstance(behind.result, Unexecuted)
-    assert behind.result.parts[0].seqs == {5}
-    assert behind.result.parts[0].failure.outcome is OutcomeKind.CANCELLED
-
-
-async def test_a_parked_group_that_fails_again_waits_twice_as_long_each_time() -> None:
-    auxiliary = Auxiliary()
-    (part,) = (await parked(auxiliary)).parked
-    pauses = []
-    for _ in range(4):
-        event = await auxiliary.does(fx.RetryParked(NAME, part.id, part.attempts))
-        assert isinstance(event, ev.Retried)
-        assert event.state is None
-        (part,) = event.parked
-        pauses.append(part.retry_at_us / 1e6 - auxiliary.now)
-    assert pauses == sorted(pauses)
-    assert pauses[0] > LIMITS.park_retry_s_first
-    assert pauses[-1] == LIMITS.park_retry_s_max
-
-
-async def test_a_parked_group_that_is_applied_is_parked_no_longer() -> None:
-    auxiliary = Auxiliary()
-    (part,) = (await parked(auxiliary)).parked
-    auxiliary.target.failing.clear()
-    event = await auxiliary.does(fx.RetryParked(NAME, part.id, part.attempts))
-    assert isinstance(event, ev.Retried)
-    assert event.state == auxiliary.target.state
-    assert event.parked == ()
-    assert len(auxiliary.target.rows) == 3
 
 
 @pytest.mark.parametrize(

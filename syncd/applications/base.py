@@ -1,8 +1,8 @@
 """What all applications share: the rows of a work one by one, and which of them stand or fall together (R7).
 
 The contract of an application is ``core.ports.Source`` and ``core.ports.Target``. A *unit* is the smallest part of a
-work that may fail alone: groups joined by ties, or one loose object. An object that a work brings more than once joins
-the units that bring it, or an old version could outlive a newer one.
+work that may fail alone: groups joined by ties, one loose object, or all loose objects of a type that fails as such. An
+object that a work brings more than once joins the units that bring it, or an old version could outlive a newer one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ from syncd.core.messages import Objects
 from syncd.core.model import DataType, Failure, ObjectId, OutcomeKind, Tie
 from syncd.core.ports import Part, TargetState, Work
 
-Unit = int | ObjectId
+
+class WholeType(NamedTuple):
+    """All loose objects of a type that fails as such."""
+
+    id: int
+
+
+Unit = int | ObjectId | WholeType
 
 
 class Row(NamedTuple):
@@ -69,11 +76,7 @@ def nothing_to_do(state: TargetState, work: Work) -> bool:
     Called in the transaction that executes the work, with what the application holds in it. Raises ApplicationOffline
     where the work does not follow on that: the application's data was reset, or an older copy came into its place.
     """
-    if not begins_at(work, state):
-        raise ApplicationOffline(
-            "the application's data is not what it was: it was reset or replaced by an older copy of itself",
-            "it is looked at again, and what it lacks is fetched",
-        )
+    check_begins(state, work)
     if work.proof is None or state.epoch != work.epoch:
         return False
     if state.position == work.proof.seq and work.snapshot:
@@ -81,16 +84,22 @@ def nothing_to_do(state: TargetState, work: Work) -> bool:
     return state.position >= work.proof.seq
 
 
-def whole_part(work: Work, failure: Failure) -> Part:
-    """The one part of a work that is executed all or nothing."""
-    return Part(frozenset(run.seq for frame in work.frames() for run in frame.runs), frozenset(), failure)
+def check_begins(state: TargetState, work: Work) -> None:
+    """Raises ApplicationOffline unless the work, or the parked part, follows on what the application holds."""
+    if not begins_at(work, state):
+        raise ApplicationOffline(
+            "the application's data is not what it was: it was reset or replaced by an older copy of itself",
+            "it is looked at again, and what it lacks is fetched",
+        )
 
 
 class Division:
-    """Rows -> units. ``repeated`` is told each row of an object that the work brings more than once."""
+    """Rows -> units. ``repeated`` is told each row of an object that the work brings more than once. ``void``: types of
+    which nothing can be executed here, by id."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, void: Mapping[int, Failure] | None = None) -> None:
         self._work = work
+        self.void = void or {}
         self._ties: list[Tie] = [tie for frame in work.frames() for tie in frame.ties]
         self._loose: dict[ObjectId, int] = {}
         self._root = divide(self._ties)
@@ -111,12 +120,14 @@ class Division:
         """Whether any loose object belongs to the unit of a group."""
         return bool(self._loose)
 
-    def unit(self, seq: int, loose: bool, object_id: ObjectId) -> Unit:
+    def unit(self, seq: int, loose: bool, object_id: ObjectId, type_id: int) -> Unit:
         """The unit of a row."""
         if not loose:
             return self._root.get(seq, seq)
         joined = self._loose.get(object_id)
-        return object_id if joined is None else self._root.get(joined, joined)
+        if joined is not None:
+            return self._root.get(joined, joined)
+        return WholeType(type_id) if type_id in self.void else object_id
 
     def group_unit(self, seq: int) -> int:
         """The unit of a group that is not loose."""
@@ -140,8 +151,10 @@ class Division:
             if isinstance(loose, ObjectId):
                 first = loose if failure.guilty else together.setdefault(failure.cause, loose)
                 objects[first].add(loose)
-        return tuple(
+        found = [
             Part(frozenset(seqs[unit]), frozenset(objects[unit]), failed[unit])
             for unit in failed
             if seqs[unit] or objects[unit]
-        )
+        ]
+        whole = [unit for unit in failed if isinstance(unit, WholeType)]
+        return *found, *(Part(frozenset(), frozenset(), failed[unit], frozenset((unit.id,))) for unit in whole)

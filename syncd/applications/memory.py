@@ -17,11 +17,11 @@ from syncd.applications.base import (
     RowFailed,
     Unit,
     cancelled,
+    check_begins,
     current_types,
     nothing_to_do,
     rolled_back,
     rows_of,
-    whole_part,
 )
 from syncd.core import digest
 from syncd.core.errors import ApplicationOffline, DiskFull, TargetHeld
@@ -32,6 +32,7 @@ from syncd.core.ports import (
     SourceChanges,
     SourceState,
     TargetState,
+    Tried,
     Unexecuted,
     Work,
 )
@@ -173,12 +174,12 @@ class MemoryTarget:
         self._reachable()
         if nothing_to_do(self.state, work):
             return Executed(self.state)
-        rows = [row for row in rows_of(work.frames()) if ObjectId(work.types[row.type].name, row.key) not in work.skip]
+        rows = list(rows_of(work.frames()))
+        skipped = work.skip(_id(work, row) for row in rows) if work.skip else frozenset()
+        rows = [row for row in rows if _id(work, row) not in skipped]
         try:
             after = self._all(work, rows)
-        except RowFailed as failed:
-            if work.proof is None:
-                return Unexecuted((whole_part(work, failed.failure),))
+        except RowFailed:
             divided = self._divided(work, rows)
             if isinstance(divided, Unexecuted):
                 return divided
@@ -187,6 +188,23 @@ class MemoryTarget:
             raise DiskFull("no room in memory")
         self._commit(work, after)
         return Executed(self.state)
+
+    async def retry(self, works: Sequence[Work]) -> Tried:
+        self._reachable()
+        for work in works:
+            check_begins(self.state, work)
+        if self.disk_full:
+            raise DiskFull("no room in memory")
+        failures: list[Failure | None] = []
+        for work in works:
+            try:
+                self.rows = self._all(work, list(rows_of(work.frames())))
+            except RowFailed as failed:
+                failures.append(failed.failure)
+            else:
+                failures.append(None)
+        self.state = changed_copy(self.state, digest=_digest_of(self.rows), objects=len(self.rows))
+        return Tried(self.state, tuple(failures))
 
     async def recount(self) -> TargetState:
         self._reachable()
@@ -244,7 +262,7 @@ class MemoryTarget:
         units: dict[Unit, list[Row]] = {}
         for row in rows:
             object_id = ObjectId(work.types[row.type].name, row.key)
-            units.setdefault(division.unit(row.seq, row.loose, object_id), []).append(row)
+            units.setdefault(division.unit(row.seq, row.loose, object_id, row.type), []).append(row)
         after = dict(self.rows)
         failed: dict[Unit, Failure] = {}
         waiting = dict(units)
@@ -265,12 +283,10 @@ class MemoryTarget:
         return Unexecuted(division.parts(failed)) if failed else after
 
     def _commit(self, work: Work, after: dict[ObjectId, bytes]) -> None:
-        if work.proof is None:
-            self.rows = after
-            self.state = changed_copy(self.state, digest=_digest_of(after), objects=len(after))
-            return
+        assert work.proof is not None
         if work.snapshot:
-            seen = {ObjectId(work.types[row.type].name, row.key) for row in rows_of(work.frames())} | work.skip
+            seen = {_id(work, row) for row in rows_of(work.frames())}
+            seen |= work.skip(self.rows) if work.skip else frozenset()
             if not self.state.epoch and not self._replace:
                 own = [one for one, fields in self.rows.items() if after.get(one) != fields or one not in seen]
                 if own:
@@ -278,6 +294,10 @@ class MemoryTarget:
             after = {one: fields for one, fields in after.items() if one in seen}
         self.rows = after
         self.state = TargetState(work.epoch, work.proof.seq, _digest_of(after), len(after))
+
+
+def _id(work: Work, row: Row) -> ObjectId:
+    return ObjectId(work.types[row.type].name, row.key)
 
 
 def _digest_of(rows: Mapping[ObjectId, bytes]) -> bytes:

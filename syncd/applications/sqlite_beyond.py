@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
 
 from syncd.adapters.canonical import pack_values, unpack_values
 from syncd.applications.sqlite_apply import Applier
@@ -11,6 +10,9 @@ from syncd.applications.sqlite_common import name, names
 from syncd.applications.sqlite_definition import Shape
 from syncd.applications.sqlite_tables import Chunks, Tables, robust
 from syncd.core.model import Kind, ObjectId
+from syncd.core.ports import Skip
+
+_PAGE_ROWS = 256  # rows looked at together
 
 
 class Beyond:
@@ -21,12 +23,11 @@ class Beyond:
         self._tables = tables
         self._applier = applier
 
-    def own_rows(self, chunks: Chunks, parked: Iterable[ObjectId]) -> int:
+    def own_rows(self, chunks: Chunks, skip: Skip | None) -> int:
         """Rows that a first snapshot finds here and that are not as the snapshot has them (R13). Changes nothing."""
         applier = self._applier
         if all(applier.was_empty(shape) for shape in self._tables.current):
             return 0
-        applier.note(parked)
         for columns in chunks():
             for kind, type_id, key, fields in zip(*columns, strict=True):
                 shape = self._tables.shapes[type_id]
@@ -41,26 +42,32 @@ class Beyond:
                     applier.seen(shape.name_id, key)
         own = 0
         for shape in self._tables.current:
-            robust(self._connection, lambda: self._find_unseen(shape))  # noqa: B023
+            robust(self._connection, lambda: self._find_unseen(shape, skip))  # noqa: B023
             own += self._connection.execute("SELECT count(*) FROM temp._syncd_index").fetchone()[0]
         self._connection.execute("DELETE FROM temp._syncd_seen")
         return own
 
-    def remove_unseen(self) -> None:
-        """Removes what the tables hold beyond the snapshot (R5). Raises RowFailed."""
+    def remove_unseen(self, skip: Skip | None) -> None:
+        """Removes what the tables hold beyond the snapshot (R5), but for parked objects. Raises RowFailed."""
         applier = self._applier
         for shape in self._tables.current:
             if applier.was_empty(shape):
                 continue
-            robust(self._connection, lambda: self._find_unseen(shape))  # noqa: B023
+            robust(self._connection, lambda: self._find_unseen(shape, skip))  # noqa: B023
             for (key,) in self._connection.execute("SELECT key FROM temp._syncd_index"):
                 key_values = unpack_values(key)
                 applier.guarded(shape, key, lambda: applier.delete(shape, key, key_values))  # noqa: B023
 
-    def _find_unseen(self, shape: Shape) -> None:
-        run = self._connection.execute
+    def _find_unseen(self, shape: Shape, skip: Skip | None) -> None:
+        run, run_many = self._connection.execute, self._connection.executemany
         run("DELETE FROM temp._syncd_index")
-        for row in run(f"SELECT {names(shape.type.key)} FROM {name(shape.table.name)}"):
-            asked = (shape.name_id, pack_values(row))
-            if run("SELECT 1 FROM temp._syncd_seen WHERE name_id = ? AND key = ?", asked).fetchone() is None:
-                run("INSERT INTO temp._syncd_index VALUES(?, ?, 0, 0, NULL)", asked)
+        rows = run(f"SELECT {names(shape.type.key)} FROM {name(shape.table.name)}")
+        while page := rows.fetchmany(_PAGE_ROWS):
+            unseen: list[bytes] = []
+            for key in map(pack_values, page):
+                asked = (shape.name_id, key)
+                if run("SELECT 1 FROM temp._syncd_seen WHERE name_id = ? AND key = ?", asked).fetchone() is None:
+                    unseen.append(key)
+            parked = skip(ObjectId(shape.type.name, key) for key in unseen) if skip and unseen else frozenset()
+            left = [(shape.name_id, key) for key in unseen if (shape.type.name, key) not in parked]
+            run_many("INSERT INTO temp._syncd_index VALUES(?, ?, 0, 0, NULL)", left)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from syncd.applications.base import Division, RowFailed, Unit
+from syncd.applications.base import Division, RowFailed, Unit, WholeType
 from syncd.applications.sqlite_apply import Applier
-from syncd.applications.sqlite_tables import Columns, UniqueFailed
+from syncd.applications.sqlite_tables import Columns, Tables, UniqueFailed
 from syncd.core.model import Failure, ObjectId, OutcomeKind
 from syncd.core.ports import Work
 
@@ -33,12 +33,13 @@ def runs_of(work: Work) -> Iterator[tuple[int, bool, Columns]]:
     """The rows of the work that are not skipped, run by run: group, whether it is loose, rows."""
     for frame in work.frames():
         whole = Columns(frame.kinds, frame.types, frame.keys, frame.fields)
+        parked = work.skip(_ids(work, whole)) if work.skip else None
         at = 0
         for seq, loose, rows in frame.runs:
             columns = whole.part(at, at + rows)
             at += rows
-            if work.skip:
-                columns = without(work, columns)
+            if parked:
+                columns = _without(work, columns, parked)
             if columns.keys:
                 yield seq, loose, columns
 
@@ -47,20 +48,19 @@ def chunks_of(work: Work) -> Iterator[Columns]:
     """The rows of the work that are not skipped, frame by frame."""
     for frame in work.frames():
         columns = Columns(frame.kinds, frame.types, frame.keys, frame.fields)
-        yield without(work, columns) if work.skip else columns
+        parked = work.skip(_ids(work, columns)) if work.skip else None
+        yield _without(work, columns, parked) if parked else columns
 
 
-def without(work: Work, columns: Columns) -> Columns:
-    """The rows that are not skipped."""
-    ids = _ids(work, columns)
-    if work.skip.isdisjoint(ids):
-        return columns
-    return columns.only([i for i, object_id in enumerate(ids) if object_id not in work.skip])
+def _without(work: Work, columns: Columns, parked: frozenset[ObjectId]) -> Columns:
+    """The rows that are not parked."""
+    return columns.only([i for i, object_id in enumerate(_ids(work, columns)) if object_id not in parked])
 
 
-def division(connection: sqlite3.Connection, work: Work, name_ids: Mapping[str, int]) -> Division:
+def division(connection: sqlite3.Connection, work: Work, tables: Tables) -> Division:
     """Which rows of the work stand or fall together. Call it inside a transaction."""
-    found = Division(work)
+    found = Division(work, tables.void)
+    name_ids = tables.name_ids
     repeated: set[ObjectId] = set()
     connection.execute("DELETE FROM temp._syncd_brought")
     for columns in chunks_of(work):
@@ -101,11 +101,13 @@ class Divided:
         self._division = parts
         self._excluded = excluded
         self._unique: set[Unit] = set()
+        self._void: set[int] = set()  # types whose rows came and cannot be executed
         self._rows = self._count()
 
     def execute(self, by_pieces: bool) -> dict[Unit, Failure]:
         """The units that fail, with their first causes; all others are executed."""
         failed = self._round(None, by_pieces)
+        failed.update((WholeType(number), self._division.void[number]) for number in sorted(self._void))
         for _ in range(_ROUNDS):
             again = frozenset(unit for unit in failed if failed[unit].outcome is OutcomeKind.ROLLED_BACK)
             if not again:
@@ -120,9 +122,9 @@ class Divided:
         """The units that bring these objects."""
         found: dict[Unit, Failure] = {}
         for seq, loose, columns in runs_of(self._work):
-            for one in _ids(self._work, columns):
+            for type_id, one in zip(columns.types, _ids(self._work, columns), strict=True):
                 if one in guilty:
-                    unit = self._division.unit(seq, loose, one)
+                    unit = self._division.unit(seq, loose, one, type_id)
                     found.setdefault(unit, Failure(OutcomeKind.ROLLED_BACK, guilty[one], one))
         return found
 
@@ -159,14 +161,22 @@ class Divided:
             if only is None:
                 self._applier.note(_ids(self._work, columns))
             if loose and plain:
-                yield None, columns
+                yield None, self._executable(columns)
             elif loose:
                 for i, one in enumerate(_ids(self._work, columns)):
-                    unit = self._division.unit(seq, loose, one)
-                    if self._wanted(unit, only):
+                    unit = self._division.unit(seq, loose, one, columns.types[i])
+                    if isinstance(unit, WholeType):
+                        self._void.add(unit.id)
+                    elif self._wanted(unit, only):
                         yield unit, columns.part(i, i + 1)
             elif self._wanted(unit := self._division.group_unit(seq), only):
                 yield unit, columns
+
+    def _executable(self, columns: Columns) -> Columns:
+        """Loose rows without those of types that fail as such."""
+        void = self._division.void.keys() & set(columns.types)
+        self._void |= void
+        return columns.only([i for i, number in enumerate(columns.types) if number not in void]) if void else columns
 
     def _wanted(self, unit: Unit, only: frozenset[Unit] | None) -> bool:
         return unit not in self._excluded and (only is None or unit in only)
@@ -230,9 +240,9 @@ class Divided:
                 unit = self._division.group_unit(seq)
                 rows[unit] = rows.get(unit, 0) + len(columns.keys)
             elif self._division.joins_loose:
-                for one in _ids(self._work, columns):
-                    joined = self._division.unit(seq, loose, one)
-                    if not isinstance(joined, ObjectId):
+                for type_id, one in zip(columns.types, _ids(self._work, columns), strict=True):
+                    joined = self._division.unit(seq, loose, one, type_id)
+                    if isinstance(joined, int):
                         rows[joined] = rows.get(joined, 0) + 1
         return rows
 

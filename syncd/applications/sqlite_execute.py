@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from syncd.applications.base import Division, RowFailed, Unit, nothing_to_do, rolled_back, whole_part
+from syncd.applications.base import Division, RowFailed, Unit, check_begins, nothing_to_do, rolled_back
 from syncd.applications.sqlite_apply import Applier
 from syncd.applications.sqlite_beyond import Beyond
 from syncd.applications.sqlite_common import name, transaction
@@ -25,7 +25,7 @@ from syncd.applications.sqlite_touched import Touched, settle, watch
 from syncd.core import digest
 from syncd.core.errors import TargetHeld
 from syncd.core.model import DataType, Failure
-from syncd.core.ports import Executed, TargetState, Unexecuted, Work
+from syncd.core.ports import Executed, TargetState, Tried, Unexecuted, Work
 
 POSITION, TYPES = "_syncd_position", "_syncd_types"
 _CONTROL = "_syncd_control"  # of a capture on the same database (R12)
@@ -76,15 +76,24 @@ class Executor:
             except PieceFailed:
                 return self._one(work, lambda applier: self._whole(work, applier, applier.execute))
         except RowFailed as error:
-            failure, swapped = error.failure, isinstance(error, UniqueFailed)
+            swapped = isinstance(error, UniqueFailed)
         if swapped and self._something_there():
             try:
                 return self._one(work, lambda applier: self._whole(work, applier, applier.execute_cleared))
-            except RowFailed as error:
-                failure = error.failure
-        if work.proof is None:
-            return Unexecuted((whole_part(work, failure),))
+            except RowFailed:
+                pass
         return self._in_parts(work)
+
+    def retry(self, works: Sequence[Work]) -> Tried:
+        """Parked parts, all in one transaction, each under a savepoint; each in its own where one of them makes the
+        application's schema give up the whole transaction."""
+        try:
+            return self._retried(works)
+        except TransactionLost as lost:
+            if len(works) == 1:
+                return Tried(self.state() or NOTHING, (lost.failure,))
+        tried = [self.retry([work]) for work in works]
+        return Tried(tried[-1].state, tuple(one.failures[0] for one in tried))
 
     def recount(self) -> TargetState:
         """Checksum and number of what the tables hold."""
@@ -181,8 +190,7 @@ class Executor:
     def _remove_beyond(self, work: Work, applier: Applier) -> None:
         """After a snapshot nothing else is left (R5); parked objects stay as they are."""
         if work.snapshot:
-            applier.note(work.skip)
-            self._beyond(applier).remove_unseen()
+            self._beyond(applier).remove_unseen(work.skip)
 
     def _beyond(self, applier: Applier) -> Beyond:
         assert self._kept is not None
@@ -198,7 +206,7 @@ class Executor:
 
         def put_right() -> None:
             if work.snapshot:
-                beyond.remove_unseen()
+                beyond.remove_unseen(work.skip)
             else:
                 touched.restore_untold(applier)
 
@@ -272,6 +280,60 @@ class Executor:
         user = [one for (one,) in listed if not one.startswith(("_syncd_", "sqlite_"))]
         return any(self._run(f"SELECT 1 FROM {name(one)} LIMIT 1").fetchone() for one in user)
 
+    # ------------------------------------------------------------ parked parts
+
+    def _retried(self, works: Sequence[Work]) -> Tried:
+        """One transaction. Raises TransactionLost."""
+        failures: list[Failure | None] = []
+        try:
+            with transaction(self._connection, "IMMEDIATE"):
+                state = self.state() or NOTHING
+                for work in works:
+                    check_begins(state, work)
+                kept = self._look(works[0].types)
+                if kept.captured:
+                    self._run(f"UPDATE {_CONTROL} SET applying = 1")
+                change = objects = 0
+                for work in works:
+                    done = self._part(work, kept)
+                    failures.append(done.failure if isinstance(done, RowFailed) else None)
+                    if not isinstance(done, RowFailed):
+                        change, objects = change + done[0], objects + done[1]
+                state = replace(state, digest=digest.add(state.digest, change), objects=state.objects + objects)
+                self._keep(state)
+                if kept.captured:
+                    self._run(f"UPDATE {_CONTROL} SET applying = 0")
+        except BaseException:
+            self._kept = None
+            raise
+        return Tried(state, tuple(failures))
+
+    def _part(self, work: Work, kept: _Kept) -> tuple[int, int] | RowFailed:
+        """One parked part by the same roads: what it did to checksum and number, or why it did nothing."""
+        done = self._try_part(work, kept, careful=False, cleared=False)
+        if isinstance(done, PieceFailed):
+            done = self._try_part(work, kept, careful=True, cleared=False)
+        if isinstance(done, UniqueFailed):
+            done = self._try_part(work, kept, careful=True, cleared=True)
+        return done
+
+    def _try_part(self, work: Work, kept: _Kept, careful: bool, cleared: bool) -> tuple[int, int] | RowFailed:
+        touched = kept.touched
+        applier = Applier(self._connection, kept.tables, False, careful, touched is not None)
+        if touched is not None:
+            touched.forget()
+        self._run("SAVEPOINT part")
+        try:
+            self._whole(work, applier, applier.execute_cleared if cleared else applier.execute)
+        except RowFailed as error:
+            if not self._connection.in_transaction:
+                raise TransactionLost(None, error.failure) from error
+            self._run("ROLLBACK TO part")
+            self._run("RELEASE part")
+            return error
+        self._run("RELEASE part")
+        return touched.change() if touched is not None else (applier.change, applier.objects)
+
     # ------------------------------------------------------------ in parts
 
     def _in_parts(self, work: Work) -> Executed | Unexecuted:
@@ -299,7 +361,7 @@ class Executor:
         """Into what the work is divided, looked up without a try; what the look makes is not kept."""
         self._run("BEGIN IMMEDIATE")
         try:
-            return division(self._connection, work, self._look(work.types).tables.name_ids)
+            return division(self._connection, work, self._look(work.types).tables)
         finally:
             self._run("ROLLBACK")
             self._kept = None
@@ -307,7 +369,7 @@ class Executor:
     def _divided(self, applier: Applier, work: Work, excluded: Mapping[Unit, Failure], by_pieces: bool) -> None:
         """Raises ``_Failed`` unless every unit was executed and what all did holds."""
         assert self._kept is not None
-        parts = division(self._connection, work, self._kept.tables.name_ids)
+        parts = division(self._connection, work, self._kept.tables)
         divided = Divided(self._connection, applier, work, parts, excluded)
         failed = divided.execute(by_pieces)
         try:

@@ -100,6 +100,7 @@ class Tables:
             for number, reason in shapes.items()
             if isinstance(reason, str)
         }
+        self.void = {number: why for number, why in self.broken.items() if self.to_delete(number) in self.broken}
 
     def noted(self, shape: Shape) -> bool:
         """Whether a foreign key concerns the type."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ from syncd.applications.sqlite_common import Database, file_id
 from syncd.applications.sqlite_count import Pace
 from syncd.applications.sqlite_execute import NOTHING, Executor
 from syncd.core.errors import ApplicationOffline
-from syncd.core.ports import Executed, TargetState, Unexecuted, Work
+from syncd.core.ports import Executed, TargetState, Tried, Unexecuted, Work
 from syncd.core.settings import Limits
 
 Result = TypeVar("Result")
@@ -74,6 +74,11 @@ class SqliteTarget:
         self._established = self._established or isinstance(result, Executed)
         await self._keep_log_short()
         return result
+
+    async def retry(self, works: Sequence[Work]) -> Tried:
+        tried = await self._run(lambda executor: executor.retry(works))
+        await self._keep_log_short()
+        return tried
 
     async def recount(self) -> TargetState:
         return await self._run(lambda executor: executor.recount())

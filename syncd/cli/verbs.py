@@ -217,11 +217,22 @@ def retry(call: Call) -> int:
         for one in failed:
             print(f"{text(one, 'group')}: failed again: {text(one, 'cause')}")
         if not applied and not failed:
-            waiting = texts(told, "retried")
-            print(f"tried again: {', '.join(waiting)}" if waiting else "nothing is parked")
-    if failed:
+            print("nothing is parked")
+    return _retried(record(told, "parts"))
+
+
+def _retried(parts: Json) -> int:
+    """Only some of very many groups are named, and perhaps only some were tried in time: all are told in numbers."""
+    asked, tried, applied = (number(parts, key) for key in ("asked", "tried", "applied"))
+    if tried < asked:
         raise SyncdError(
-            f"{count(len(failed), 'group')} failed again", "remove the cause, then `syncd retry`", "failed"
+            f"{tried:,} of {count(asked, 'group')} tried so far, {applied:,} applied",
+            "the others are tried after them, see `syncd status`",
+            "failed",
+        )
+    if tried > applied:
+        raise SyncdError(
+            f"{count(tried - applied, 'group')} failed again", "remove the cause, then `syncd retry`", "failed"
         )
     return 0
 

@@ -2,8 +2,8 @@
 
 A group that follows on what the target holds, in one small frame, is executed at once; it is durable where it
 matters, in the application, and acknowledged only then. What arrives meanwhile waits in memory, bounded by the credit
-window, and is executed joined. Whatever is not that simple (a transfer of many frames, parked groups, a failure, an
-application that is offline) takes the long road through the inbound queue.
+window, and is executed joined. Whatever is not that simple (a transfer of many frames, objects that are parked, a
+failure, an application that is offline) takes the long road through the inbound queue.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _fits(target: Target, frames: tuple[Arrived, ...]) -> bool:
         and frames[0].frame.first == state.position
         and frames[-1].frame.cut is not None
         and _bytes(frames) <= target.limits.direct_bytes_max
-        and not (target.staging or target.cuts or target.parked or target.cautious)
+        and not (target.staging or target.cuts or target.cautious)
     )
 
 
@@ -48,7 +48,8 @@ def take(target: Target, frame: Objects, raw: bytes) -> Step:
 def execute_or_stage(target: Target, frames: tuple[Arrived, ...]) -> Step:
     """The short road if it is open, else the long one."""
     if _fits(target, frames) and target.state is not None:
-        effect = ExecuteNow(target.name, tuple(one.frame for one in frames), target.state, target.types)
+        parked = target.parked.parts > 0
+        effect = ExecuteNow(target.name, tuple(one.frame for one in frames), target.state, target.types, parked)
         return replace(target, phase=TargetPhase.EXECUTING, direct=frames), [effect]
     return stage_all(target, frames)
 

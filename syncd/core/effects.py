@@ -159,12 +159,14 @@ class Execute:
 
 @dataclass(frozen=True, slots=True)
 class ExecuteNow:
-    """Execute these frames, which follow on what the target holds, without staging them. ``types``: by id."""
+    """Execute these frames, which follow on what the target holds, without staging them. ``types``: by id.
+    ``parked``: some objects are parked; then only if these frames touch none of them."""
 
     collection: str
     frames: tuple[Objects, ...]
     held: TargetState
     types: Mapping[int, DataType]
+    parked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +177,12 @@ class Park:
 
 @dataclass(frozen=True, slots=True)
 class RetryParked:
-    """Try a parked part again. ``attempts``: how often it has failed."""
+    """Try parked parts of groups up to ``position`` again: some of those that are due. ``asked``: groups whose parts
+    are due because a person asked, None for all."""
 
     collection: str
-    part: int
-    attempts: int
+    asked: frozenset[int | None]
+    position: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from syncd.core.ports import (
     ChunkRequest,
     CollectionState,
     Executed,
-    ParkedPart,
+    Parking,
     SourceState,
     TargetState,
     Transfer,
@@ -171,7 +171,7 @@ class TargetOpened:
     state: TargetState
     transfer: Transfer | None
     types: Mapping[int, DataType]
-    parked: tuple[ParkedPart, ...]
+    parked: Parking
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,16 +220,17 @@ class WorkVoid:
 @dataclass(frozen=True, slots=True)
 class Parked:
     collection: str
-    parked: tuple[ParkedPart, ...]
+    parked: Parking
 
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """A parked part was tried again; ``state`` is None where it failed again."""
+    """So many parked parts were tried again; ``state`` is None where none could be."""
 
     collection: str
     state: TargetState | None
-    parked: tuple[ParkedPart, ...]
+    tried: int
+    parked: Parking
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from enum import Enum
 
 from syncd.core.messages import Objects, Run
 from syncd.core.model import Failure, ObjectId, OutcomeKind, Tie
-from syncd.core.ports import Part, TargetState, Work
+from syncd.core.ports import Part, Skip, TargetState, Work
 
 
 class Arrival(Enum):
@@ -55,36 +55,45 @@ BEHIND = Failure(OutcomeKind.CANCELLED, "it touches objects of a group that fail
 def entangled(work: Work) -> tuple[Part, ...]:
     """The parts of a work that touch parked objects (``work.skip``): they park behind them (R7), and so does what
     brings another version of an object that parks with them, or an old version could outlive a newer one."""
-    if not work.skip:
+    if work.skip is None:
         return ()
     root = divide(tie for frame in work.frames() for tie in frame.ties)
     touched: dict[int, set[int]] = {}
     loose: set[ObjectId] = set()
-    reached = set(work.skip)
+    reached: set[ObjectId] = set()  # objects of the groups touched
+    behind = False
     before = -1
     while before != len(touched) + len(loose) + len(reached):
         before = len(touched) + len(loose) + len(reached)
-        for run, ids in _runs(work):
+        for run, ids, parked in _runs(work, work.skip):
             if run.loose:
-                loose |= reached.intersection(ids)
+                behind = behind or bool(parked)
+                loose |= reached.intersection(ids) - parked
                 continue
             part = root.get(run.seq, run.seq)
-            if part in touched or not reached.isdisjoint(ids):
+            if part in touched or parked or not reached.isdisjoint(ids):
                 touched.setdefault(part, set()).add(run.seq)
                 reached.update(ids)
     parts = [Part(frozenset(seqs), frozenset(), BEHIND) for _, seqs in sorted(touched.items())]
     parts += [Part(frozenset(), frozenset((object_id,)), BEHIND) for object_id in sorted(loose)]
+    parts += [Part(frozenset(), frozenset(), BEHIND, behind=True)] * behind
     return tuple(parts)
 
 
-def _runs(work: Work) -> Iterator[tuple[Run, list[ObjectId]]]:
-    """The runs of a work with the objects that each brings."""
+def _runs(work: Work, skip: Skip) -> Iterator[tuple[Run, list[ObjectId], frozenset[ObjectId]]]:
+    """The runs of a work with the objects that each brings, and those of them that are parked."""
     for frame in work.frames():
-        at = 0
+        ids = ids_of(work, frame)
+        parked, at = skip(ids), 0
         for run in frame.runs:
-            rows = range(at, at + run.rows)
-            yield run, [ObjectId(work.types[frame.types[i]].name, frame.keys[i]) for i in rows]
+            brought = ids[at : at + run.rows]
+            yield run, brought, parked.intersection(brought)
             at += run.rows
+
+
+def ids_of(work: Work, frame: Objects) -> list[ObjectId]:
+    """The objects of a frame's rows."""
+    return [ObjectId(work.types[number].name, key) for number, key in zip(frame.types, frame.keys, strict=True)]
 
 
 def begins_at(work: Work, held: TargetState) -> bool:

@@ -6,11 +6,11 @@ that says *durable* returns only when what it did survives a power cut.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from syncd.core.messages import Begin, Objects
+from syncd.core.messages import Objects
 from syncd.core.model import DataType, Failure, ObjectId, Observed, Proof, Tie
 from syncd.core.selection import Selection
 
@@ -185,12 +185,28 @@ class ParkedPart:
 
 
 @dataclass(frozen=True, slots=True)
+class Parking:
+    """What is parked of a collection, in short (R15): how many parts, the oldest of them (bounded), and when the first
+    is due, None if none is parked."""
+
+    parts: int = 0
+    oldest: tuple[ParkedPart, ...] = ()
+    due_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a transfer: all rows of the groups ``seqs`` that are not loose, and the loose objects ``objects``."""
+    """A part of a transfer: all rows of the groups ``seqs`` that are not loose, the loose objects ``objects``, and all
+    loose rows of the ``types``. ``behind``: each loose object that is parked already, which stays in its part."""
 
     seqs: frozenset[int]
     objects: frozenset[ObjectId]
     failure: Failure
+    types: frozenset[int] = frozenset()
+    behind: bool = False
+
+
+Skip = Callable[[Iterable[ObjectId]], frozenset[ObjectId]]  # those of the objects that are parked
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +214,8 @@ class Work:
     """What a target executes in one transaction.
 
     ``frames`` may be called repeatedly, from any thread, and gives the frames in order. ``proof``: the state after
-    it, None when parked objects are tried again. ``skip``: objects that are parked. ``types``: by id.
+    it, None when parked objects are tried again. ``skip``: says which objects are parked (they may be very many); None:
+    none is. ``types``: by id.
     """
 
     collection: str
@@ -207,59 +224,7 @@ class Work:
     frames: Callable[[], Iterator[Objects]]
     types: dict[int, DataType]
     proof: Proof | None
-    skip: frozenset[ObjectId] = frozenset()
-
-
-class InboundQueue(Protocol):
-    """The durable inbound queue (claim 24k): frames received and not yet executed, and parked groups."""
-
-    async def load(self, collection: str) -> tuple[Transfer | None, tuple[DataType, ...], tuple[ParkedPart, ...]]: ...
-
-    async def types(self, collection: str, types: Sequence[DataType]) -> None:
-        """Durable. Adds to the types known (by id)."""
-        ...
-
-    async def begin(self, collection: str, begin: Begin) -> None:
-        """Durable. A transfer begins or goes on; frames after ``begin.cursor`` are dropped, and with a snapshot from
-        its start everything staged and parked."""
-        ...
-
-    async def stage(self, frames: Sequence[tuple[Objects, bytes]]) -> None:
-        """Durable, one commit. Each frame with its bytes as they came; moves ``cursor`` and, with a cut, ``cut``."""
-        ...
-
-    async def work(self, collection: str) -> Work | None:
-        """All complete cuts that wait, joined; None if there is none. ``skip`` holds the parked objects."""
-        ...
-
-    async def executed(self, collection: str, seq: int) -> None:
-        """Drops the frames up to ``seq``."""
-        ...
-
-    async def filled(self, collection: str) -> bool:
-        """Whether a cut was ever executed since the collection was cleared: its target holds what came from here."""
-        ...
-
-    async def park(self, work: Work, parts: Sequence[Part], retry_at_us: int) -> None:
-        """Durable. Copies the rows of the parts out of the work. An object that is parked already joins its parts
-        to one; the newest version of each object stays."""
-        ...
-
-    async def parked_work(self, collection: str, part: int) -> Work | None:
-        """The rows of one parked part as work without proof."""
-        ...
-
-    async def reparked(self, collection: str, part: int, failure: Failure, retry_at_us: int) -> None:
-        """Durable. The part was tried again and failed again."""
-        ...
-
-    async def unpark(self, collection: str, part: int) -> None:
-        """Durable. The part was applied."""
-        ...
-
-    async def clear(self, collection: str) -> None:
-        """Durable. Forgets everything of the collection: its target begins anew."""
-        ...
+    skip: Skip | None = None
 
 
 # ---------------------------------------------------------------- application interface
@@ -351,6 +316,14 @@ class Unexecuted:
     parts: tuple[Part, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What became of parked parts that were tried in one transaction: why each failed, None where it was applied."""
+
+    state: TargetState
+    failures: tuple[Failure | None, ...]
+
+
 class Target(Protocol):
     """The application on an auxiliary, written (claims 20f, 24e). Raises ApplicationOffline, TargetHeld, DiskFull."""
 
@@ -358,6 +331,10 @@ class Target(Protocol):
 
     async def execute(self, work: Work) -> Executed | Unexecuted:
         """One transaction: all of the work except what it skips, or nothing (R2, R4, R6, R7)."""
+        ...
+
+    async def retry(self, works: Sequence[Work]) -> Tried:
+        """Works without proof, one transaction: each of them whole or not at all (R7)."""
         ...
 
     async def recount(self) -> TargetState:

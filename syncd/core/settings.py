@@ -51,6 +51,7 @@ class Limits:
     report_s: float = 10.0  # a target that executes for longer says so as often
     epoch_claim_s: float = 3600.0  # a device that says twice in this time that it is ahead of the store is refused
     heal_s: float = 600.0  # a checksum that fetching everything did not settle is treated anew
+    retry_report_s: float = 1.0  # while parked groups are tried one after another, the primary is told so often
     stalled_s: float = 30.0  # behind and no progress while connected
     tick_s: float = 0.25
     source_wait_s_max: float = 1.0  # then the source is looked at although nothing woke us

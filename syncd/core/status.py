@@ -143,7 +143,7 @@ def target_state(target: Target, connected: bool, now: float) -> State:
         return State.HELD
     if target.phase is TargetPhase.OFFLINE:
         return State.OFFLINE
-    if target.parked:
+    if target.parked.parts:
         return State.PARKED
     if not connected:
         return State.BEHIND  # as far as anybody knows: the primary's head is not known
@@ -206,7 +206,7 @@ def primary_line(engine: AuxiliaryEngine, device: DeviceLine, now: float, show_k
             "position": position,
             "head": _head(target),
             "behind": _head(target) - position,
-            "parked": len(target.parked),
+            "parked": target.parked.parts,
             "digest_match": target.match,
             "objects": target.state.objects if target.state else 0,
             "reason": _reason(target, shared(engine)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from syncd.core import direct
+from syncd.core import direct, parked
 from syncd.core.effects import (
     BeginTransfer,
     Effect,
@@ -18,7 +18,6 @@ from syncd.core.effects import (
     OpenTarget,
     Park,
     Recount,
-    RetryParked,
     SaveTypes,
     Send,
 )
@@ -41,7 +40,7 @@ from syncd.core.events import (
 from syncd.core.inbound_queue import Arrival, arrival
 from syncd.core.messages import Begin, Objects, Types
 from syncd.core.model import Proof
-from syncd.core.ports import Executed, Transfer
+from syncd.core.ports import Executed, Parking, Transfer
 from syncd.core.settings import Limits, back_off
 from syncd.core.target_state import (
     Heal,
@@ -79,15 +78,7 @@ def proceed(target: Target, now: float) -> Step:
         ask: Effect = Send(target.peer, follow(target))
         asking, credits = credit(replace(target, following=True, begun=False))
         return asking, [ask, *credits]
-    now_us = int(now * 1e6)
-    due = [part for part in target.parked if part.id in target.asked or part.retry_at_us <= now_us]
-    # What was parked beyond what the application holds (it is an older copy) waits for the changes before it.
-    same = target.transfer is not None and target.transfer.epoch == state.epoch
-    due = [part for part in due if same and max(part.seqs) <= state.position]
-    if due and (target.begun or not target.peer):
-        retry = RetryParked(target.name, due[0].id, due[0].attempts)
-        return replace(target, phase=TargetPhase.RETRYING, asked=target.asked - {due[0].id}), [retry]
-    return target, []
+    return parked.retry(target, state, now)
 
 
 def _and_proceed(target: Target, now: float, effects: list[Effect]) -> Step:
@@ -125,7 +116,7 @@ def _begin(target: Target, begin: Begin, raw: bytes, now: float) -> Step:
         begun=True,
         fetching=begin.reason or (target.fetching if begin.snapshot else ""),
         cuts=() if fresh else target.cuts,
-        parked=() if fresh else target.parked,
+        parked=Parking() if fresh else target.parked,
         proof=None if fresh else target.proof,
     )
     return target, [BeginTransfer(target.name, begin)]
@@ -197,7 +188,8 @@ def _opened(target: Target, event: TargetOpened, now: float) -> Step:
         received=target.received if underway else cursor,
         cuts=cuts,
         parked=event.parked,
-        asked=frozenset(part.id for part in event.parked),
+        asked=frozenset((None,)) if event.parked.parts else frozenset(),
+        barren=-1,
         reason="",
         looked_at=now,
     )
@@ -295,10 +287,8 @@ def _recounted(target: Target, event: Recounted, now: float) -> Step:
 
 
 def _void(target: Target, event: WorkVoid, now: float) -> Step:
-    target = replace(
-        target, phase=TargetPhase.OPENING, transfer=None, cuts=(), parked=(), proof=None, following=False, begun=False
-    )
-    target = replace(target, overtaken=False)
+    target = replace(target, phase=TargetPhase.OPENING, transfer=None, cuts=(), parked=Parking(), proof=None)
+    target = replace(target, following=False, begun=False, overtaken=False)
     return target, [OpenTarget(target.name)]
 
 
@@ -312,12 +302,15 @@ def _parked(target: Target, event: Parked, now: float) -> Step:
 
 
 def _retried(target: Target, event: Retried, now: float) -> Step:
-    target = replace(target, phase=TargetPhase.READY, parked=event.parked, state=event.state or target.state)
-    return _check(target, now, [])
+    target = parked.retried(target, event)
+    going, effects = proceed(target, now)
+    if going.phase is TargetPhase.RETRYING and not parked.tell(target, now):
+        return going, effects
+    return _check(replace(target, reported_at=now), now, [])
 
 
 def _retry_asked(target: Target, event: RetryAsked, now: float) -> Step:
-    asked = {part.id for part in target.parked if event.seq is None or event.seq in part.seqs}
+    asked = {event.seq} if target.parked.parts else set()
     return _and_proceed(replace(target, asked=target.asked | asked), now, [])
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from syncd.core.effects import Effect, Send
 from syncd.core.messages import Credit, Failed, Follow, Objects, Report
 from syncd.core.model import DataType, ObjectId, Proof
-from syncd.core.ports import ParkedPart, TargetState, Transfer
+from syncd.core.ports import Parking, TargetState, Transfer
 from syncd.core.settings import Limits
 
 
@@ -43,6 +43,9 @@ class Arrived(NamedTuple):
     raw: bytes
 
 
+_NONE_PARKED = Parking()
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """``peer``: the primary's device while its link is open. ``types``: those described, by id.
@@ -51,7 +54,9 @@ class Target:
     not durable yet. ``direct``: frames that are executed without staging; ``buffer``: those that arrived meanwhile;
     ``cautious``: no more of that before the long road has worked again. ``head``: the primary's, as far as known.
     ``cuts``: complete cuts that wait; ``aim``: the last when execution began; ``settled``: up to here what touches
-    parked objects was parked. ``asked``: parked parts to be tried at once. ``proof``: what the primary says of the last
+    parked objects was parked. ``asked``: parked groups to be tried at once, None for all; ``tried``: how many parts
+    were tried; ``barren``: the position at which none of those that are due could be; ``reported_at``: when the primary
+    was last told what came of them. ``proof``: what the primary says of the last
     cut that was executed. ``following``: Follow was sent on this link; ``begun``: it was answered. ``arrived_bytes``:
     of frames that came on this link; ``durable_bytes``: of those that are settled; ``credit_bytes``: how much of it
     the primary was told.
@@ -77,8 +82,11 @@ class Target:
     cuts: tuple[Proof, ...] = ()
     aim: int = 0
     settled: int = 0
-    parked: tuple[ParkedPart, ...] = ()
-    asked: frozenset[int] = frozenset()
+    parked: Parking = _NONE_PARKED
+    asked: frozenset[int | None] = frozenset()
+    tried: int = 0
+    barren: int = -1
+    reported_at: float = 0.0
     proof: Proof | None = None
     heal: Heal = Heal.NONE
     following: bool = False
@@ -100,13 +108,13 @@ class Target:
         """Both ends agree on what is held at this position (R14)."""
         state, proof = self.state, self.proof
         agree = state is not None and proof is not None and (state.position, state.digest) == (proof.seq, proof.digest)
-        return agree and not self.parked
+        return agree and not self.parked.parts
 
     @property
     def failed(self) -> tuple[Failed, ...]:
         """The failed groups that are parked, at most ``failed_max``."""
         failed = []
-        for part in self.parked:
+        for part in self.parked.oldest:
             guilty = part.failure.guilty or ObjectId("", b"")
             outcome, cause = part.failure.outcome.value, part.failure.cause
             failed += [Failed(seq, outcome, cause, guilty.type, guilty.key) for seq in part.seqs]
@@ -131,7 +139,7 @@ def executed(transfer: Transfer, state: TargetState) -> bool:
 def differs(target: Target) -> bool:
     """Whether the application holds something else than the primary says of this position."""
     state, proof = target.state, target.proof
-    if target.match or target.parked or target.cuts or state is None or proof is None:
+    if target.match or target.parked.parts or target.cuts or state is None or proof is None:
         return False
     return state.position == proof.seq and state.epoch == epoch(target)
 
@@ -169,7 +177,7 @@ def report(target: Target) -> list[Effect]:
         state.digest,
         state.objects,
         target.match,
-        len(target.parked),
+        target.parked.parts,
         target.reason if target.phase in (TargetPhase.OFFLINE, TargetPhase.HELD) else "",
         target.phase is TargetPhase.HELD,
         target.failed,

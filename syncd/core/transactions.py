@@ -76,7 +76,7 @@ def of_device(
 
 def of_target(target: Target, device: tuple[str, str]) -> Iterator[Row]:
     """On an auxiliary: the groups that wait here, failed or staged. It keeps no list of those that it has applied."""
-    objects = {seq: part.objects for part in target.parked for seq in part.seqs}
+    objects = {seq: part.objects for part in target.parked.oldest for seq in part.seqs}
     for failed in target.failed:
         yield Row(target.name, failed.seq, *device, failed.outcome, objects.get(failed.seq, 0), 0, failed)
     for cut in target.cuts:

@@ -7,36 +7,40 @@ dropped link) and R7 (parked parts).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from syncd.core.errors import InvariantBroken
 from syncd.core.inbound_queue import Arrival, arrival
 from syncd.core.messages import Begin, Objects
-from syncd.core.model import DataType, Failure, Proof
-from syncd.core.ports import ParkedPart, Part, Transfer, Work
+from syncd.core.model import DataType, Failure, ObjectId, Proof
+from syncd.core.ports import ParkedPart, Parking, Part, Transfer, Work
+from syncd.core.settings import Limits
+from syncd.store import inbound_parked as parked
 from syncd.store.database import Database, give_back
-from syncd.store.inbound_frames import Decode, ParkedFrames, StagedFrames
-from syncd.store.inbound_park import Parker, parked_objects, parked_parts, repark, unpark
+from syncd.store.inbound_frames import Decode, ParkedIds, StagedFrames, parked_among
+from syncd.store.inbound_park import Parker
 from syncd.store.schema_files import Schema
 from syncd.store.type_rows import COLUMNS, type_of, type_row
 
 SCHEMA = Schema("inbound", 0x53594E02)
 
-Loaded = tuple[Transfer | None, tuple[DataType, ...], tuple[ParkedPart, ...]]
+Loaded = tuple[Transfer | None, tuple[DataType, ...], Parking]
 
 
 class SqliteInboundQueue:
-    """See ``core.ports.InboundQueue``. ``decode`` turns the bytes of a staged frame into its message."""
+    """See ``core.inbound_port``. ``decode`` turns the bytes of a staged frame into its message. ``named_max``: parked
+    parts that are named; all are counted."""
 
-    def __init__(self, database: Database, decode: Decode) -> None:
+    def __init__(self, database: Database, decode: Decode, named_max: int) -> None:
         self._database = database
         self._decode = decode
+        self._named_max = named_max
 
     @classmethod
-    async def open(cls, path: Path, decode: Decode) -> SqliteInboundQueue:
+    async def open(cls, path: Path, decode: Decode, named_max: int = Limits().failed_max) -> SqliteInboundQueue:
         """Creates the file if it is missing."""
-        return cls(await Database.open(path, SCHEMA), decode)
+        return cls(await Database.open(path, SCHEMA), decode, named_max)
 
     async def close(self) -> None:
         await self._database.close()
@@ -44,7 +48,11 @@ class SqliteInboundQueue:
     async def load(self, collection: str) -> Loaded:
         def look(connection: sqlite3.Connection) -> Loaded:
             types = tuple(_types(connection, collection).values())
-            return _transfer(connection, collection), types, parked_parts(connection, collection)
+            return (
+                _transfer(connection, collection),
+                types,
+                parked.parking(connection, collection, None, self._named_max),
+            )
 
         return await self._database.read(look)
 
@@ -83,7 +91,7 @@ class SqliteInboundQueue:
                 frames=StagedFrames(self._database.path, collection, last, count, self._decode),
                 types=_types(connection, collection),
                 proof=Proof(*proof),
-                skip=parked_objects(connection, collection),
+                skip=ParkedIds(self._database.path, collection) if parked.some(connection, collection) else None,
             )
 
         return await self._database.read(look)
@@ -98,28 +106,37 @@ class SqliteInboundQueue:
     async def park(self, work: Work, parts: Sequence[Part], retry_at_us: int) -> None:
         await self._database.write(lambda connection: Parker(connection, work, parts).park(retry_at_us))
 
-    async def parked_work(self, collection: str, part: int) -> Work | None:
-        def look(connection: sqlite3.Connection) -> Work | None:
-            transfer = _transfer(connection, collection)
-            parked = next((one for one in parked_parts(connection, collection) if one.id == part), None)
-            if parked is None or transfer is None:
-                return None
-            return Work(
-                collection=collection,
-                epoch=transfer.epoch,
-                snapshot=False,
-                frames=ParkedFrames(self._database.path, collection, part, parked.seqs[-1]),
-                types=_types(connection, collection),
-                proof=None,
-            )
+    async def parking(self, collection: str, seq: int | None = None) -> Parking:
+        return await self._database.read(
+            lambda connection: parked.parking(connection, collection, seq, self._named_max)
+        )
+
+    async def parts(self, collection: str, ids: Sequence[int]) -> tuple[ParkedPart, ...]:
+        return await self._database.read(lambda connection: parked.parts(connection, ids))
+
+    async def any_parked(self, collection: str, objects: Iterable[ObjectId]) -> bool:
+        return bool(await self._database.read(lambda connection: parked_among(connection, collection, objects)))
+
+    async def make_due(self, collection: str, seqs: Collection[int] | None) -> None:
+        await self._database.write(lambda connection: parked.make_due(connection, collection, seqs))
+
+    async def due(self, collection: str, now_us: int, position: int) -> tuple[ParkedPart, ...]:
+        return await self._database.read(lambda connection: parked.due(connection, collection, now_us, position))
+
+    async def parked_works(self, collection: str, parts: Sequence[int]) -> tuple[Work, ...]:
+        def look(connection: sqlite3.Connection) -> tuple[Work, ...]:
+            transfer, types = _transfer(connection, collection), _types(connection, collection)
+            if transfer is None:
+                raise InvariantBroken(f"parts of {collection} are parked without a transfer")
+            rows = parked.rows(connection, self._database.path, collection, parts)
+            return tuple(Work(collection, transfer.epoch, False, frames, types, None) for frames in rows)
 
         return await self._database.read(look)
 
-    async def reparked(self, collection: str, part: int, failure: Failure, retry_at_us: int) -> None:
-        await self._database.write(lambda connection: repark(connection, part, failure, retry_at_us))
-
-    async def unpark(self, collection: str, part: int) -> None:
-        await self._database.write(lambda connection: unpark(connection, part))
+    async def retried(
+        self, collection: str, applied: Collection[int], failed: Mapping[int, tuple[Failure, int]]
+    ) -> None:
+        await self._database.write(lambda connection: parked.retried(connection, applied, failed))
 
     async def clear(self, collection: str) -> None:
         def write(connection: sqlite3.Connection) -> None:

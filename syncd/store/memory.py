@@ -1,4 +1,4 @@
-"""The sync store and the inbound queue in memory: twins for simulations and tests, under the same contract suites.
+"""The sync store in memory: a twin for simulations and tests, under the same contract suite.
 
 Each method runs without pause, so that it happens whole or not at all, and an object outlives its users: a daemon that
 "crashed" leaves it and the next one goes on with it. ``crash`` forgets what the real ones do not keep in files.
@@ -8,29 +8,21 @@ from __future__ import annotations
 
 import secrets
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 from syncd.core import digest
 from syncd.core.errors import InvariantBroken
-from syncd.core.inbound_queue import Arrival, arrival
-from syncd.core.messages import Begin, Objects, Run
-from syncd.core.model import DataType, Failure, ObjectId, Observed, Proof, Tie
+from syncd.core.model import DataType, ObjectId, Observed, Proof, Tie
 from syncd.core.ports import (
     Batch,
     ChunkRequest,
     CollectionState,
     Group,
-    ParkedPart,
-    Part,
     StoredChunk,
     StoredRow,
-    Transfer,
-    Work,
 )
 from syncd.core.settings import Limits
-from syncd.store.parking import Fresh, Joins, claimed, joined, replaces
 from syncd.store.ties import Owner, ties_of
 
 
@@ -255,146 +247,3 @@ class MemorySyncStore:
             scanning=collection.scanning,
             types=collection.types,
         )
-
-
-class _Parked(NamedTuple):
-    """A parked row."""
-
-    part: int
-    type: int
-    kind: int
-    fields: bytes
-
-
-@dataclass
-class _Queue:
-    """What one collection has in the inbound queue. ``parked``: the rows of each part."""
-
-    transfer: Transfer | None = None
-    filled: bool = False
-    frames: list[Objects] = field(default_factory=list)
-    types: dict[int, DataType] = field(default_factory=dict)
-    parts: dict[int, ParkedPart] = field(default_factory=dict)
-    parked: dict[ObjectId, _Parked] = field(default_factory=dict)
-
-    def complete(self) -> int:
-        """How many frames wait, up to the last cut."""
-        return max((i + 1 for i, frame in enumerate(self.frames) if frame.cut), default=0)
-
-
-class MemoryInboundQueue:
-    """Twin of ``SqliteInboundQueue``."""
-
-    def __init__(self) -> None:
-        self._queues: dict[str, _Queue] = {}
-        self._last_part = 0
-
-    def _of(self, collection: str) -> _Queue:
-        return self._queues.setdefault(collection, _Queue())
-
-    async def load(self, collection: str) -> tuple[Transfer | None, tuple[DataType, ...], tuple[ParkedPart, ...]]:
-        queue = self._of(collection)
-        types = tuple(queue.types[number] for number in sorted(queue.types))
-        return queue.transfer, types, tuple(queue.parts[part] for part in sorted(queue.parts))
-
-    async def types(self, collection: str, types: Sequence[DataType]) -> None:
-        self._of(collection).types |= {type_.id: type_ for type_ in types}
-
-    async def begin(self, collection: str, begin: Begin) -> None:
-        queue, fresh = self._of(collection), begin.cursor == begin.base
-        if fresh and begin.snapshot:
-            self._queues[collection] = queue = _Queue(filled=queue.filled, types=queue.types)
-        if fresh:
-            del queue.frames[queue.complete() :]
-        queue.frames = [frame for frame in queue.frames if frame.last <= begin.cursor]
-        waits = queue.transfer is not None and queue.transfer.snapshot and queue.complete() > 0
-        cut = queue.transfer.cut if queue.transfer else 0
-        if cut > begin.cursor:
-            cut = max((frame.cut.seq for frame in queue.frames if frame.cut), default=0)
-        queue.transfer = Transfer(begin.epoch, begin.snapshot or waits, begin.base, begin.floor, begin.cursor, cut)
-
-    async def stage(self, frames: Sequence[tuple[Objects, bytes]]) -> None:
-        for frame, _ in frames:
-            queue = self._of(frame.collection)
-            if queue.transfer is None or (came := arrival(queue.transfer.cursor, frame)) is Arrival.GAP:
-                raise InvariantBroken(f"a frame of {frame.collection} from {frame.first} does not continue a transfer")
-            if came is Arrival.NEXT:
-                queue.frames.append(frame)
-                queue.transfer = replace(queue.transfer, cursor=frame.last)
-                if frame.cut:
-                    queue.transfer = replace(queue.transfer, base=frame.cut.seq, floor=0, cut=frame.cut.seq)
-
-    async def work(self, collection: str) -> Work | None:
-        queue = self._of(collection)
-        frames = queue.frames[: queue.complete()]
-        if not frames or queue.transfer is None or frames[-1].cut is None:
-            return None
-        cut = frames[-1].cut
-        proof = Proof(cut.seq, cut.digest, cut.objects)
-        transfer, types = queue.transfer, dict(queue.types)
-        return Work(
-            collection, transfer.epoch, transfer.snapshot, lambda: iter(frames), types, proof, frozenset(queue.parked)
-        )
-
-    async def executed(self, collection: str, seq: int) -> None:
-        queue = self._of(collection)
-        done = max((i + 1 for i, frame in enumerate(queue.frames) if frame.cut and frame.cut.seq <= seq), default=0)
-        del queue.frames[:done]
-        if done and queue.transfer:
-            queue.transfer, queue.filled = replace(queue.transfer, snapshot=False), True
-
-    async def filled(self, collection: str) -> bool:
-        return self._of(collection).filled
-
-    async def park(self, work: Work, parts: Sequence[Part], retry_at_us: int) -> None:
-        queue, first = self._of(work.collection), self._last_part + 1
-        before, replaced, joins = dict(queue.parts), set[int](), Joins()
-        seqs: dict[int, set[int]] = {}
-        for row in claimed(work, parts):
-            part = first + row.part
-            joins.find(part)
-            held, queue.parked[row.id] = queue.parked.get(row.id), _Parked(part, row.type, row.kind, row.fields)
-            if held is not None:
-                joins.join(held.part, part)
-                changed = held[1:] != queue.parked[row.id][1:]
-                if replaces(before, held.part, row.id, changed):
-                    replaced.add(held.part)
-            seqs.setdefault(part, set()).add(row.seq)
-        self._last_part += len(parts)
-        for members in joins.sets():
-            queue.parked |= {
-                one: held._replace(part=members[0]) for one, held in queue.parked.items() if held.part in members
-            }
-            objects = sum(held.part == members[0] for held in queue.parked.values())
-            old = [queue.parts.pop(part) for part in members if part in before]
-            fresh = [Fresh(parts[part - first].failure, seqs[part], retry_at_us) for part in members if part in seqs]
-            queue.parts[members[0]] = replace(joined(old, fresh, replaced, objects), id=members[0])
-
-    async def parked_work(self, collection: str, part: int) -> Work | None:
-        queue = self._of(collection)
-        if part not in queue.parts or queue.transfer is None:
-            return None
-        rows = {one: held for one, held in queue.parked.items() if held.part == part}
-        run = Run(queue.parts[part].seqs[-1], False, len(rows))
-        kinds = bytes(held.kind for held in rows.values())
-        types, fields = [held.type for held in rows.values()], [held.fields for held in rows.values()]
-        frame = Objects(collection, 0, 0, (run,), kinds, types, [one.key for one in rows], fields)
-
-        def frames() -> Iterator[Objects]:
-            yield frame
-
-        return Work(collection, queue.transfer.epoch, False, frames, dict(queue.types), None)
-
-    async def reparked(self, collection: str, part: int, failure: Failure, retry_at_us: int) -> None:
-        queue = self._of(collection)
-        if part in queue.parts:
-            old = queue.parts[part]
-            queue.parts[part] = replace(old, failure=failure, attempts=old.attempts + 1, retry_at_us=retry_at_us)
-
-    async def unpark(self, collection: str, part: int) -> None:
-        queue = self._of(collection)
-        queue.parts.pop(part, None)
-        queue.parked = {one: held for one, held in queue.parked.items() if held.part != part}
-
-    async def clear(self, collection: str) -> None:
-        self._queues.pop(collection, None)

@@ -5,20 +5,24 @@ Pure decisions that the inbound queue and its twin in memory share.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import NamedTuple
 
+from syncd.core.inbound_queue import BEHIND, ids_of
 from syncd.core.model import Failure, ObjectId
 from syncd.core.ports import ParkedPart, Part, Work
 
 SEQS_MAX = 100  # sequence numbers kept of one part: the newest
+RETRY_PARTS_MAX = 500  # parts that are tried in one transaction
+RETRY_OBJECTS_MAX = 2_000  # and their objects; a part with more is tried by itself
 
 
 class Claimed(NamedTuple):
-    """A row of a work that belongs to the part with the index ``part``."""
+    """A row of a work that belongs to the part with the index ``part``; None: to the part that holds its object."""
 
-    part: int
+    part: int | None
     seq: int
     id: ObjectId
     type: int
@@ -30,17 +34,19 @@ def claimed(work: Work, parts: Sequence[Part]) -> Iterator[Claimed]:
     """The rows of the parts, in the order of the work."""
     by_seq = {seq: index for index, part in enumerate(parts) for seq in part.seqs}
     by_object = {one: index for index, part in enumerate(parts) for one in part.objects}
-    names = {number: type_.name for number, type_ in work.types.items()}
+    by_type = {number: index for index, part in enumerate(parts) for number in part.types}
+    skip = work.skip if any(part.behind for part in parts) else None
     for frame in work.frames():
-        at = 0
+        ids, at = ids_of(work, frame), 0
+        behind = skip(ids) if skip else frozenset[ObjectId]()
         for seq, loose, rows in frame.runs:
             of_run = None if loose else by_seq.get(seq)
-            if of_run is not None or by_object:
-                for i in range(at, at + rows):
-                    one = ObjectId(names[frame.types[i]], frame.keys[i])
-                    index = by_object.get(one) if of_run is None else of_run
-                    if index is not None:
-                        yield Claimed(index, seq, one, frame.types[i], frame.kinds[i], frame.fields[i])
+            for i in range(at, at + rows):
+                index = by_object.get(ids[i]) if of_run is None else of_run
+                if index is None and loose:
+                    index = by_type.get(frame.types[i])
+                if index is not None or (loose and ids[i] in behind):
+                    yield Claimed(index, seq, ids[i], frame.types[i], frame.kinds[i], frame.fields[i])
             at += rows
 
 
@@ -92,9 +98,25 @@ def joined(old: Sequence[ParkedPart], fresh: Sequence[Fresh], replaced: Collecti
     return ParkedPart(0, seqs, objects, fresh[0].failure, 0, fresh[0].retry_at_us)
 
 
+def moved_on(part: ParkedPart, seqs: Collection[int], replaced: bool) -> ParkedPart:
+    """A parked part after newer versions of some of its objects came. ``replaced``: of its guilty object."""
+    part = replace(part, seqs=bounded({*part.seqs, *seqs}))
+    return replace(part, failure=BEHIND, attempts=0, retry_at_us=0) if replaced else part
+
+
 def bounded(seqs: Collection[int]) -> tuple[int, ...]:
     """The newest sequence numbers, newest last."""
     return tuple(sorted(seqs)[-SEQS_MAX:])
+
+
+def together(due: Iterable[ParkedPart]) -> Iterator[ParkedPart]:
+    """The first parts, as many as may be tried in one transaction: the application is locked for as long (R16)."""
+    objects = 0
+    for at, part in enumerate(islice(due, RETRY_PARTS_MAX)):
+        objects += part.objects
+        if at and objects > RETRY_OBJECTS_MAX:
+            return
+        yield part
 
 
 def replaces(before: Mapping[int, ParkedPart], part: int, one: ObjectId, changed: bool) -> bool:

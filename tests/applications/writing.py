@@ -78,7 +78,7 @@ class Writing:
                     ties if at == 0 else (),
                 )
 
-        return Work("c", "e", snapshot, frames, dict(self.types), Proof(self.seq, b"", 0), frozenset(skip))
+        return Work("c", "e", snapshot, frames, dict(self.types), Proof(self.seq, b"", 0), frozenset(skip).intersection)
 
     async def done(self, work: Work) -> Executed:
         """The work is executed, and the target holds what it says."""

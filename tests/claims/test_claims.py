@@ -140,7 +140,7 @@ async def test_22_an_error_in_an_object_cancels_all_synchronizations_of_its_tran
     assert (await chain.store.groups(COLLECTION, 1))[0].objects == 3
     for device in (A, B):
         assert rows(chain.target(device), "SELECT id FROM orders") == [(1,)]
-        (part,) = chain.engine(device).targets[COLLECTION].parked
+        (part,) = chain.engine(device).targets[COLLECTION].parked.oldest
         assert part.failure.outcome is OutcomeKind.CANCELLED
         assert "UTF-8" in part.failure.cause
         assert part.objects == 3
@@ -162,7 +162,7 @@ async def test_23_an_error_in_an_object_rolls_all_objects_of_its_transaction_bac
     await chain.commit(*ORDER)
     assert rows(chain.target(A), "SELECT id FROM orders") == [(1,)]
     assert rows(chain.target(A), ALL_LINES) == [(1, 1, "pen", 3)]
-    (part,) = chain.engine(A).targets[COLLECTION].parked
+    (part,) = chain.engine(A).targets[COLLECTION].parked.oldest
     assert (part.failure.outcome, part.objects) == (OutcomeKind.ROLLED_BACK, 3)
     assert "too many" in part.failure.cause
     assert rows(chain.target(B), ALL_LINES) == rows(chain.source, ALL_LINES)
@@ -214,9 +214,8 @@ async def test_24k_inbound_messages_are_retrieved_from_a_durable_queue(chain: Ch
     await chain.commit("INSERT INTO orders VALUES (2, 'Ada')", "INSERT INTO line VALUES (2, 2, 'ink', 1)")
     queue = await SqliteInboundQueue.open(chain.directory / "A-inbound.db", lambda _: pytest.fail("nothing is staged"))
     try:
-        _, _, (part,) = await queue.load(COLLECTION)
-        work = await queue.parked_work(COLLECTION, part.id)
-        assert work is not None
+        (part,) = (await queue.parking(COLLECTION)).oldest
+        (work,) = await queue.parked_works(COLLECTION, [part.id])
         assert sorted(work.types[number].name for frame in work.frames() for number in frame.types) == [
             "line",
             "orders",

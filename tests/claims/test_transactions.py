@@ -52,7 +52,7 @@ async def link(chain: Chain) -> None:
 
 def parked(chain: Chain, device: str) -> ParkedPart:
     """The one part that is parked on the device; the primary was told of it."""
-    (part,) = chain.engine(device).targets[COLLECTION].parked
+    (part,) = chain.engine(device).targets[COLLECTION].parked.oldest
     report = chain.primary.standings[device, COLLECTION].report
     assert [(one.outcome, one.cause) for one in report.failed] == [(part.failure.outcome.value, part.failure.cause)]
     assert not report.match
@@ -134,7 +134,7 @@ async def test_23_groups_that_touch_a_rolled_back_one_wait_behind_it_and_all_oth
         await chain.commit(*OTHER)
         target = chain.target(A)
         assert rows(target, "SELECT id, customer FROM orders ORDER BY id") == [(1, "Ada"), (9, "Edsger")]
-        (part,) = chain.engine(A).targets[COLLECTION].parked
+        (part,) = chain.engine(A).targets[COLLECTION].parked.oldest
         assert len(part.seqs) == 2
 
 

@@ -94,6 +94,7 @@ RETRIED: Json = {
     "retried": ["notes:1", "notes:2"],
     "applied": ["notes:1"],
     "failed": [{"group": "notes:2", "cause": "CHECK"}],
+    "parts": {"asked": 2, "tried": 2, "applied": 1},
 }
 OPENED: Json = {
     "token": "syncd1-" + "A" * 1_000 + "@192.0.2.1:8765",

@@ -273,6 +273,20 @@ def test_retry_names_what_was_applied_and_fails_if_something_failed_again(daemon
     assert daemon.asked == [("retry", {"group": None})]
 
 
+def test_retry_of_very_many_groups_says_how_far_it_has_come(daemon: FakeDaemon, capsys: Capture) -> None:
+    daemon.answers["retry"] = {
+        "retried": ["notes:1"],
+        "applied": ["notes:1"],
+        "failed": [],
+        "parts": {"asked": 60_000, "tried": 30_000, "applied": 20_000},
+    }
+    assert run_verb(["retry"], local()) == 1
+    assert capsys.readouterr().err == (
+        "syncd: 30,000 of 60,000 groups tried so far, 20,000 applied: "
+        "the others are tried after them, see `syncd status`\n"
+    )
+
+
 def test_retry_with_nothing_parked_is_no_failure(daemon: FakeDaemon, capsys: Capture) -> None:
     daemon.answers["retry"] = {"retried": [], "applied": [], "failed": []}
     assert run_verb(["retry"], local()) == 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from syncd.adapters.msgpack_adapter import MsgpackAdapter
+from syncd.core.inbound_port import InboundQueue
 from syncd.core.messages import Begin, Cut, Objects, Run
 from syncd.core.model import DataType, Failure, Kind, ObjectId, OutcomeKind
-from syncd.core.ports import InboundQueue, Work
+from syncd.core.ports import Work
 
 NAME = "notes"
 EPOCH = "00000000000000aa"

@@ -12,11 +12,12 @@ import pytest
 import pytest_asyncio
 
 from syncd.core.errors import InvariantBroken
+from syncd.core.inbound_port import InboundQueue
 from syncd.core.messages import Begin
 from syncd.core.model import DataType, Proof
-from syncd.core.ports import InboundQueue, Part, Transfer
+from syncd.core.ports import Parking, Part, Transfer
 from syncd.store.inbound import SqliteInboundQueue
-from syncd.store.memory import MemoryInboundQueue
+from syncd.store.memory_inbound_queue import MemoryInboundQueue
 from tests.contract.inbound_kit import EPOCH, NAME, NOTE, begin, decode, failure, frame, note, rows_of, stage, work_of
 
 pytestmark = pytest.mark.asyncio
@@ -40,7 +41,7 @@ async def transfer(queue: InboundQueue) -> Transfer | None:
 
 
 async def test_a_queue_begins_empty(queue: InboundQueue) -> None:
-    assert await queue.load("other") == (None, (), ())
+    assert await queue.load("other") == (None, (), Parking())
     assert await queue.work("other") is None
 
 
@@ -68,7 +69,7 @@ async def test_frames_wait_for_their_cut(queue: InboundQueue) -> None:
     work = await work_of(queue)
     assert (work.collection, work.epoch, work.snapshot) == (NAME, EPOCH, False)
     assert work.proof == Proof(5, bytes([5]) * 16, 1)
-    assert (work.types, work.skip) == ({NOTE.id: NOTE}, frozenset())
+    assert (work.types, work.skip) == ({NOTE.id: NOTE}, None)
 
 
 async def test_frames_come_back_as_they_came_in_order_as_often_as_asked(queue: InboundQueue) -> None:
@@ -203,11 +204,11 @@ async def test_a_snapshot_from_its_start_drops_everything_staged_and_parked(queu
     await stage(queue, frame(0, 1, {1: {"a": "1"}}, cut=True), frame(1, 2, {2: {"b": "1"}}))
     await queue.park(await work_of(queue), [Part(frozenset((1,)), frozenset(), failure())], 5)
     await queue.begin(NAME, Begin(NAME, "00000000000000bb", True, 0, 30, 0, 30))
-    assert await queue.load(NAME) == (Transfer("00000000000000bb", True, 0, 30, 0, 0), (NOTE,), ())
+    assert await queue.load(NAME) == (Transfer("00000000000000bb", True, 0, 30, 0, 0), (NOTE,), Parking())
     assert await queue.work(NAME) is None
     await stage(queue, frame(0, 30, {1: {"x": "1"}}, cut=True))
     work = await work_of(queue)
-    assert (work.epoch, work.snapshot, work.skip, rows_of(work)) == ("00000000000000bb", True, frozenset(), {"x": "1"})
+    assert (work.epoch, work.snapshot, work.skip, rows_of(work)) == ("00000000000000bb", True, None, {"x": "1"})
 
 
 async def test_what_waits_begins_with_a_snapshot_until_that_was_executed(queue: InboundQueue) -> None:
@@ -233,6 +234,6 @@ async def test_clearing_forgets_one_collection(queue: InboundQueue) -> None:
     await stage(queue, frame(0, 1, {1: {"a": "1"}}, cut=True))
     await queue.park(await work_of(queue), [Part(frozenset(), frozenset((note("a"),)), failure())], 5)
     await queue.clear(NAME)
-    assert await queue.load(NAME) == (None, (), ())
+    assert await queue.load(NAME) == (None, (), Parking())
     assert await queue.work(NAME) is None
     assert (await queue.load("other"))[0] == Transfer(EPOCH, False, 3, 0, 3, 0)

@@ -117,7 +117,7 @@ async def test_groups_that_share_no_object_with_a_failed_one_go_on(bench: Target
     work = make.work()
     (part,) = await failed(bench, work)
     assert part.seqs == {bad}
-    await done(bench, replace(work, skip=frozenset((note("b"), tag("with-b")))))
+    await done(bench, replace(work, skip=frozenset((note("b"), tag("with-b"))).intersection))
     assert bench.rows() == {note("a"): body("second"), note("b"): body("first"), note("c"): body("second")}
 
 
@@ -140,7 +140,7 @@ async def test_loose_objects_stand_alone(bench: TargetBench) -> None:
     parts = await failed(bench, work)
     assert sorted(one for part in parts for one in part.objects) == [note("bad"), tag("bad")]
     assert [len(part.objects) for part in parts] == [1, 1]
-    await done(bench, replace(work, skip=frozenset((note("bad"), tag("bad")))))
+    await done(bench, replace(work, skip=frozenset((note("bad"), tag("bad"))).intersection))
     assert set(bench.rows()) == {note("a"), note("b"), tag("good")}
 
 
@@ -180,12 +180,27 @@ async def test_a_parked_part_is_executed_whole_or_not_at_all(bench: TargetBench)
     make.group(put(note("a"), "second"))
     make.group(put(note("bad"), "x"))
     work = make.parked()
-    (part,) = await failed(bench, work)
-    assert part.seqs == {1}
+    tried = await bench.target.retry([work])
+    assert [one.guilty for one in tried.failures if one] == [note("bad")]
+    assert (tried.state, bench.rows()) == (before, {note("a"): body("first")})
     bench.accept_all()
-    state = await done(bench, work)
-    assert (state.epoch, state.position) == (before.epoch, before.position)
+    tried = await bench.target.retry([work])
+    assert (tried.state.epoch, tried.state.position) == (before.epoch, before.position)
+    assert (tried.failures, await bench.target.recount()) == ((None,), tried.state)
     assert bench.rows() == {note("a"): body("second"), note("bad"): body("x")}
+
+
+async def test_of_parked_parts_that_are_tried_together_each_stands_or_falls_alone(bench: TargetBench) -> None:
+    make = await begun(bench, "a")
+    bench.refuse(note("bad"), "no")
+    works = []
+    for name in ("b", "bad", "c"):
+        make.group(put(note(f"with-{name}"), "x"), put(note(name), "x"))
+        works.append(make.parked())
+    tried = await bench.target.retry(works)
+    assert [None if one is None else one.guilty for one in tried.failures] == [None, note("bad"), None]
+    assert bench.rows().keys() == set(map(note, ("a", "b", "c", "with-b", "with-c")))
+    assert await bench.target.recount() == tried.state
 
 
 async def test_a_later_snapshot_removes_what_is_beyond_it_and_keeps_what_is_parked(bench: TargetBench) -> None:

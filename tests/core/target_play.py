@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from syncd.core import target as targets
 from syncd.core.effects import Effect, Send
-from syncd.core.events import Event, Parked, Staged, TargetOpened, WorkDone
+from syncd.core.events import Event, Parked, Retried, Staged, TargetOpened, WorkDone
 from syncd.core.messages import Begin, Credit, Follow, Objects, Report, Types
-from syncd.core.ports import Executed, ParkedPart, TargetState, Transfer
+from syncd.core.ports import Executed, ParkedPart, Parking, TargetState, Transfer
 from syncd.core.target_state import Target
 from tests.core.kit import CITY, COUNTRY, EPOCH, LIMITS, NAME, frame, of_kind, proof_at, target_state
 
@@ -47,7 +47,7 @@ class Play:
 
 
 def opened(state: TargetState, transfer: Transfer | None = None, parked: tuple[ParkedPart, ...] = ()) -> TargetOpened:
-    return TargetOpened(NAME, state, transfer, KNOWN, parked)
+    return TargetOpened(NAME, state, transfer, KNOWN, parking(*parked))
 
 
 def transfer_at(cursor: int, *, base: int | None = None, cut: int | None = None, snapshot: bool = False) -> Transfer:
@@ -73,7 +73,17 @@ def done(seq: int, digest: bytes | None = None) -> WorkDone:
 
 
 def parked(*parts: ParkedPart) -> Parked:
-    return Parked(NAME, parts)
+    return Parked(NAME, parking(*parts))
+
+
+def parking(*parts: ParkedPart) -> Parking:
+    """These are parked."""
+    return Parking(len(parts), parts, min((part.retry_at_us for part in parts), default=None))
+
+
+def retried(*parts: ParkedPart, tried: int = 1, state: TargetState | None = None) -> Retried:
+    """So many were tried; these are parked after it."""
+    return Retried(NAME, state, tried, parking(*parts))
 
 
 def following(position: int = 10, **limits: float) -> Play:
@@ -107,6 +117,10 @@ def catching_up(*ends: int, **limits: float) -> Play:
 def told(effects: list[Effect], kind: type[Credit | Follow | Report]) -> list[Credit | Follow | Report]:
     """The messages of that kind to the primary."""
     return [one.message for one in of_kind(effects, Send) if isinstance(one.message, kind) and one.device == PRIMARY]
+
+
+def reports_of(effects: list[Effect]) -> list[Report]:
+    return [message for message in told(effects, Report) if isinstance(message, Report)]
 
 
 def report_of(effects: list[Effect]) -> Report:

@@ -10,7 +10,7 @@ from syncd.core.effects import CloseLink, Effect, OpenTarget, SaveTypes, Send, U
 from syncd.core.events import Event, LinkDown, LinkUp, Received, RetryAsked, TargetFailed, TargetOpened, Tick, WorkDone
 from syncd.core.messages import PROTOCOL_VERSIONS, Begin, Credit, Follow, Hello, Refusal, Types, Welcome, Wire
 from syncd.core.model import Role
-from syncd.core.ports import Executed
+from syncd.core.ports import Executed, Parking
 from tests.core.kit import CITY, EPOCH, LIMITS, NAME, NOTHING_HELD, frame, of_kind, proof_at, target_state
 from tests.core.target_play import KNOWN, PRIMARY, opened, transfer_at
 
@@ -155,7 +155,7 @@ def test_a_collection_that_is_accepted_while_linked_is_followed_at_once_when_it_
     play = Play()
     play.welcomed()
     assert OpenTarget(OTHER) in play.engine.accept(OTHER, play.now)
-    effects = play.hears(TargetOpened(OTHER, NOTHING_HELD, None, KNOWN, ()))
+    effects = play.hears(TargetOpened(OTHER, NOTHING_HELD, None, KNOWN, Parking()))
     assert [one.message.collection for one in of_kind(effects, Send) if isinstance(one.message, Follow)] == [OTHER]
 
 

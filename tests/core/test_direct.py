@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from syncd.core.effects import BeginTransfer, Execute, ExecuteNow, Send, Stage
-from syncd.core.events import Retried, StageFailed, TargetFailed, Tick, WorkDone
+from syncd.core.events import StageFailed, TargetFailed, Tick, WorkDone
 from syncd.core.messages import Credit, Types
 from syncd.core.model import DataType, Failure, OutcomeKind
 from syncd.core.ports import Part, Unexecuted
@@ -19,6 +19,7 @@ from tests.core.target_play import (
     following,
     opened,
     proven,
+    retried,
     staged,
     transfer_at,
 )
@@ -108,12 +109,15 @@ def test_the_first_group_after_a_snapshot_takes_the_short_road() -> None:
     assert of_kind(play.hears(frame(3, 4)), ExecuteNow)
 
 
-def test_with_parked_groups_everything_is_staged_so_that_what_touches_them_parks_behind() -> None:
+def test_with_objects_parked_a_group_takes_the_short_road_if_it_touches_none_of_them() -> None:
     play = Play()
-    play.hears(opened(target_state(10), transfer_at(10), (part(1, 8),)), Retried(NAME, None, (part(1, 8),)))
+    play.hears(opened(target_state(10), transfer_at(10), (part(1, 8),)), retried(part(1, 8)))
     play.linked()
     play.hears(begin(10))
-    assert of_kind(play.hears(frame(10, 12)), ExecuteNow) == []
+    group = frame(10, 12)
+    assert of_kind(play.hears(group), ExecuteNow) == [ExecuteNow(NAME, (group,), target_state(10), KNOWN, parked=True)]
+    touches = WorkDone(NAME, proof_at(12), Unexecuted(()))
+    assert of_kind(play.hears(touches), Stage) == [Stage(NAME, group, b"." * FRAME_BYTES)]
 
 
 def test_while_the_application_is_offline_groups_are_staged() -> None:

@@ -33,7 +33,7 @@ def frame(first: int, last: int, *groups: tuple[int, bool, str], ties: tuple[Tie
 def work(*frames: Objects, skip: str = "", epoch: str = "e", snapshot: bool = False) -> Work:
     parked = frozenset(map(named, skip))
     proof = Proof(frames[-1].last if frames else 0, bytes(16), 0)
-    return Work("c", epoch, snapshot, lambda: iter(frames), TYPES, proof, parked)
+    return Work("c", epoch, snapshot, lambda: iter(frames), TYPES, proof, parked.intersection if skip else None)
 
 
 def named(letter: str) -> ObjectId:
@@ -139,10 +139,9 @@ def test_a_group_that_is_spread_over_frames_parks_whole() -> None:
     assert part.seqs == {4}
 
 
-def test_a_loose_object_parks_alone() -> None:
+def test_a_loose_object_parks_behind_the_part_that_holds_it() -> None:
     (part,) = entangled(work(frame(0, 3, (3, True, "abc")), skip="b"))
-    assert not part.seqs
-    assert part.objects == {named("b")}
+    assert (part.seqs, part.objects, part.behind) == (frozenset(), frozenset(), True)
 
 
 def test_a_loose_object_parks_behind_a_group_that_parks_and_has_brought_it_before() -> None:

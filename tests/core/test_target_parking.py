@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import pytest
 
+from syncd.core import parked as parked_parts
 from syncd.core.effects import Execute, Park, RetryParked
-from syncd.core.events import Parked, Retried, RetryAsked, TargetFailed, Tick, WorkDone
+from syncd.core.events import RetryAsked, TargetFailed, Tick, WorkDone
 from syncd.core.model import Failure, ObjectId, OutcomeKind
-from syncd.core.ports import ParkedPart, Part, Unexecuted
+from syncd.core.ports import ParkedPart, Parking, Part, Unexecuted
 from syncd.core.target_state import TargetPhase
 from tests.core.kit import NAME, digest_at, frame, of_kind, part, proof_at, target_state
-from tests.core.target_play import Play, begin, catching_up, done, opened, parked, report_of, staged, transfer_at
+from tests.core.target_play import (
+    Play,
+    begin,
+    catching_up,
+    done,
+    opened,
+    parked,
+    report_of,
+    reports_of,
+    retried,
+    transfer_at,
+)
 
 BAD = Part(frozenset({11}), frozenset(), Failure(OutcomeKind.ROLLED_BACK, "CHECK constraint failed", None))
 REFUSED = WorkDone(NAME, proof_at(12), Unexecuted((BAD,)))
@@ -20,8 +32,8 @@ def resting(*parts: ParkedPart) -> Play:
     """A target at 12 with these parts parked, none of them due."""
     play = Play()
     play.hears(opened(target_state(12), transfer_at(12), parts))
-    for _ in parts:
-        play.hears(Retried(NAME, None, parts))
+    if parts:
+        play.hears(retried(*parts))
     play.linked()
     play.hears(begin(12))
     assert play.target.phase is TargetPhase.READY
@@ -58,7 +70,7 @@ def test_work_that_fails_again_without_what_was_parked_parks_that_too() -> None:
     play.hears(REFUSED, parked(part(1, 11)))
     assert of_kind(play.hears(REFUSED), Park)
     play.hears(parked(part(1, 11), part(2, 12)))
-    assert len(play.target.parked) == 2
+    assert play.target.parked.parts == 2
 
 
 def test_a_collection_with_parked_groups_is_never_called_identical() -> None:
@@ -79,7 +91,7 @@ def test_a_new_snapshot_voids_what_was_parked() -> None:
     play.unlinked()
     play.linked()
     play.hears(begin(0, snapshot=True, head=20, floor=20))
-    assert play.target.parked == ()
+    assert play.target.parked == Parking()
 
 
 # ---------------------------------------------------------------- tried again
@@ -89,48 +101,88 @@ def test_parked_groups_are_tried_again_when_their_time_has_come() -> None:
     play = resting(part(1, 11, retry_at=200.0), part(2, 9, retry_at=300.0, attempts=4))
     assert of_kind(play.hears(Tick()), RetryParked) == []
     play.now = 200.0
-    assert of_kind(play.hears(Tick()), RetryParked) == [RetryParked(NAME, 1, 1)]
+    assert of_kind(play.hears(Tick()), RetryParked) == [RetryParked(NAME, frozenset(), 12)]
+    assert of_kind(play.hears(retried(part(2, 9, retry_at=300.0))), RetryParked) == []
     play.now = 300.0
-    later = part(1, 11, retry_at=999.0), part(2, 9, retry_at=300.0, attempts=4)
-    assert of_kind(play.hears(Retried(NAME, None, later)), RetryParked) == [RetryParked(NAME, 2, 4)]
+    assert of_kind(play.hears(Tick()), RetryParked) == [RetryParked(NAME, frozenset(), 12)]
 
 
-@pytest.mark.parametrize(("seq", "tried"), [(None, [1, 2]), (9, [2]), (77, [])])
-def test_a_person_has_parked_groups_tried_at_once(seq: int | None, tried: list[int]) -> None:
-    parts = part(1, 11), part(2, 8, 9)
-    play = resting(*parts)
-    found = []
-    effects = play.hears(RetryAsked(NAME, seq))
-    while retries := of_kind(effects, RetryParked):
-        found.append(retries[0].part)
-        effects = play.hears(Retried(NAME, None, parts))
-    assert found == tried
+def test_parked_groups_that_are_due_are_tried_some_at_a_time_until_none_is() -> None:
+    play = resting(part(1, 11))
+    due, later = part(2, 9, retry_at=0.0), part(2, 9)
+    assert of_kind(play.hears(RetryAsked(NAME, None)), RetryParked) == [RetryParked(NAME, frozenset((None,)), 12)]
+    assert of_kind(play.hears(retried(due)), RetryParked) == [RetryParked(NAME, frozenset(), 12)]
+    assert of_kind(play.hears(retried(later)), RetryParked) == []
+    assert play.target.tried == 3
+
+
+def test_while_parked_groups_are_tried_one_after_another_the_primary_is_told_about_once_a_second() -> None:
+    play = resting(part(1, 11))
+    due = part(2, 9, retry_at=0.0)
+    play.hears(RetryAsked(NAME, None))
+    told = []
+    for _ in range(50):
+        play.now += 0.1
+        told += reports_of(play.hears(retried(due)))
+    assert 4 <= len(told) <= 6
+    assert reports_of(play.hears(retried(part(2, 9))))[-1].parked == 1
+
+
+@pytest.mark.parametrize("seq", [None, 9])
+def test_a_person_has_parked_groups_tried_at_once(seq: int | None) -> None:
+    play = resting(part(1, 11), part(2, 8, 9))
+    assert of_kind(play.hears(RetryAsked(NAME, seq)), RetryParked) == [RetryParked(NAME, frozenset((seq,)), 12)]
+
+
+def test_what_a_person_asked_for_waits_until_it_was_tried() -> None:
+    play = resting(part(1, 11))
+    assert not parked_parts.waits(play.target)
+    play.hears(RetryAsked(NAME, None))
+    assert parked_parts.waits(play.target)
+    play.hears(retried(part(1, 11, retry_at=0.0)))
+    assert parked_parts.waits(play.target)
+    play.hears(retried(part(1, 11)))
+    assert not parked_parts.waits(play.target)
+
+
+def test_with_nothing_parked_there_is_nothing_to_ask_for() -> None:
+    play = resting()
+    assert play.hears(RetryAsked(NAME, None)) == []
+    assert not parked_parts.waits(play.target)
 
 
 def test_a_person_who_asks_while_the_target_is_at_work_is_heard_after_it() -> None:
     play = resting(part(1, 11))
     group = frame(12, 13)
-    play.hears(group, staged(group))
+    play.hears(group)
     assert play.hears(RetryAsked(NAME, None)) == []
-    assert of_kind(play.hears(done(13)), RetryParked) == [RetryParked(NAME, 1, 1)]
+    assert of_kind(play.hears(done(13)), RetryParked) == [RetryParked(NAME, frozenset((None,)), 13)]
 
 
 def test_parked_groups_are_tried_when_the_application_is_opened() -> None:
     play = Play()
     effects = play.hears(opened(target_state(12), transfer_at(12), (part(1, 11),)))
-    assert of_kind(effects, RetryParked) == [RetryParked(NAME, 1, 1)]
+    assert of_kind(effects, RetryParked) == [RetryParked(NAME, frozenset((None,)), 12)]
 
 
 def test_a_group_that_was_applied_is_reported_no_longer() -> None:
     play = resting(part(1, 11))
     play.hears(frame(12, 12), RetryAsked(NAME, None))
-    report = report_of(play.hears(Retried(NAME, target_state(12), ())))
+    report = report_of(play.hears(retried(state=target_state(12))))
     assert (report.parked, report.failed, report.match) == (0, (), True)
 
 
 def test_groups_parked_beyond_what_an_older_copy_holds_wait_for_the_changes_before_them() -> None:
     play = Play()
-    assert of_kind(play.hears(opened(target_state(5), transfer_at(5), (part(1, 11),))), RetryParked) == []
+    early = part(1, 11, retry_at=0.0)
+    effects = play.hears(opened(target_state(5), transfer_at(5), (early,)))
+    assert of_kind(effects, RetryParked) == [RetryParked(NAME, frozenset((None,)), 5)]
+    assert of_kind(play.hears(retried(early, tried=0)), RetryParked) == []
+    assert of_kind(play.hears(Tick()), RetryParked) == []
+    play.linked()
+    group = frame(5, 12)
+    play.hears(begin(5), group)
+    assert of_kind(play.hears(done(12)), RetryParked) == [RetryParked(NAME, frozenset(), 12)]
 
 
 def test_an_application_that_goes_offline_while_groups_are_tried_keeps_them_parked() -> None:
@@ -153,5 +205,5 @@ def test_parking_that_finds_no_room_loses_nothing() -> None:
 def test_what_is_parked_is_what_the_inbound_queue_says() -> None:
     play = catching_up(12)
     play.hears(REFUSED)
-    play.hears(Parked(NAME, (part(7, 11, 12),)))
-    assert [one.id for one in play.target.parked] == [7]
+    play.hears(parked(part(7, 11, 12)))
+    assert [one.id for one in play.target.parked.oldest] == [7]

@@ -7,7 +7,8 @@ from syncd.core.digest import EMPTY
 from syncd.core.model import ObjectId
 from syncd.core.ports import ChunkRequest
 from syncd.core.selection import ALL
-from syncd.store.memory import MemoryInboundQueue, MemorySyncStore
+from syncd.store.memory import MemorySyncStore
+from syncd.store.memory_inbound_queue import MemoryInboundQueue
 from tests.sim.world import COLLECTION, World, finish
 
 State = dict[ObjectId, bytes]
@@ -96,11 +97,11 @@ def contents(store: MemorySyncStore) -> State:
 
 def parked_objects(queue: MemoryInboundQueue) -> set[ObjectId]:
     """The objects of all parked parts."""
-    _, types, parts = finish(queue.load(COLLECTION))
+    _, types, _ = finish(queue.load(COLLECTION))
     names = {one.id: one.name for one in types}
     found: set[ObjectId] = set()
-    for part in parts:
-        work = finish(queue.parked_work(COLLECTION, part.id))
-        for frame in work.frames() if work is not None else ():
+    parts = [part.id for part in finish(queue.parking(COLLECTION)).oldest]
+    for work in finish(queue.parked_works(COLLECTION, parts)):
+        for frame in work.frames():
             found |= {ObjectId(names[number], key) for number, key in zip(frame.types, frame.keys, strict=True)}
     return found

@@ -21,7 +21,8 @@ from syncd.core.auxiliary_engine import AuxiliaryEngine
 from syncd.core.primary_engine import PrimaryEngine
 from syncd.core.settings import Limits
 from syncd.perform import FrameCache, Ports, perform, stage
-from syncd.store.memory import MemoryInboundQueue, MemorySyncStore
+from syncd.store.memory import MemorySyncStore
+from syncd.store.memory_inbound_queue import MemoryInboundQueue
 from syncd.store.memory_sync_database import MemorySyncDatabase
 
 Result = TypeVar("Result")

@@ -31,10 +31,13 @@ CREATE TABLE staged (
     frame BLOB NOT NULL
 ) STRICT;
 
+-- last: the greatest of seqs. retry_at_us: monotonic time of the daemon that wrote it, 0 for at once; all are made due
+-- when a target is opened.
 CREATE TABLE parked (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     collection TEXT NOT NULL,
     seqs TEXT NOT NULL,
+    last INTEGER NOT NULL,
     objects INTEGER NOT NULL,
     outcome TEXT NOT NULL,
     cause TEXT NOT NULL,
@@ -43,6 +46,23 @@ CREATE TABLE parked (
     attempts INTEGER NOT NULL,
     retry_at_us INTEGER NOT NULL
 ) STRICT;
+
+CREATE INDEX parked_of ON parked (collection);
+CREATE INDEX parked_due ON parked (collection, retry_at_us);
+
+-- How many parts are parked: they may be very many, and are counted at each try.
+CREATE TABLE parked_count (
+    collection TEXT PRIMARY KEY,
+    parts INTEGER NOT NULL
+) STRICT;
+
+CREATE TRIGGER parked_more AFTER INSERT ON parked BEGIN
+    INSERT INTO parked_count VALUES (new.collection, 1) ON CONFLICT DO UPDATE SET parts = parts + 1;
+END;
+
+CREATE TRIGGER parked_less AFTER DELETE ON parked BEGIN
+    UPDATE parked_count SET parts = parts - 1 WHERE collection = old.collection;
+END;
 
 CREATE TABLE parked_objects (
     id INTEGER PRIMARY KEY,
