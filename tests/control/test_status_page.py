@@ -33,7 +33,12 @@ def test_each_state_and_outcome_is_told() -> None:
 
 
 def test_an_answer_of_another_shape_is_noticed() -> None:
-    answer: dict[str, object] = {"retried": [1], "applied": [], "failed": [{"group": "a:1", "why": ""}]}
+    answer: dict[str, object] = {
+        "retried": [1],
+        "applied": [],
+        "failed": [{"group": "a:1", "why": ""}],
+        "parts": {"asked": 1, "tried": 1, "applied": 0},
+    }
     assert mistakes("retry", "auxiliary", answer) == [
         "retry: retried is [1], no texts",
         "retry: failed[] has no key cause",
