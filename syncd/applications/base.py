@@ -135,26 +135,26 @@ class Division:
 
     def parts(self, failed: Mapping[Unit, Failure]) -> tuple[Part, ...]:
         """The failed units as parts of the work."""
-        seqs: dict[Unit, set[int]] = {unit: set() for unit in failed}
-        objects: dict[Unit, set[ObjectId]] = {unit: set() for unit in failed}
+        seqs: dict[Unit, list[int]] = {}  # lists, and only where there is something: failed units may be very many
+        objects: dict[Unit, list[ObjectId]] = {}
         for frame in self._work.frames():
             for run in frame.runs:
                 unit = self.group_unit(run.seq)
-                if not run.loose and unit in seqs:
-                    seqs[unit].add(run.seq)
+                if not run.loose and unit in failed:
+                    seqs.setdefault(unit, []).append(run.seq)
         for object_id, joined in self._loose.items():
             unit = self.group_unit(joined)
-            if unit in objects:
-                objects[unit].add(object_id)
+            if unit in failed:
+                objects.setdefault(unit, []).append(object_id)
         together: dict[str, Unit] = {}  # objects that fail for their type as such are one part
         for loose, failure in failed.items():
             if isinstance(loose, ObjectId):
                 first = loose if failure.guilty else together.setdefault(failure.cause, loose)
-                objects[first].add(loose)
+                objects.setdefault(first, []).append(loose)
         found = [
-            Part(frozenset(seqs[unit]), frozenset(objects[unit]), failed[unit])
+            Part(frozenset(seqs.get(unit, ())), frozenset(objects.get(unit, ())), failed[unit])
             for unit in failed
-            if seqs[unit] or objects[unit]
+            if unit in seqs or unit in objects
         ]
         whole = [unit for unit in failed if isinstance(unit, WholeType)]
         return *found, *(Part(frozenset(), frozenset(), failed[unit], frozenset((unit.id,))) for unit in whole)

@@ -67,6 +67,7 @@ class Limits:
     # memory of the past
     tombstone_s_max: float = 90 * 86_400.0
     groups_max: int = 1_000_000  # groups remembered of a collection; objects of older ones stand alone if they fail
+    part_groups_max: int = 100  # groups named of one parked part: the newest
     failed_max: int = 200  # failed groups named in one report; the count goes on
     # trust
     pairing_s_max: float = 600.0

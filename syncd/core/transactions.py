@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from syncd.core.errors import UserError
-from syncd.core.messages import Failed
+from syncd.core.messages import Failed, Report
 from syncd.core.model import OutcomeKind, Role, group_id
 from syncd.core.ports import CollectionState, Group
 from syncd.core.primary_engine import Standing
+from syncd.core.settings import Limits
 from syncd.core.status import Json
 from syncd.core.target_state import Target
 
+UNKNOWN = "unknown"  # applied or failed: not all groups that failed on the device are named
+_WHY_UNKNOWN = "more groups failed on the device than it names: this one is applied there, or one of them"
 _FAILED = {OutcomeKind.CANCELLED, OutcomeKind.ROLLED_BACK, OutcomeKind.HELD}
 _KNOWN = {
     Role.PRIMARY: _FAILED | {OutcomeKind.PENDING, OutcomeKind.APPLIED},
@@ -44,7 +47,7 @@ class Row(NamedTuple):
             "outcome": self.outcome,
             "objects": self.objects,
             "time": show_time(self.time_us),
-            "cause": failed.cause if failed else "",
+            "cause": failed.cause if failed else _WHY_UNKNOWN if self.outcome == UNKNOWN else "",
             "type": failed.type if failed else "",
             "key": show_key(failed.key) if failed else "",
         }
@@ -65,13 +68,19 @@ def of_device(
     report = standing.report if standing is not None and standing.report.epoch == state.epoch else None
     failed = {one.seq: one for one in report.failed} if report else {}
     position = report.position if report else 0
+    reached = OutcomeKind.APPLIED.value if report is None or names_all(report) else UNKNOWN
     known = {group.seq: group for group in groups}
     for seq in sorted(known.keys() | failed.keys()):
         group, failure = known.get(seq), failed.get(seq)
-        reached = OutcomeKind.APPLIED if seq <= position else OutcomeKind.PENDING
-        outcome = failure.outcome if failure else reached.value
+        outcome = failure.outcome if failure else reached if seq <= position else OutcomeKind.PENDING.value
         objects, time_us = (group.objects, group.time_us) if group else (0, 0)
         yield Row(state.name, seq, *device, outcome, objects, time_us, failure)
+
+
+def names_all(report: Report) -> bool:
+    """Whether a report names all groups that failed: each part at least once, and none of so many that its oldest are
+    left out."""
+    return report.parked <= len(report.failed) < Limits().part_groups_max
 
 
 def of_target(target: Target, device: tuple[str, str]) -> Iterator[Row]:

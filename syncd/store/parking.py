@@ -13,8 +13,9 @@ from typing import NamedTuple
 from syncd.core.inbound_queue import BEHIND, ids_of
 from syncd.core.model import Failure, ObjectId
 from syncd.core.ports import ParkedPart, Part, Work
+from syncd.core.settings import Limits
 
-SEQS_MAX = 100  # sequence numbers kept of one part: the newest
+SEQS_MAX = Limits().part_groups_max
 RETRY_PARTS_MAX = 500  # parts that are tried in one transaction
 RETRY_OBJECTS_MAX = 2_000  # and their objects; a part with more is tried by itself
 

@@ -11,6 +11,7 @@ from syncd.core.messages import Failed, Report
 from syncd.core.model import ObjectId, OutcomeKind, Role
 from syncd.core.ports import Group
 from syncd.core.primary_engine import Standing
+from syncd.core.settings import Limits
 from syncd.core.transactions import Row, check_outcome, chosen, of_device, of_target
 from tests.core.kit import EPOCH, NAME, digest_at, part, proof_at, store_state, target_state
 from tests.core.target_play import Play, opened, transfer_at
@@ -31,6 +32,22 @@ def outcomes(rows: list[Row]) -> dict[int, str]:
 def test_groups_up_to_the_position_are_applied_but_for_those_that_failed() -> None:
     rows = list(of_device(store_state(20), GROUPS, LAPTOP, standing(15, BROKEN)))
     assert outcomes(rows) == {5: "applied", 10: "rolled-back", 15: "applied", 20: "pending"}
+
+
+def test_where_a_device_names_only_some_of_its_failed_groups_no_other_is_called_applied() -> None:
+    said = standing(15, BROKEN)
+    said = replace(said, report=replace(said.report, parked=2))
+    rows = list(of_device(store_state(20), GROUPS, LAPTOP, said))
+    assert outcomes(rows) == {5: "unknown", 10: "rolled-back", 15: "unknown", 20: "pending"}
+    line = rows[0].line(lambda key: key.decode(), str)
+    assert line["cause"] == "more groups failed on the device than it names: this one is applied there, or one of them"
+
+
+def test_where_a_part_may_have_failed_groups_that_are_too_old_to_be_named_no_other_is_called_applied() -> None:
+    named = [replace(BROKEN, seq=100 + at) for at in range(Limits().part_groups_max)]
+    said = standing(1_000, *named)
+    said = replace(said, report=replace(said.report, parked=1))
+    assert outcomes(list(of_device(store_state(1_000), GROUPS, LAPTOP, said)))[5] == "unknown"
 
 
 def test_a_failed_group_that_the_store_has_forgotten_is_listed_all_the_same() -> None:
