@@ -284,16 +284,16 @@ class Applier:
             return self._insert(shape, key, fields, row)
         old_key = key if shape.table.exact else pack_values(old[: shape.width])
         old_fields = pack_values(old[shape.width :])
+        if (old_key, old_fields) == (key, fields):
+            return False
+        self._tables.foreign_keys.changed(self._connection, shape, key, old, row)
         if old_key == key:
-            if old_fields == fields:
-                return False
             self._update(shape, old, row)
         else:
             self._connection.execute(shape.move, (*row, *old[: shape.width]))
         self.mended = True
         hash_of = object_hash
         self.change += hash_of(shape.prefix, key, fields) - hash_of(shape.prefix, old_key, old_fields)
-        self._tables.foreign_keys.changed(self._connection, shape, key, old, row)
         return True
 
     def _update(self, shape: Shape, old: Sequence[Value], row: Sequence[Value]) -> None:
@@ -324,11 +324,11 @@ class Applier:
         old = self.old(shape, key_values)
         if old is None or (not shape.table.exact and pack_values(old[: shape.width]) != key):
             return False
+        self._tables.foreign_keys.changed(self._connection, shape, key, old, None)
         self._connection.execute(shape.delete, key_values)
         self.mended = True
         self.change -= object_hash(shape.prefix, key, pack_values(old[shape.width :]))
         self.objects -= 1
-        self._tables.foreign_keys.changed(self._connection, shape, key, old, None)
         return True
 
     # ------------------------------------------------------------ after the rows

@@ -3,7 +3,8 @@
 They are off while a work runs: its rows come in the order of their changes, and what the primary's cascades did comes
 as messages, so that a cascade here would run twice. A touched child must have its parent; a parent that went or
 changed must leave no child. Violations that were there before and touch nothing of the work are the application's
-own. A foreign key whose parent table does not exist here cannot be checked and is left alone.
+own. A foreign key whose parent table does not exist here cannot be checked and is left alone. Values are compared as
+SQLite does for a foreign key: a child's value takes the affinity of the parent's column, whose collation counts.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from syncd.adapters.canonical import Value, pack_values, unpack_values
-from syncd.applications.sqlite_common import fold, is_ours, name
+from syncd.applications.sqlite_common import fold, is_ours, name, names
 from syncd.applications.sqlite_definition import Shape
+from syncd.applications.sqlite_schema import affinity
 from syncd.core.model import ObjectId
 
 TEMP_TABLES = (
     "CREATE TEMP TABLE _syncd_child(name_id INTEGER, key BLOB, PRIMARY KEY(name_id, key)) WITHOUT ROWID",
     "CREATE TEMP TABLE _syncd_parent(fk INTEGER, old BLOB, name_id INTEGER, key BLOB, PRIMARY KEY(fk, old))"
     " WITHOUT ROWID",
+    "CREATE TEMP TABLE _syncd_as(at INTEGER PRIMARY KEY, text TEXT, numeric NUMERIC, integer INTEGER, real REAL,"
+    " blob BLOB)",
 )
 # Touched rows that are looked up singly; for more, the tables are read once.
 _CHILDREN_SINGLY, _PARENTS_SINGLY = 200, 20
@@ -28,7 +32,10 @@ _CHILDREN_SINGLY, _PARENTS_SINGLY = 200, 20
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """``columns`` of ``child`` name ``parent_columns`` of ``parent``; ``child_key``: how to name a row of it."""
+    """``columns`` of ``child`` name ``parent_columns`` of ``parent``; ``child_key``: how to name a row of it.
+
+    ``affinities``, ``collations``: of the parent's columns. ``alike``: the child's columns have the same affinities.
+    """
 
     number: int
     child: str
@@ -36,12 +43,34 @@ class ForeignKey:
     columns: tuple[str, ...]
     parent: str
     parent_columns: tuple[str, ...]
+    affinities: tuple[str, ...]
+    collations: tuple[str, ...]
+    alike: bool
+
+    def normal(self, values: Sequence[Value]) -> list[Value]:
+        """Values that are equal in the parent's columns become the same."""
+        return [_normal(value, collation) for value, collation in zip(values, self.collations, strict=True)]
+
+    def naming(self) -> str:
+        """SQL: the child's rows that name a parent: one parameter for each column if ``alike``, else ``_syncd_as``."""
+        if self.alike:
+            pairs = zip(self.columns, self.collations, strict=True)
+            return " AND ".join(f"c.{name(column)} COLLATE {name(collation)} = ?" for column, collation in pairs)
+        return " AND ".join(
+            f"(SELECT {name(fold(affinity))} FROM temp._syncd_as WHERE at = {at}) COLLATE {name(collation)}"
+            f" = +c.{name(column)}"
+            for at, (column, affinity, collation) in enumerate(
+                zip(self.columns, self.affinities, self.collations, strict=True)
+            )
+        )
 
     def orphan(self, where: str) -> str:
-        """SQL: key and foreign key of rows without parent. The parent is on the left: its collation counts."""
+        """SQL: key and foreign key of rows without parent. The parent is on the left: its collation counts; a "+" takes
+        the child's affinity away."""
         filled = " AND ".join(f"c.{name(column)} IS NOT NULL" for column in self.columns)
         equal = " AND ".join(
-            f"p.{name(theirs)} = c.{name(ours)}" for theirs, ours in zip(self.parent_columns, self.columns, strict=True)
+            f"p.{name(theirs)} = +c.{name(ours)}"
+            for theirs, ours in zip(self.parent_columns, self.columns, strict=True)
         )
         selected = ", ".join(f"c.{name(column)}" for column in (*self.child_key, *self.columns))
         return (
@@ -77,7 +106,7 @@ class ForeignKeys:
         old: Sequence[Value] | None,
         new: Sequence[Value] | None,
     ) -> None:
-        """Takes note of a row that was written (``new``) or removed; ``old``: its values before, if it was there."""
+        """Takes note of a row that is about to be written (``new``) or removed; ``old``: its values, if it is there."""
         table = fold(shape.table.name)
         if new is not None and table in self.by_child:
             connection.execute(
@@ -87,14 +116,15 @@ class ForeignKeys:
             return
         at = {fold(column): i for i, column in enumerate(shape.columns)}
         for fk in self.by_parent[table]:
-            places = [at.get(fold(column)) for column in fk.parent_columns]
-            was = [old[i] for i in places if i is not None]
-            if len(was) < len(places) or None in was:
+            places = [at[fold(column)] for column in fk.parent_columns if fold(column) in at]
+            known = len(places) == len(fk.parent_columns)
+            was = [old[i] for i in places] if known else _read(connection, shape, fk.parent_columns, old)
+            if None in was:
                 continue
-            if new is None or was != [new[i] for i in places if i is not None]:
+            if new is None or not known or was != [new[i] for i in places]:
                 connection.execute(
                     "INSERT INTO temp._syncd_parent VALUES(?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                    (fk.number, pack_values(was), shape.name_id, key),
+                    (fk.number, pack_values(fk.normal(was)), shape.name_id, key),
                 )
 
     def violations(
@@ -119,7 +149,7 @@ class ForeignKeys:
         for name_id, key in connection.execute("SELECT name_id, key FROM temp._syncd_child").fetchall():
             shape = named[name_id]
             for fk in self.by_child[fold(shape.table.name)]:
-                where = " AND ".join(f"c.{name(column)} = ?" for column in shape.type.key)
+                where = shape.table.key_equal("c.", ["?"] * shape.width)
                 row = connection.execute(fk.orphan(where), unpack_values(key)).fetchone()
                 if row is not None:
                     yield ObjectId(shape.type.name, key), _no_parent(fk, row)
@@ -127,8 +157,10 @@ class ForeignKeys:
         left = connection.execute("SELECT fk, old, name_id, key FROM temp._syncd_parent").fetchall()
         for number, old, name_id, key in left:
             fk = by_number[number]
-            where = " AND ".join(f"c.{name(column)} = ?" for column in fk.columns)
-            row = connection.execute(fk.orphan(where), unpack_values(old)).fetchone()
+            values = unpack_values(old)
+            if not fk.alike:
+                _as_parent(connection, fk, values)
+            row = connection.execute(fk.orphan(fk.naming()), values if fk.alike else ()).fetchone()
             if row is not None:
                 yield ObjectId(named[name_id].type.name, key), _left(fk, row)
 
@@ -149,9 +181,10 @@ def _scan(
             if child.name_id in whole or connection.execute(touched, asked).fetchone():
                 yield ObjectId(child.type.name, key), _no_parent(fk, row)
                 continue
+        named_values = fk.normal(row[width:] if fk.alike else _as_parent(connection, fk, row[width:]))
         parent = connection.execute(
             "SELECT name_id, key FROM temp._syncd_parent WHERE fk = ? AND old = ?",
-            (fk.number, pack_values(row[width:])),
+            (fk.number, pack_values(named_values)),
         ).fetchone()
         if parent is not None:
             yield ObjectId(named[parent[0]].type.name, parent[1]), _left(fk, row)
@@ -177,12 +210,63 @@ def _all(connection: sqlite3.Connection) -> Iterator[ForeignKey]:
             if len(theirs) == len(rows):
                 number += 1
                 ours = tuple(row[2] for row in rows)
-                yield ForeignKey(number, table, _key(connection, table) or ours, ours, parent, theirs)
+                affinities = _affinities(connection, parent, theirs)
+                alike = affinities == _affinities(connection, table, ours)
+                collations = _collations(connection, parent, theirs)
+                key = _key(connection, table) or ours
+                yield ForeignKey(number, table, key, ours, parent, theirs, affinities, collations, alike)
 
 
 def _key(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:
     rows = connection.execute("SELECT name FROM pragma_table_xinfo(?) WHERE pk ORDER BY pk", (table,))
     return tuple(row[0] for row in rows.fetchall())
+
+
+def _affinities(connection: sqlite3.Connection, table: str, columns: Sequence[str]) -> tuple[str, ...]:
+    (strict,) = connection.execute(
+        "SELECT strict FROM pragma_table_list WHERE schema = 'main' AND name = ?", (table,)
+    ).fetchone()
+    rows = connection.execute("SELECT name, type FROM pragma_table_xinfo(?)", (table,)).fetchall()
+    declared = {fold(column): kind for column, kind in rows}
+    return tuple(affinity(declared.get(fold(column), ""), bool(strict)) for column in columns)
+
+
+def _collations(connection: sqlite3.Connection, parent: str, columns: Sequence[str]) -> tuple[str, ...]:
+    """Of the unique index that makes these columns a parent's key; a rowid has none."""
+    indexes = connection.execute('SELECT name FROM pragma_index_list(?) WHERE "unique" ORDER BY name', (parent,))
+    for (index,) in indexes.fetchall():
+        keyed = connection.execute("SELECT name, coll FROM pragma_index_xinfo(?) WHERE key", (index,)).fetchall()
+        found = {fold(column): collation for column, collation in keyed if column is not None}
+        if len(keyed) == len(columns) and found.keys() == set(map(fold, columns)):
+            return tuple(found[fold(column)] for column in columns)
+    return ("BINARY",) * len(columns)
+
+
+def _read(
+    connection: sqlite3.Connection, shape: Shape, columns: tuple[str, ...], old: Sequence[Value]
+) -> Sequence[Value]:
+    """Columns that the type does not have: generated ones, and those that exist here only."""
+    sql = f"SELECT {names(columns)} FROM {name(shape.table.name)}{shape.where}"
+    row: Sequence[Value] = connection.execute(sql, old[: shape.width]).fetchone()
+    return row
+
+
+def _as_parent(connection: sqlite3.Connection, fk: ForeignKey, values: Sequence[Value]) -> list[Value]:
+    """The values as the parent's columns would hold them; they stay in ``_syncd_as``."""
+    connection.execute("DELETE FROM temp._syncd_as")
+    held: list[Value] = []
+    for at, (value, kind) in enumerate(zip(values, map(fold, fk.affinities), strict=True)):
+        connection.execute(f"INSERT INTO temp._syncd_as(at, {name(kind)}) VALUES(?, ?)", (at, value))
+        held += connection.execute(f"SELECT {name(kind)} FROM temp._syncd_as WHERE at = ?", (at,)).fetchone()
+    return held
+
+
+def _normal(value: Value, collation: str) -> Value:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2.0**63:
+        return int(value)
+    if isinstance(value, str) and fold(collation) == "nocase":
+        return fold(value)
+    return value.rstrip(" ") if isinstance(value, str) and fold(collation) == "rtrim" else value
 
 
 def _show(values: Sequence[Value]) -> str:

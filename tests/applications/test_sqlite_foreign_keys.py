@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from syncd.adapters.canonical import Value
 from syncd.core.errors import TargetHeld
 from tests.applications.road import sql
 from tests.applications.writing import Group, Row, table, writing
@@ -146,3 +149,99 @@ async def test_children_of_a_parent_that_fails_park_in_their_own_parts(path: Pat
         skip = [one for part in parts for one in part.objects]
         await here.done(here.work([Group(rows, loose=True)], snapshot=True, skip=skip))
         assert sql(path, "SELECT id FROM lines ORDER BY id") == [(10,), (11,)]
+
+
+COMPARED = [  # columns of parent and child, a parent's value, a child's value
+    ("TEXT", "INTEGER", "01", 1),
+    ("TEXT", "INTEGER", "1", 1),
+    ("INTEGER", "TEXT", 1, "1"),
+    ("INTEGER", "TEXT", 1, "01"),
+    ("INTEGER", "", 1, "1"),
+    ("INTEGER", "", 1, 1.0),
+    ("REAL", "INTEGER", 1.0, 1),
+    ("NUMERIC", "TEXT", 1, "1.0"),
+    ("", "TEXT", 1, "1"),
+    ("", "INTEGER", "1", 1),
+    ("", "", 1, 1.0),
+    ("TEXT COLLATE NOCASE", "TEXT", "abc", "ABC"),
+    ("TEXT", "TEXT COLLATE NOCASE", "abc", "ABC"),
+    ("TEXT COLLATE RTRIM", "TEXT COLLATE NOCASE", "abc  ", "abc"),
+    ("TEXT", "TEXT", "abc", "abc"),
+]
+
+
+@pytest.mark.parametrize("many", [0, 400], ids=["few rows", "many rows"])
+@pytest.mark.parametrize("compared", COMPARED, ids=map(repr, COMPARED))
+async def test_values_are_compared_as_sqlite_does_for_a_foreign_key(
+    path: Path, compared: tuple[str, str, Value, Value], many: int
+) -> None:
+    their_column, our_column, theirs, ours = compared
+    parent = table(1, "p", f"k {their_column} PRIMARY KEY NOT NULL, v", ("k",), ("v",))
+    child = table(2, "c", f"id INTEGER PRIMARY KEY, k {our_column} REFERENCES p(k)", ("id",), ("k",))
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as plain:
+        for one in ("PRAGMA foreign_keys = ON", *parent.definition, *child.definition):
+            plain.execute(one)
+        plain.execute("INSERT INTO p VALUES(?, 0)", (theirs,))
+        try:
+            plain.execute("INSERT INTO c VALUES(1, ?)", (ours,))
+            allowed = True
+        except sqlite3.IntegrityError:
+            allowed = False
+        held = plain.execute("SELECT k FROM p").fetchone()
+    others = [Row("p", (type(held[0])(1000 + i),), (0,)) for i in range(many)]
+    async with writing(path, parent, child) as here:
+        await here.begin(Row("p", held, (0,)), *others)
+        work = here.work([Group([Row("c", (1,), (ours,)), *(one._replace(fields=(1,)) for one in others)])])
+        if not allowed:
+            (part,) = await here.failed(work)
+            assert "has no row in table p" in part.failure.cause
+            return
+        await here.done(work)
+        (part,) = await here.failed(here.work([Group([Row("p", held), *(removed(one) for one in others)])]))
+        assert "is still named by table c" in part.failure.cause
+        assert part.failure.guilty == Row("p", held).id
+        await here.done(here.work([Group([Row("p", held), Row("c", (1,))])]))
+
+
+@pytest.mark.parametrize("many", [1, 60], ids=["few rows", "many rows"])
+async def test_a_parent_named_by_a_generated_column(path: Path, many: int) -> None:
+    parent = table(1, "p", "k TEXT PRIMARY KEY NOT NULL, v, g AS (lower(v)) STORED UNIQUE", ("k",), ("v",))
+    child = table(2, "c", "id INTEGER PRIMARY KEY, v REFERENCES p(g)", ("id",), ("v",))
+    async with writing(path, parent, child) as here:
+        await here.begin(
+            *(Row("p", (f"k{i}",), (f"V{i}",)) for i in range(many)), *(Row("c", (i,), (f"v{i}",)) for i in range(many))
+        )
+        (part,) = await here.failed(here.work([Group([Row("p", (f"k{i}",), (f"Y{i}",)) for i in range(many)])]))
+        assert "is still named by table c" in part.failure.cause
+        await here.failed(here.work([Group([Row("p", ("k0",))])]))
+        await here.done(here.work([Group([Row("p", (f"k{i}",), (f"v{i}",)) for i in range(many)])]))
+        both = [*(Row("p", (f"k{i}",)) for i in range(many)), *(Row("c", (i,)) for i in range(many))]
+        await here.done(here.work([Group(both)]))
+
+
+async def test_a_parent_named_by_a_column_that_exists_here_only(path: Path) -> None:
+    sql(
+        path,
+        "CREATE TABLE orders(id INTEGER PRIMARY KEY, n, place TEXT UNIQUE)",
+        "CREATE TABLE mine(id INTEGER PRIMARY KEY, place TEXT REFERENCES orders(place))",
+    )
+    async with writing(path, ORDERS) as here:
+        await here.begin(order(1), order(2))
+        sql(path, "UPDATE orders SET place = 'L' || id", "INSERT INTO mine VALUES(5, 'L1')")
+        (part,) = await here.failed(here.work([Group([removed(order(1))])]))
+        assert part.failure.cause == "table orders: 'L1' is still named by table mine, id = 5"
+        await here.done(here.work([Group([order(1, 7), removed(order(2))])]))
+
+
+async def test_a_child_whose_key_is_compared_in_another_way_than_its_column(path: Path) -> None:
+    child = table(
+        2,
+        "c",
+        "k TEXT COLLATE NOCASE NOT NULL, o INTEGER REFERENCES orders, PRIMARY KEY(k COLLATE BINARY)",
+        ("k",),
+        ("o",),
+    )
+    async with writing(path, ORDERS, child) as here:
+        await here.begin(order(1), Row("c", ("abc",), (1,)))
+        sql(path, "INSERT INTO c VALUES('ABC', 77)")
+        await here.done_without_count(here.work([Group([Row("c", ("abc",), (None,))])]))
