@@ -73,6 +73,7 @@ STATUS: Json = {
 }
 
 TRANSACTIONS: Json = {
+    "note": "",
     "transactions": [
         {
             "group": "notes:895",
@@ -87,7 +88,7 @@ TRANSACTIONS: Json = {
             "type": "person",
             "key": "[42]",
         }
-    ]
+    ],
 }
 RETRIED: Json = {
     "retried": ["notes:1", "notes:2"],
