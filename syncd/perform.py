@@ -319,8 +319,7 @@ async def _recount(ports: Ports, effect: fx.Recount) -> ev.Event:
 
 
 async def _look(ports: Ports, effect: fx.LookAtTarget) -> ev.Event:
-    await ports.targets[effect.collection].look()
-    return ev.LookedAtTarget(effect.collection)
+    return ev.LookedAtTarget(effect.collection, await ports.targets[effect.collection].look())
 
 
 def _first(parts: tuple[Part, ...]) -> Failure:

@@ -193,8 +193,10 @@ class MemoryTarget:
         self.state = changed_copy(self.state, digest=_digest_of(self.rows), objects=len(self.rows))
         return self.state
 
-    async def look(self) -> None:
+    async def look(self) -> TargetState | None:
         self._reachable()
+        before = self.state
+        return None if not before.epoch or await self.recount() == before else self.state
 
     async def close(self) -> None:
         return

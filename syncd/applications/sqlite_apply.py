@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from syncd.adapters.canonical import Value, pack_values, unpack_many, unpack_values
 from syncd.applications.base import RowFailed, cancelled
-from syncd.applications.sqlite_common import name, names, primary_code
+from syncd.applications.sqlite_common import name, primary_code
 from syncd.applications.sqlite_definition import Shape
 from syncd.applications.sqlite_tables import (
     NOT_THE_ROWS,
@@ -35,26 +35,34 @@ class Applier:
     """One try to execute a work. ``change`` and ``objects``: what it did to the checksum and to the count.
 
     ``careful``: a piece that does not go in is undone and taken row by row. Else it ends the try (``PieceFailed``): a
-    savepoint copies each page that is changed after it, which costs more than all the rest.
+    savepoint copies each page that is changed after it, which costs more than all the rest. ``watched``: the
+    application's triggers write too, so that no table counts as empty, and what the work names is noted.
     """
 
-    def __init__(self, connection: sqlite3.Connection, tables: Tables, snapshot: bool, careful: bool) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, tables: Tables, snapshot: bool, careful: bool, watched: bool
+    ) -> None:
         self.change = 0
         self.objects = 0
         self._careful = careful
         self._connection = connection
         self._tables = tables
-        self._snapshot = snapshot
+        self._watched = watched
+        self._noting = snapshot or watched
         self._empty: dict[int, bool] = {}
         self.whole: set[int] = set()  # name ids of tables that hold nothing but this work's rows
-        for temp in ("child", "parent", "seen", "index", "brought"):
+        self.mending = False  # what is as it was sent is left alone, and of other rows only what differs is written
+        self.mended = False  # a row was written
+        self._repeated = False  # the work may name an object more than once
+        for temp in ("child", "parent", "seen", "index", "brought", "newest"):
             connection.execute(f"DELETE FROM temp._syncd_{temp}")
 
     def was_empty(self, shape: Shape) -> bool:
-        """Whether the table held nothing before this try."""
+        """Whether the table held nothing before this try, and gets nothing but what the work brings."""
         empty = self._empty.get(shape.name_id)
         if empty is None:
-            empty = self._connection.execute(f"SELECT 1 FROM {name(shape.table.name)} LIMIT 1").fetchone() is None
+            one = f"SELECT 1 FROM {name(shape.table.name)} LIMIT 1"
+            empty = not self._watched and self._connection.execute(one).fetchone() is None
             self._empty[shape.name_id] = empty
             if empty:
                 self.whole.add(shape.name_id)
@@ -64,7 +72,10 @@ class Applier:
 
     def execute(self, chunks: Chunks) -> None:
         """All rows in order. Raises RowFailed."""
-        if self._tables.superseded and any(not self._tables.superseded.isdisjoint(one.types) for one in chunks()):
+        superseded = self._tables.superseded
+        if (self.mending and self._repeated) or (
+            superseded and any(not superseded.isdisjoint(one.types) for one in chunks())
+        ):
             self._indexed(chunks, clear=False)
             return
         for columns in chunks():
@@ -85,19 +96,27 @@ class Applier:
             if kind == Kind.DELETE:
                 shape = self._shape(self._tables.to_delete(type_id))
                 for key, key_values in zip(piece.keys, unpack_many(piece.keys), strict=True):
-                    self._guarded(shape, key, lambda: self._delete(shape, key, key_values))  # noqa: B023
+                    if type_id not in self._tables.superseded or not self._has_newest(shape, key):
+                        self.guarded(shape, key, lambda: self.delete(shape, key, key_values))  # noqa: B023
             else:
                 self._write(self._shape(type_id), piece)
 
     def _write(self, shape: Shape, piece: Columns) -> None:
         keys, fields = unpack_many(piece.keys), unpack_many(piece.fields)
-        if self._snapshot and not self.was_empty(shape):
+        if shape.name_id in self._tables.renamed and shape.type.id not in self._tables.superseded:
+            noted = "INSERT INTO temp._syncd_newest VALUES(?, ?) ON CONFLICT DO NOTHING"
+            self._connection.executemany(noted, ((shape.name_id, key) for key in piece.keys))
+        if self._noting and not self.was_empty(shape):
             self.note(ObjectId(shape.type.name, key) for key in piece.keys)
-        if len(piece.keys) > 1 and self._write_all(shape, piece, keys, fields):
+        if len(piece.keys) > 1 and not self.mending and self._write_all(shape, piece, keys, fields):
             return
+        held = self._held(shape, keys) if self.mending and shape.table.exact else {}
         for at, key in enumerate(piece.keys):
+            old = held.get(tuple(keys[at]))
+            if old is not None and pack_values(old[shape.width :]) == piece.fields[at]:
+                continue
             row = [*keys[at], *fields[at]]
-            self._guarded(shape, key, lambda: self._upsert(shape, key, piece.fields[at], row))  # noqa: B023
+            self.guarded(shape, key, lambda: self.upsert(shape, key, piece.fields[at], row))  # noqa: B023
 
     def _write_all(self, shape: Shape, piece: Columns, keys: list[list[Value]], fields: list[list[Value]]) -> bool:
         """Rows of different objects in one go; False, and nothing is done, if that cannot be. Raises PieceFailed."""
@@ -198,7 +217,7 @@ class Applier:
         """Removes an object; columns that exist only here are kept for its return."""
         key_values = unpack_values(key)
         extra = self._connection.execute(shape.select_extra, key_values).fetchone() if shape.extra else None
-        if self._guarded(shape, key, lambda: self._delete(shape, key, key_values)) and extra is not None:
+        if self.guarded(shape, key, lambda: self.delete(shape, key, key_values)) and extra is not None:
             self._connection.execute(
                 "UPDATE temp._syncd_index SET extra = ? WHERE name_id = ? AND key = ?",
                 (pack_values(extra), shape.name_id, key),
@@ -210,11 +229,11 @@ class Applier:
             return
         shape, key, fields = self._shape(columns.types[0]), columns.keys[0], columns.fields[0]
         row = [*unpack_values(key), *unpack_values(fields)]
-        self._guarded(shape, key, lambda: self._insert(shape, key, fields, row, unpack_values(extra)))
+        self.guarded(shape, key, lambda: self._insert(shape, key, fields, row, unpack_values(extra)))
 
     # ------------------------------------------------------------ single rows
 
-    def _guarded(self, shape: Shape, key: bytes, write: Callable[[], bool]) -> bool:
+    def guarded(self, shape: Shape, key: bytes, write: Callable[[], bool]) -> bool:
         """Runs ``write``; what SQLite refuses becomes the failure of this object."""
         try:
             return write()
@@ -228,21 +247,29 @@ class Applier:
             unique = code in (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
             raise (UniqueFailed if unique else RowFailed)(failure) from error
 
-    def _old(self, shape: Shape, key_values: Sequence[Value]) -> Sequence[Value] | None:
+    def old(self, shape: Shape, key_values: Sequence[Value]) -> Sequence[Value] | None:
         """The row that answers to the key."""
         run, sql = self._connection.execute, shape.select
         row: Sequence[Value] | None = robust(self._connection, lambda: run(sql, key_values).fetchone())
         return row
 
-    def _seen(self, name_id: int, key: bytes) -> bool:
-        """Notes that a snapshot names an object; True the first time."""
+    def seen(self, name_id: int, key: bytes) -> bool:
+        """Notes that the work names an object; True the first time."""
         sql = "INSERT INTO temp._syncd_seen VALUES(?, ?) ON CONFLICT DO NOTHING"
-        return self._connection.execute(sql, (name_id, key)).rowcount == 1
+        first = self._connection.execute(sql, (name_id, key)).rowcount == 1
+        self._repeated |= not (first or self.mending)
+        return first
 
-    def _upsert(self, shape: Shape, key: bytes, fields: bytes, row: Sequence[Value]) -> bool:
+    def _has_newest(self, shape: Shape, key: bytes) -> bool:
+        """Whether this work brought the object under the table's newest name: then its removal under an older name
+        removes nothing."""
+        asked = "SELECT 1 FROM temp._syncd_newest WHERE name_id = ? AND key = ?"
+        return self._connection.execute(asked, (shape.name_id, key)).fetchone() is not None
+
+    def upsert(self, shape: Shape, key: bytes, fields: bytes, row: Sequence[Value]) -> bool:
         """Writes an object; True if anything changed. A row with an equal key that is not the same is taken over."""
         key_values = row[: shape.width]
-        old = self._old(shape, key_values)
+        old = self.old(shape, key_values)
         if old is None:
             return self._insert(shape, key, fields, row)
         old_key = key if shape.table.exact else pack_values(old[: shape.width])
@@ -250,13 +277,21 @@ class Applier:
         if old_key == key:
             if old_fields == fields:
                 return False
-            self._connection.execute(shape.update, (*row[shape.width :], *key_values))
+            self._update(shape, old, row)
         else:
             self._connection.execute(shape.move, (*row, *old[: shape.width]))
+        self.mended = True
         hash_of = object_hash
         self.change += hash_of(shape.prefix, key, fields) - hash_of(shape.prefix, old_key, old_fields)
         self._tables.foreign_keys.changed(self._connection, shape, key, old, row)
         return True
+
+    def _update(self, shape: Shape, old: Sequence[Value], row: Sequence[Value]) -> None:
+        sql, width, places = shape.update, shape.width, list(range(shape.width, len(row)))
+        if self.mending:  # a trigger on other columns does not fire again
+            places = [at for at in places if pack_values((old[at],)) != pack_values((row[at],))]
+            sql = shape.update_only([shape.columns[at] for at in places])
+        self._connection.execute(sql, (*(row[at] for at in places), *row[:width]))
 
     def _insert(
         self, shape: Shape, key: bytes, fields: bytes, row: Sequence[Value], extra: Sequence[Value] | None = None
@@ -265,20 +300,22 @@ class Applier:
             self._connection.execute(shape.insert, row)
         else:
             self._connection.execute(shape.insert_all, (*row, *extra))
+        self.mended = True
         self.change += object_hash(shape.prefix, key, fields)
         self.objects += 1
         if not self._empty.get(shape.name_id):
             self._tables.foreign_keys.changed(self._connection, shape, key, None, row)
         return True
 
-    def _delete(self, shape: Shape, key: bytes, key_values: Sequence[Value]) -> bool:
+    def delete(self, shape: Shape, key: bytes, key_values: Sequence[Value]) -> bool:
         """Removes an object; False if it is not there (R6)."""
-        if self._snapshot:
-            self._seen(shape.name_id, key)
-        old = self._old(shape, key_values)
+        if self._noting:
+            self.seen(shape.name_id, key)
+        old = self.old(shape, key_values)
         if old is None or (not shape.table.exact and pack_values(old[: shape.width]) != key):
             return False
         self._connection.execute(shape.delete, key_values)
+        self.mended = True
         self.change -= object_hash(shape.prefix, key, pack_values(old[shape.width :]))
         self.objects -= 1
         self._tables.foreign_keys.changed(self._connection, shape, key, old, None)
@@ -287,53 +324,10 @@ class Applier:
     # ------------------------------------------------------------ after the rows
 
     def note(self, objects: Iterable[ObjectId]) -> None:
-        """A snapshot names these objects, whether or not they can be executed here."""
+        """The work names these objects, whether or not they can be executed here."""
         for one in objects:
-            if self._snapshot and one.type in self._tables.name_ids:
-                self._seen(self._tables.name_ids[one.type], one.key)
-
-    def own_rows(self, chunks: Chunks, parked: Iterable[ObjectId]) -> int:
-        """Rows that a first snapshot finds here and that are not as the snapshot has them (R13). Changes nothing."""
-        if all(self.was_empty(shape) for shape in self._tables.current):
-            return 0
-        self.note(parked)
-        for columns in chunks():
-            for kind, type_id, key, fields in zip(*columns, strict=True):
-                shape = self._tables.shapes[type_id]
-                if isinstance(shape, str) or self.was_empty(shape) or kind == Kind.DELETE:
-                    continue
-                old = self._old(shape, unpack_values(key))
-                same = old is not None and (pack_values(old[: shape.width]), pack_values(old[shape.width :])) == (
-                    key,
-                    fields,
-                )
-                if same or kind == Kind.WITHHELD:
-                    self._seen(shape.name_id, key)
-        own = 0
-        for shape in self._tables.current:
-            robust(self._connection, lambda: self._find_unseen(shape))  # noqa: B023
-            own += self._connection.execute("SELECT count(*) FROM temp._syncd_index").fetchone()[0]
-        self._connection.execute("DELETE FROM temp._syncd_seen")
-        return own
-
-    def remove_unseen(self) -> None:
-        """Removes what the tables hold beyond the snapshot (R5)."""
-        run = self._connection.execute
-        for shape in self._tables.current:
-            if self.was_empty(shape):
-                continue
-            robust(self._connection, lambda: self._find_unseen(shape))  # noqa: B023
-            for (key,) in run("SELECT key FROM temp._syncd_index"):
-                key_values = unpack_values(key)
-                self._guarded(shape, key, lambda: self._delete(shape, key, key_values))  # noqa: B023
-
-    def _find_unseen(self, shape: Shape) -> None:
-        run = self._connection.execute
-        run("DELETE FROM temp._syncd_index")
-        for row in run(f"SELECT {names(shape.type.key)} FROM {name(shape.table.name)}"):
-            asked = (shape.name_id, pack_values(row))
-            if run("SELECT 1 FROM temp._syncd_seen WHERE name_id = ? AND key = ?", asked).fetchone() is None:
-                run("INSERT INTO temp._syncd_index VALUES(?, ?, 0, 0, NULL)", asked)
+            if self._noting and one.type in self._tables.name_ids:
+                self.seen(self._tables.name_ids[one.type], one.key)
 
     def violations(self) -> Iterator[tuple[ObjectId, str]]:
         """Foreign keys that do not hold for what was touched."""

@@ -29,6 +29,7 @@ _BUSY = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED))
 _DAMAGED = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 _UNREACHABLE = frozenset((sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL))
 _DENIED = frozenset((sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH))
+_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
 def name(identifier: str) -> str:
@@ -41,9 +42,14 @@ def names(identifiers: tuple[str, ...]) -> str:
     return ", ".join(name(one) for one in identifiers)
 
 
+def fold(identifier: str) -> str:
+    """What two spellings of one identifier have in common. To SQLite only the letters A to Z have two cases."""
+    return identifier.translate(_LOWER)
+
+
 def is_ours(table: str) -> bool:
     """Whether a table belongs to SQLite or to syncd, not to the application."""
-    return table.lower().startswith((_PREFIX, "sqlite_"))
+    return fold(table).startswith((_PREFIX, "sqlite_"))
 
 
 def primary_code(error: sqlite3.Error) -> int:

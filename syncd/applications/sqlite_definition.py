@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from syncd.applications.sqlite_common import is_ours, name, names
+from syncd.applications.sqlite_common import fold, is_ours, name, names
 from syncd.applications.sqlite_schema import Table, inspect, table_names
 from syncd.core.digest import type_prefix
 from syncd.core.model import DataType
@@ -33,13 +34,15 @@ _ON_CONFLICT = re.compile(r"\bON\s+CONFLICT\b", re.IGNORECASE)
 class Shape:
     """A type as the table here holds it, with the SQL that reads and writes it.
 
-    ``extra``: columns that exist on this machine only; ``name_id``: the same for all types of one name.
+    ``extra``: columns that exist on this machine only; ``name_id``: the same for all types of one table. ``created``:
+    the table was missing and was made for this.
     """
 
     type: DataType
     table: Table
     prefix: bytes
     name_id: int
+    created: bool
     width: int
     columns: tuple[str, ...]
     extra: tuple[str, ...]
@@ -50,33 +53,38 @@ class Shape:
     update: str = field(repr=False)
     move: str = field(repr=False)
     delete: str = field(repr=False)
+    set: str = field(repr=False)
+    where: str = field(repr=False)
+
+    def update_only(self, columns: Sequence[str]) -> str:
+        """SQL: changes these columns of the row with a key."""
+        return f"{self.set}{', '.join(f'{name(one)} = ?' for one in columns)}{self.where}"
 
     def select_listed(self, rows: int) -> str:
         """SQL: the rows with the keys of a list of this length. As a join, which takes the index of a key of several
         columns; an IN of row values reads the whole table."""
         columns = ", ".join(f"_syncd_row.{name(column)}" for column in self.columns)
         keys = ", ".join([f"({', '.join('?' * self.width)})"] * rows)
-        equal = " AND ".join(
-            f"_syncd_row.{name(key)} = _syncd_key.column{at}" for at, key in enumerate(self.type.key, 1)
-        )
+        marks = [f"_syncd_key.column{at}" for at in range(1, self.width + 1)]
+        equal = self.table.key_equal("_syncd_row.", marks)
         table = f"{name(self.table.name)} AS _syncd_row"
         return f"SELECT {columns} FROM (VALUES {keys}) AS _syncd_key CROSS JOIN {table} WHERE {equal}"
 
 
-def shape(connection: sqlite3.Connection, wanted: DataType, name_id: int) -> Shape | str:
-    """The type as it can be written here, or why it cannot. Creates its table where it is missing."""
+def shape(connection: sqlite3.Connection, wanted: DataType, name_id: int, create: bool) -> Shape | str:
+    """The type as it can be written here, or why it cannot. ``create``: its table is made where it is missing."""
     if not wanted.key or is_ours(wanted.name):
         return f"table {wanted.name}: it has no key or a name that is not the application's"
     try:
-        there = {found.lower(): (found, kind) for found, kind in table_names(connection).items()}
-        found, kind = there.get(wanted.name.lower(), ("", ""))
+        there = {fold(found): (found, kind) for found, kind in table_names(connection).items()}
+        found, kind = there.get(fold(wanted.name), ("", ""))
         if not kind:
-            return _created(connection, wanted, name_id)
+            return _created(connection, wanted, name_id) if create else f"table {wanted.name} is missing here"
         if kind != "table":
             return f"{wanted.name} is a {kind} here, not a table"
         table = inspect(connection, found)
         reason = _difference(wanted, table)
-        return reason or _shape(wanted, table, name_id)
+        return reason or _shape(wanted, table, name_id, created=False)
     except (sqlite3.Error, ValueError) as error:
         return f"table {wanted.name}: {error}"
 
@@ -96,15 +104,15 @@ def _created(connection: sqlite3.Connection, wanted: DataType, name_id: int) -> 
     finally:
         if connection.in_transaction:
             connection.execute("RELEASE creation")
-    return _shape(wanted, table, name_id)
+    return _shape(wanted, table, name_id, created=True)
 
 
 def _run_definition(connection: sqlite3.Connection, wanted: DataType) -> None:
     """Runs the statements under the authorizer; raises sqlite3.Error for what is more than they may be."""
-    own = wanted.name.lower()
+    own = fold(wanted.name)
 
     def allowed(action: int, first: str | None, second: str | None, schema: str | None, _trigger: str | None) -> int:
-        subject, other = (first or "").lower(), (second or "").lower()
+        subject, other = fold(first or ""), fold(second or "")
         if schema not in (None, "main"):
             return sqlite3.SQLITE_DENY
         fine = (
@@ -126,19 +134,19 @@ def _run_definition(connection: sqlite3.Connection, wanted: DataType) -> None:
 
 def _difference(wanted: DataType, table: Table) -> str:
     """Why the table here cannot hold the type, or ""."""
-    here = {column.lower(): at for at, column in enumerate((*table.key, *table.fields))}
+    here = {fold(column): at for at, column in enumerate((*table.key, *table.fields))}
     for column in (*wanted.key, *wanted.fields):
-        if column.lower() not in here:
+        if fold(column) not in here:
             return f"table {wanted.name} has no column {column} here"
-    if tuple(map(str.lower, wanted.key)) != tuple(map(str.lower, table.key)):
+    if list(map(fold, wanted.key)) != list(map(fold, table.key)):
         return f"table {wanted.name} has another primary key here: {', '.join(table.key) or 'none'}"
     if not wanted.definition:
         return ""
     with_definition = _reference(wanted)
-    if [one.upper() for one in with_definition.key_collations] != [one.upper() for one in table.key_collations]:
+    if list(map(fold, with_definition.key_collations)) != list(map(fold, table.key_collations)):
         return f"table {wanted.name} compares its primary key in another way here"
     for at, column in enumerate((*with_definition.key, *with_definition.fields)):
-        local = here.get(column.lower())
+        local = here.get(fold(column))
         if local is not None and table.affinities[local] != with_definition.affinities[at]:
             return (
                 f"table {wanted.name}: column {column} is {table.affinities[local]} here and"
@@ -157,19 +165,20 @@ def _reference(wanted: DataType) -> Table:
         reference.close()
 
 
-def _shape(wanted: DataType, table: Table, name_id: int) -> Shape:
+def _shape(wanted: DataType, table: Table, name_id: int, created: bool) -> Shape:
     columns = (*wanted.key, *wanted.fields)
-    known = {column.lower() for column in columns}
-    extra = tuple(column for column in table.fields if column.lower() not in known)
+    known = set(map(fold, columns))
+    extra = tuple(column for column in table.fields if fold(column) not in known)
     into = name(table.name)
-    where = " AND ".join(f"{name(key)} = ?" for key in wanted.key)
+    where = table.key_equal("", ["?"] * len(table.key))
     # Triggers of the application keep their own conflict clauses only if ours is silent; a constraint of the table
     # that says REPLACE would remove rows unasked.
     silent = table.triggers and not any(_ON_CONFLICT.search(sql) for sql in table.definition)
     policy = "" if silent else " OR ABORT"
+    verb = f"UPDATE{policy} {into} SET "
 
     def sets(changed: tuple[str, ...]) -> str:
-        return f"UPDATE{policy} {into} SET {', '.join(f'{name(one)} = ?' for one in changed)} WHERE {where}"
+        return f"{verb}{', '.join(f'{name(one)} = ?' for one in changed)} WHERE {where}"
 
     def insert(given: tuple[str, ...]) -> str:
         return f"INSERT{policy} INTO {into}({names(given)}) VALUES({', '.join('?' * len(given))})"
@@ -179,6 +188,7 @@ def _shape(wanted: DataType, table: Table, name_id: int) -> Shape:
         table=table,
         prefix=type_prefix(wanted.name),
         name_id=name_id,
+        created=created,
         width=len(wanted.key),
         columns=columns,
         extra=extra,
@@ -189,4 +199,6 @@ def _shape(wanted: DataType, table: Table, name_id: int) -> Shape:
         update=sets(wanted.fields) if wanted.fields else "",
         move=sets(columns),
         delete=f"DELETE FROM {into} WHERE {where}",
+        set=verb,
+        where=f" WHERE {where}",
     )

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from syncd.adapters.canonical import pack_values
 from syncd.applications.base import Division, RowFailed, Unit, nothing_to_do, rolled_back, whole_part
 from syncd.applications.sqlite_apply import Applier
-from syncd.applications.sqlite_common import name, names, transaction
-from syncd.applications.sqlite_definition import Shape
+from syncd.applications.sqlite_beyond import Beyond
+from syncd.applications.sqlite_common import name, transaction
+from syncd.applications.sqlite_count import GivenUp, GiveUp, Pace, count
 from syncd.applications.sqlite_divide import Divided, TransactionLost, chunks_of, division
-from syncd.applications.sqlite_tables import TEMP_TABLES, Chunks, PieceFailed, Tables, UniqueFailed, robust
+from syncd.applications.sqlite_tables import TEMP_TABLES, Chunks, PieceFailed, Tables, UniqueFailed
+from syncd.applications.sqlite_touched import Touched, settle, watch
 from syncd.core import digest
 from syncd.core.errors import TargetHeld
 from syncd.core.model import DataType, Failure
@@ -33,11 +35,15 @@ NOTHING = TargetState("", 0, digest.EMPTY, 0)
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What is known of the schema as long as its version and the types stay as they are."""
+    """What is known of the schema as long as its version and the types stay as they are. ``recast``: until the next
+    commit, the checksum kept is not that of what the tables hold (``Tables.recast``). ``touched``: notes of what the
+    application's triggers do, where there are any."""
 
     version: int
     tables: Tables
     captured: bool
+    recast: bool
+    touched: Touched | None
 
 
 class Executor:
@@ -49,6 +55,7 @@ class Executor:
         self._collection = collection
         self._replace = replace
         self._kept: _Kept | None = None
+        self._counted: int | None = None  # data_version of the last count: nobody else had written after it
         self._run("PRAGMA synchronous=FULL")
         for sql in TEMP_TABLES:
             self._run(sql)
@@ -81,16 +88,47 @@ class Executor:
 
     def recount(self) -> TargetState:
         """Checksum and number of what the tables hold."""
-        with transaction(self._connection, "IMMEDIATE"):
-            state = self.state()
-            if state is None:
+        return self._recount(lambda: False)
+
+    def look(self, pace: Pace, give_up: GiveUp) -> TargetState | None:
+        """What the tables hold, if somebody else wrote, a count is due, and finds something else than is kept."""
+        began = time.monotonic()
+        if self._data_version() == self._counted:
+            pace.quiet(began)
+            return None
+        before = self.state()
+        if before is None or not before.epoch or not pace.due(began):
+            return None
+        try:
+            state = self._recount(give_up)
+        except GivenUp:
+            return None
+        pace.counted(ended := time.monotonic(), ended - began)
+        return None if state == before else state
+
+    def _recount(self, give_up: GiveUp) -> TargetState:
+        """Counts without the application's lock, which is taken only to keep what is not as it was kept (R16)."""
+        with transaction(self._connection, "DEFERRED"):
+            before = self.state()
+            if before is None:
                 return NOTHING
-            self._kept = None
-            tables = Tables(self._connection, self._kept_types())
-            counted, objects = self._count(tables)
-            state = TargetState(state.epoch, state.position, digest.of((counted,)), objects)
-            self._keep(state)
+            version = self._data_version()
+            tables = Tables(self._connection, self._kept_types(), create=False)
+            change, objects = count(self._connection, tables, give_up)
+        state = TargetState(before.epoch, before.position, digest.of((change,)), objects)
+        if state != before:
+            with transaction(self._connection, "IMMEDIATE"):
+                held = self.state()
+                if held != before:  # it was restored or reset meanwhile
+                    return held or NOTHING
+                self._keep(state)
+        self._counted = version
         return state
+
+    def _data_version(self) -> int:
+        """Changes when another connection commits."""
+        version: int = self._run("PRAGMA data_version").fetchone()[0]
+        return version
 
     # ------------------------------------------------------------ one try
 
@@ -104,20 +142,29 @@ class Executor:
                 kept = self._look(work.types)
                 if kept.captured:
                     self._run(f"UPDATE {_CONTROL} SET applying = 1")
-                applier = Applier(self._connection, kept.tables, work.snapshot, careful)
+                touched = kept.touched
+                applier = Applier(self._connection, kept.tables, work.snapshot, careful, touched is not None)
+                if touched is not None:
+                    touched.forget()
                 if not state.epoch and not self._replace:
                     self._check_own(work, applier)
                 body(applier)
-                state = self._finish(work, state, applier, kept.tables)
+                state = self._finish(work, state, applier, kept)
+                counted = self._data_version() if work.snapshot else self._counted
+                if touched is not None and touched.replaces:
+                    counted = None  # a look will count
                 if kept.captured:
                     self._run(f"UPDATE {_CONTROL} SET applying = 0")
+            self._counted = counted
+            if kept.recast:
+                self._kept = replace(kept, recast=False)
         except BaseException:
             self._kept = None  # what was looked up may belong to a schema that was rolled back
             raise
         return Executed(state)
 
     def _check_own(self, work: Work, applier: Applier) -> None:
-        own = applier.own_rows(lambda: chunks_of(work), work.skip)
+        own = self._beyond(applier).own_rows(lambda: chunks_of(work), work.skip)
         if own:
             raise TargetHeld(
                 f"the target holds {own} objects of its own",
@@ -127,6 +174,7 @@ class Executor:
     def _whole(self, work: Work, applier: Applier, execute: Callable[[Chunks], None]) -> None:
         execute(lambda: chunks_of(work))
         self._remove_beyond(work, applier)
+        self._settle(work, applier)
         for guilty, cause in applier.violations():
             raise rolled_back(cause, guilty)
 
@@ -134,17 +182,37 @@ class Executor:
         """After a snapshot nothing else is left (R5); parked objects stay as they are."""
         if work.snapshot:
             applier.note(work.skip)
-            applier.remove_unseen()
+            self._beyond(applier).remove_unseen()
 
-    def _finish(self, work: Work, before: TargetState, applier: Applier, tables: Tables) -> TargetState:
+    def _beyond(self, applier: Applier) -> Beyond:
+        assert self._kept is not None
+        return Beyond(self._connection, self._kept.tables, applier)
+
+    def _settle(self, work: Work, applier: Applier) -> None:
+        """Where the application's triggers write too, what was sent has the last word (R2)."""
+        assert self._kept is not None
+        touched = self._kept.touched
+        if touched is None:
+            return
+        beyond = self._beyond(applier)
+
+        def put_right() -> None:
+            if work.snapshot:
+                beyond.remove_unseen()
+            else:
+                touched.restore_untold(applier)
+
+        settle(self._connection, applier, lambda: chunks_of(work), put_right)
+
+    def _finish(self, work: Work, before: TargetState, applier: Applier, kept: _Kept) -> TargetState:
         """The state after the work, kept in the same commit (R4)."""
-        replaced = work.snapshot and any(not applier.was_empty(shape) for shape in tables.current)
-        if replaced:
-            change, objects = self._count(tables)
+        there = work.snapshot and any(not applier.was_empty(shape) for shape in kept.tables.current)
+        if there or (kept.recast and not work.snapshot):
+            change, objects = count(self._connection, kept.tables)
             held = digest.EMPTY
         else:
-            change = applier.change
-            objects = applier.objects + (0 if work.snapshot else before.objects)
+            change, objects = kept.touched.change() if kept.touched else (applier.change, applier.objects)
+            objects += 0 if work.snapshot else before.objects
             held = digest.EMPTY if work.snapshot else before.digest
         position = before.position if work.proof is None else work.proof.seq
         state = TargetState(work.epoch, position, digest.add(held, change), objects)
@@ -159,10 +227,18 @@ class Executor:
                 f"CREATE TABLE IF NOT EXISTS {POSITION}(collection TEXT PRIMARY KEY, epoch TEXT NOT NULL,"
                 " position INTEGER NOT NULL, digest BLOB NOT NULL, objects INTEGER NOT NULL)"
             )
+            self._run(f"CREATE TABLE IF NOT EXISTS {TYPES}(collection TEXT PRIMARY KEY, types TEXT NOT NULL)")
+            tables = Tables(self._connection, types, create=True)
+            recast = tables.recast(self._kept_types())
             self._keep_types(types)
-            tables = Tables(self._connection, types)
             captured = self._run("SELECT 1 FROM sqlite_master WHERE name = ?", (_CONTROL,)).fetchone() is not None
-            kept = _Kept(self._run("PRAGMA schema_version").fetchone()[0], tables, captured)
+            kept = _Kept(
+                self._run("PRAGMA schema_version").fetchone()[0],
+                tables,
+                captured,
+                recast,
+                watch(self._connection, tables),
+            )
             self._kept = kept
         return kept
 
@@ -176,7 +252,6 @@ class Executor:
 
     def _keep_types(self, types: Mapping[int, DataType]) -> None:
         """A recount needs the types before any work has come."""
-        self._run(f"CREATE TABLE IF NOT EXISTS {TYPES}(collection TEXT PRIMARY KEY, types TEXT NOT NULL)")
         text = json.dumps([[one.id, one.name, one.key, one.fields, one.definition] for one in types.values()])
         self._run(
             f"INSERT INTO {TYPES} VALUES(?, ?) ON CONFLICT(collection) DO UPDATE SET types = excluded.types"
@@ -190,17 +265,6 @@ class Executor:
         for number, type_name, key, fields, definition in json.loads(row[0]) if row else ():
             types[number] = DataType(number, type_name, tuple(key), tuple(fields), tuple(definition))
         return types
-
-    def _count(self, tables: Tables) -> tuple[int, int]:
-        counts = [robust(self._connection, lambda: self._count_table(shape)) for shape in tables.current]  # noqa: B023
-        return sum(change for change, _ in counts), sum(objects for _, objects in counts)
-
-    def _count_table(self, shape: Shape) -> tuple[int, int]:
-        change, objects, width, prefix = 0, 0, shape.width, shape.prefix
-        for row in self._run(f"SELECT {names(shape.columns)} FROM {name(shape.table.name)}"):
-            change += digest.object_hash(prefix, pack_values(row[:width]), pack_values(row[width:]))
-            objects += 1
-        return change, objects
 
     def _something_there(self) -> bool:
         """Whether any application table holds rows: in an empty database nothing can be in the way."""
@@ -228,9 +292,17 @@ class Executor:
                 if error.unit is not None:
                     excluded[error.unit] = error.failure
         if parts is None:
-            with transaction(self._connection, "IMMEDIATE"):
-                parts = division(self._connection, work, self._look(work.types).tables.name_ids)
+            parts = self._division(work)
         return Unexecuted(parts.parts(excluded))
+
+    def _division(self, work: Work) -> Division:
+        """Into what the work is divided, looked up without a try; what the look makes is not kept."""
+        self._run("BEGIN IMMEDIATE")
+        try:
+            return division(self._connection, work, self._look(work.types).tables.name_ids)
+        finally:
+            self._run("ROLLBACK")
+            self._kept = None
 
     def _divided(self, applier: Applier, work: Work, excluded: Mapping[Unit, Failure], by_pieces: bool) -> None:
         """Raises ``_Failed`` unless every unit was executed and what all did holds."""
@@ -242,6 +314,8 @@ class Executor:
             self._remove_beyond(work, applier)
         except RowFailed as error:  # of an object that no unit brings
             raise TargetHeld(error.failure.cause, "change or remove what forbids it on this machine") from error
+        if not failed and not excluded:
+            self._settle(work, applier)
         guilty = dict(applier.violations())
         if guilty:
             units = divided.units_of(guilty)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from syncd.adapters.canonical import Value, pack_values, unpack_values
-from syncd.applications.sqlite_common import is_ours, name
+from syncd.applications.sqlite_common import fold, is_ours, name
 from syncd.applications.sqlite_definition import Shape
 from syncd.core.model import ObjectId
 
@@ -59,14 +59,14 @@ class ForeignKeys:
 
     @classmethod
     def of(cls, connection: sqlite3.Connection, shapes: Sequence[Shape]) -> ForeignKeys:
-        """Reads the schema. Names of tables are lower case as keys."""
-        ours = {shape.table.name.lower() for shape in shapes}
+        """Reads the schema. Names of tables are folded as keys."""
+        ours = {fold(shape.table.name) for shape in shapes}
         found = cls()
         for fk in _all(connection):
-            if fk.child.lower() in ours:
-                found.by_child.setdefault(fk.child.lower(), []).append(fk)
-            if fk.parent.lower() in ours:
-                found.by_parent.setdefault(fk.parent.lower(), []).append(fk)
+            if fold(fk.child) in ours:
+                found.by_child.setdefault(fold(fk.child), []).append(fk)
+            if fold(fk.parent) in ours:
+                found.by_parent.setdefault(fold(fk.parent), []).append(fk)
         return found
 
     def changed(
@@ -78,16 +78,16 @@ class ForeignKeys:
         new: Sequence[Value] | None,
     ) -> None:
         """Takes note of a row that was written (``new``) or removed; ``old``: its values before, if it was there."""
-        table = shape.table.name.lower()
+        table = fold(shape.table.name)
         if new is not None and table in self.by_child:
             connection.execute(
                 "INSERT INTO temp._syncd_child VALUES(?, ?) ON CONFLICT DO NOTHING", (shape.name_id, key)
             )
         if old is None or table not in self.by_parent:
             return
-        at = {column.lower(): i for i, column in enumerate(shape.columns)}
+        at = {fold(column): i for i, column in enumerate(shape.columns)}
         for fk in self.by_parent[table]:
-            places = [at.get(column.lower()) for column in fk.parent_columns]
+            places = [at.get(fold(column)) for column in fk.parent_columns]
             was = [old[i] for i in places if i is not None]
             if len(was) < len(places) or None in was:
                 continue
@@ -102,14 +102,14 @@ class ForeignKeys:
     ) -> Iterator[tuple[ObjectId, str]]:
         """Guilty object and cause of each violation. ``whole``: name ids of types of which every row is touched."""
         named = {shape.name_id: shape for shape in shapes}
-        by_table = {shape.table.name.lower(): shape for shape in shapes}
+        by_table = {fold(shape.table.name): shape for shape in shapes}
         children = connection.execute("SELECT count(*) FROM temp._syncd_child").fetchone()[0]
         parents = connection.execute("SELECT count(*) FROM temp._syncd_parent").fetchone()[0]
         if not whole and children <= _CHILDREN_SINGLY and parents <= _PARENTS_SINGLY:
             yield from self._one_by_one(connection, named)
             return
         for fk in self._numbered().values():
-            yield from _scan(connection, fk, by_table.get(fk.child.lower()), named, whole)
+            yield from _scan(connection, fk, by_table.get(fold(fk.child)), named, whole)
 
     def _numbered(self) -> dict[int, ForeignKey]:
         tables = (*self.by_child.values(), *self.by_parent.values())
@@ -118,7 +118,7 @@ class ForeignKeys:
     def _one_by_one(self, connection: sqlite3.Connection, named: dict[int, Shape]) -> Iterator[tuple[ObjectId, str]]:
         for name_id, key in connection.execute("SELECT name_id, key FROM temp._syncd_child").fetchall():
             shape = named[name_id]
-            for fk in self.by_child[shape.table.name.lower()]:
+            for fk in self.by_child[fold(shape.table.name)]:
                 where = " AND ".join(f"c.{name(column)} = ?" for column in shape.type.key)
                 row = connection.execute(fk.orphan(where), unpack_values(key)).fetchone()
                 if row is not None:
@@ -162,7 +162,7 @@ def _all(connection: sqlite3.Connection) -> Iterator[ForeignKey]:
     tables = connection.execute(
         "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'"
     ).fetchall()
-    known = {table.lower(): table for (table,) in tables if not is_ours(table)}
+    known = {fold(table): table for (table,) in tables if not is_ours(table)}
     number = 0
     for table in known.values():
         listed = connection.execute(
@@ -170,7 +170,7 @@ def _all(connection: sqlite3.Connection) -> Iterator[ForeignKey]:
         ).fetchall()
         for found in sorted({row[0] for row in listed}):
             rows = [row for row in listed if row[0] == found]
-            parent = known.get(rows[0][1].lower())
+            parent = known.get(fold(rows[0][1]))
             if parent is None:
                 continue
             theirs = tuple(row[3] for row in rows) if rows[0][3] is not None else _key(connection, parent)

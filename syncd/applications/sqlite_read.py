@@ -67,8 +67,7 @@ class Reader:
         self._next = self._page_sql(self._columns, plain_marks)
 
     def _one_sql(self, marks: Sequence[str]) -> str:
-        equal = " AND ".join(f"{name(key)} = {mark}" for key, mark in zip(self.table.key, marks, strict=True))
-        return f"SELECT {names(self._columns)}{self._from}{equal}"
+        return f"SELECT {names(self._columns)}{self._from}{self.table.key_equal('', marks)}"
 
     def _page_sql(self, columns: tuple[str, ...], marks: Sequence[str]) -> str:
         order = ", ".join(self._order)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from syncd.applications.sqlite_common import is_ours
+from syncd.applications.sqlite_common import fold, is_ours, name
 from syncd.core.model import DataType
 
 _GENERATED = (2, 3)  # values of ``hidden`` in pragma_table_xinfo
@@ -40,6 +41,14 @@ class Table:
     exact: bool
     triggers: bool
 
+    def key_equal(self, prefix: str, values: Sequence[str]) -> str:
+        """SQL: the key is equal to these, as the primary key compares, which may be another way than its columns."""
+        keys = zip(self.key, self.key_collations, values, strict=True)
+        return " AND ".join(
+            f"{prefix}{name(key)}{f' COLLATE {name(collation)}' if collation else ''} = {value}"
+            for key, collation, value in keys
+        )
+
     def data_type(self) -> DataType:
         """The table as a type of data objects, without an id."""
         return DataType(0, self.name, self.key, self.fields, self.definition)
@@ -47,16 +56,16 @@ class Table:
 
 def affinity(declared: str, strict: bool) -> str:
     """Affinity of a column with the declared type, by SQLite's rules."""
-    upper = declared.upper()
-    if strict and upper == "ANY":
+    folded = fold(declared)
+    if strict and folded == "any":
         return "BLOB"
-    if "INT" in upper:
+    if "int" in folded:
         return "INTEGER"
-    if any(part in upper for part in ("CHAR", "CLOB", "TEXT")):
+    if any(part in folded for part in ("char", "clob", "text")):
         return "TEXT"
-    if not upper or "BLOB" in upper:
+    if not folded or "blob" in folded:
         return "BLOB"
-    return "REAL" if any(part in upper for part in ("REAL", "FLOA", "DOUB")) else "NUMERIC"
+    return "REAL" if any(part in folded for part in ("real", "floa", "doub")) else "NUMERIC"
 
 
 def table_names(connection: sqlite3.Connection) -> dict[str, str]:
@@ -117,9 +126,10 @@ def _indexes(connection: sqlite3.Connection, table: str) -> tuple[UniqueIndex | 
 
 
 def _definition(connection: sqlite3.Connection, table: str) -> tuple[tuple[str, ...], bool]:
-    """CREATE TABLE and its CREATE INDEX statements; whether the application has triggers on the table."""
+    """CREATE TABLE and its CREATE INDEX statements; whether the application has triggers on the table. A trigger keeps
+    the spelling of the table's name that it was made with."""
     rows = connection.execute(
-        "SELECT type, name, sql FROM sqlite_master WHERE tbl_name = ? AND sql IS NOT NULL"
+        "SELECT type, name, sql FROM sqlite_master WHERE tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL"
         " ORDER BY type <> 'table', name",
         (table,),
     ).fetchall()

@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from syncd.applications.base import RowFailed, current_types
+from syncd.applications.base import RowFailed
+from syncd.applications.sqlite_common import fold
 from syncd.applications.sqlite_definition import Shape, shape
 from syncd.applications.sqlite_foreign_keys import TEMP_TABLES as FOREIGN_KEY_TABLES
 from syncd.applications.sqlite_foreign_keys import ForeignKeys
@@ -20,6 +21,7 @@ TEMP_TABLES = (
     "CREATE TEMP TABLE _syncd_index(name_id INTEGER, key BLOB, type INTEGER, at INTEGER, extra BLOB,"
     " PRIMARY KEY(name_id, key)) WITHOUT ROWID",
     "CREATE TEMP TABLE _syncd_brought(name_id INTEGER, key BLOB, PRIMARY KEY(name_id, key)) WITHOUT ROWID",
+    "CREATE TEMP TABLE _syncd_newest(name_id INTEGER, key BLOB, PRIMARY KEY(name_id, key)) WITHOUT ROWID",
 )
 NOT_THE_ROWS = frozenset(  # errors that no other row would escape
     (
@@ -67,17 +69,31 @@ class PieceFailed(RowFailed):
 
 
 class Tables:
-    """The types of a work as the tables here hold them; kept from work to work while nothing changes."""
+    """The types of a work as the tables here hold them; kept from work to work while nothing changes.
 
-    def __init__(self, connection: sqlite3.Connection, types: Mapping[int, DataType]) -> None:
+    Types whose names differ in case only are one table (``name_ids``); the type with the greatest id counts.
+    ``superseded``: the others. ``renamed``: name ids of tables that types of several names are. ``create``: tables
+    that are missing are made.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, types: Mapping[int, DataType], create: bool) -> None:
         self.types = dict(types)
-        self.name_ids = {one: at for at, one in enumerate(sorted({one.name for one in types.values()}))}
-        shapes = {number: shape(connection, one, self.name_ids[one.name]) for number, one in types.items()}
+        self._newest = newest_by_table(types)
+        numbers = {table: at for at, table in enumerate(sorted(self._newest))}
+        self.name_ids = {one.name: numbers[fold(one.name)] for one in types.values()}
+        newest = self._newest.values()
+        self.superseded = frozenset(types) - frozenset(newest)
+        shapes: dict[int, Shape | str] = {}
+        for number in (*newest, *self.superseded):  # a missing table is made as the newest type says
+            one = types[number]
+            shapes[number] = shape(connection, one, self.name_ids[one.name], create)
         self.shapes = shapes
-        newest = current_types(types)
-        self._newest = newest
-        self.superseded = frozenset(types) - frozenset(newest.values())
-        self.current = [found for number in newest.values() if isinstance(found := shapes[number], Shape)]
+        self.renamed = frozenset(
+            self.name_ids[types[number].name]
+            for number in self.superseded
+            if types[number].name != types[self._newest[fold(types[number].name)]].name
+        )
+        self.current = [found for number in newest if isinstance(found := shapes[number], Shape)]
         self.foreign_keys = ForeignKeys.of(connection, self.current)
         self.broken = {
             number: Failure(OutcomeKind.CANCELLED, reason, None)
@@ -87,13 +103,28 @@ class Tables:
 
     def noted(self, shape: Shape) -> bool:
         """Whether a foreign key concerns the type."""
-        table = shape.table.name.lower()
+        table = fold(shape.table.name)
         return table in self.foreign_keys.by_child or table in self.foreign_keys.by_parent
 
     def to_delete(self, type_id: int) -> int:
         """The type to remove an object with: a type that came back under another id has another shape by then."""
-        newest = self._newest[self.types[type_id].name]
-        return newest if self.types[newest].key == self.types[type_id].key else type_id
+        newest, key = self._newest[fold(self.types[type_id].name)], self.types[type_id].key
+        return newest if list(map(fold, self.types[newest].key)) == list(map(fold, key)) else type_id
+
+    def recast(self, before: Mapping[int, DataType]) -> bool:
+        """Whether a table that held objects of the types ``before`` was made anew, or its objects have another name."""
+        held = {table: before[number].name for table, number in newest_by_table(before).items()}
+        for table, number in self._newest.items():
+            found = self.shapes[number]
+            made = isinstance(found, Shape) and found.created
+            if table in held and (made or held[table] != self.types[number].name):
+                return True
+        return False
+
+
+def newest_by_table(types: Mapping[int, DataType]) -> dict[str, int]:
+    """Folded name of a table -> the id that counts: a type that changed came back under a greater id."""
+    return {fold(types[number].name): number for number in sorted(types)}
 
 
 def robust(connection: sqlite3.Connection, read: Callable[[], Result]) -> Result:

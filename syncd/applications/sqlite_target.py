@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from syncd.applications.sqlite_common import Database, file_id
+from syncd.applications.sqlite_count import Pace
 from syncd.applications.sqlite_execute import NOTHING, Executor
 from syncd.core.errors import ApplicationOffline
 from syncd.core.ports import Executed, TargetState, Unexecuted, Work
@@ -39,6 +41,7 @@ class SqliteTarget:
         self._database: Database | None = None
         self._executor: Executor | None = None
         self._file: tuple[int, int] | None = None
+        self._pace = Pace(limits)
 
     async def open(self) -> TargetState:
         await self.close()
@@ -75,9 +78,13 @@ class SqliteTarget:
     async def recount(self) -> TargetState:
         return await self._run(lambda executor: executor.recount())
 
-    async def look(self) -> None:
-        if self._database is not None:
-            await self._run(lambda executor: None)
+    async def look(self) -> TargetState | None:
+        database = self._database
+        if database is None:
+            return None
+        now = time.monotonic()
+        patient = self._pace.may_give_up(now)
+        return await self._run(lambda executor: executor.look(self._pace, lambda: patient and database.waiting > 1))
 
     async def close(self) -> None:
         database, self._database, self._executor = self._database, None, None

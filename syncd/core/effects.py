@@ -189,7 +189,7 @@ class Recount:
 
 @dataclass(frozen=True, slots=True)
 class LookAtTarget:
-    """Whether an idle target is still in its place (R13)."""
+    """Whether an idle target is still in its place (R13) and holds what it is taken to hold (R14)."""
 
     collection: str
 

@@ -240,7 +240,10 @@ class Recounted:
 
 @dataclass(frozen=True, slots=True)
 class LookedAtTarget:
+    """``state``: what the target was found to hold, where that is not what it was taken to hold."""
+
     collection: str
+    state: TargetState | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -364,8 +364,9 @@ class Target(Protocol):
         """Counts checksum and objects again from what the application holds, and keeps the result (R14)."""
         ...
 
-    async def look(self) -> None:
-        """Raises ApplicationOffline if what was opened is not in its place any more."""
+    async def look(self) -> TargetState | None:
+        """What the application holds, where that was found not to be what was kept; it is kept (R14). Raises
+        ApplicationOffline if what was opened is not in its place any more."""
         ...
 
     async def close(self) -> None: ...

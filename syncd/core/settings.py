@@ -55,6 +55,9 @@ class Limits:
     tick_s: float = 0.25
     source_wait_s_max: float = 1.0  # then the source is looked at although nothing woke us
     target_look_s: float = 1.0  # an idle target is looked at so often: it may be gone or another one
+    count_s_first: float = 1.0  # a target that its application writes is counted again after this, then doubling
+    count_s_max: float = 60.0
+    count_pauses_min: int = 50  # the pause after a count is at least so many times as long as it took
     # application
     scan_rows_max: int = 5_000  # rows of one short read transaction
     log_rows_max: int = 2_000_000  # touched keys that wait in the application; then a comparison replaces them

@@ -353,7 +353,11 @@ def _tick_ready(target: Target, event: Tick, now: float) -> Step:
 
 
 def _looked(target: Target, event: LookedAtTarget, now: float) -> Step:
-    return _and_proceed(replace(target, phase=TargetPhase.READY), now, [])
+    target = replace(target, phase=TargetPhase.READY)
+    if event.state is None:
+        return _and_proceed(target, now, [])
+    heal = Heal.RECOUNTED if target.heal is Heal.NONE else target.heal  # the look counted
+    return _check(replace(target, state=event.state, heal=heal), now, [])
 
 
 def _tick_working(target: Target, event: Tick, now: float) -> Step:

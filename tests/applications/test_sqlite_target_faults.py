@@ -301,3 +301,14 @@ async def test_a_work_that_was_executed_before_a_crash_is_not_executed_again(pat
     assert await target.execute(work) == Executed(state)
     await target.close()
     assert Writing(target, path, [ONE]).seq == 0
+
+
+async def test_a_table_that_the_application_dropped_is_made_again_and_not_said_to_hold_its_rows(path: Path) -> None:
+    async with writing(path, ONE) as here:
+        await here.begin(*(row(i) for i in range(50)))
+        sql(path, "DROP TABLE t")
+        state = (await here.done(here.work([Group([row(100)])]))).state
+        assert state.objects == 1
+        await here.done(here.work([Group([row(101)])]))
+        await here.done(here.work([Group([row(i) for i in range(50)], loose=True)], snapshot=True))
+    assert len(contents(path)["t"]) == 50

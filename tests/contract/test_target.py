@@ -296,3 +296,25 @@ async def test_an_idle_target_that_is_gone_is_noticed_by_looking(bench: TargetBe
     bench.take_away()
     with pytest.raises(ApplicationOffline):
         await bench.target.look()
+
+
+async def test_what_the_application_changed_here_is_noticed_by_looking(bench: TargetBench) -> None:
+    make = await begun(bench, "a", "b")
+    assert await bench.target.look() is None
+    bench.write(note("a"), "touched here")
+    state = await bench.target.look()
+    assert state is not None
+    assert (state.epoch, state.position) == ("e1", make.seq)
+    assert state.digest == digest_of({note("a"): body("touched here"), note("b"): body("first")})
+    assert await bench.target.look() is None
+    assert await bench.target.recount() == state
+
+
+async def test_what_the_application_changed_while_no_daemon_ran_is_noticed_by_looking(bench: TargetBench) -> None:
+    await begun(bench, "a", "b")
+    await bench.crash()
+    bench.write(note("a"), "touched here")
+    await bench.target.open()
+    state = await bench.target.look()
+    assert state is not None
+    assert state.digest == digest_of(bench.rows())

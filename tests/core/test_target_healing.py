@@ -163,3 +163,17 @@ def test_a_begin_for_the_snapshot_drops_what_came_before_it() -> None:
     assert play.hears(frame(12, 13)) == []
     play.hears(begin(0, snapshot=True, head=13, floor=13))
     assert play.target.received == 0
+
+
+def test_a_look_that_finds_something_else_has_counted_and_everything_is_fetched() -> None:
+    play = proven(10)
+    play.now += LIMITS.target_look_s
+    assert of_kind(play.hears(Tick()), LookAtTarget) != []
+    effects = play.hears(LookedAtTarget(NAME, target_state(10, digest=WRONG)))
+    assert of_kind(effects, Recount) == []
+    (asked,) = told(effects, Follow)
+    assert isinstance(asked, Follow)
+    assert (asked.position, asked.again) == (10, True)
+    (report,) = told(effects, Report)
+    assert isinstance(report, Report)
+    assert not report.match

@@ -148,3 +148,14 @@ def test_rows_that_another_program_changed_are_found_and_put_right(fleet: Fleet)
     change(fleet)
     shop.execute(fleet.primary.databases["shop"], "UPDATE goods SET name = 'changed there' WHERE id IN (5, 8)")
     fleet.auxiliary.wait_identical("shop")
+
+
+@pytest.mark.parametrize("deed", ["DELETE FROM goods", "UPDATE goods SET stock = -1", "DROP TABLE goods"])
+@pytest.mark.parametrize("goes_on", [True, False], ids=["the primary goes on", "the primary rests"])
+def test_what_the_auxiliarys_application_does_to_shared_tables_is_found_and_repaired(
+    fleet: Fleet, deed: str, goes_on: bool
+) -> None:
+    shop.execute(fleet.auxiliary.databases["shop"], deed)
+    if goes_on:
+        change(fleet)
+    fleet.auxiliary.wait_identical("shop")

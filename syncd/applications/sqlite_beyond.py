@@ -1,0 +1,66 @@
+"""What the tables hold beyond a snapshot: objects of the application's own (R13), and what a snapshot removes (R5)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+from syncd.adapters.canonical import pack_values, unpack_values
+from syncd.applications.sqlite_apply import Applier
+from syncd.applications.sqlite_common import name, names
+from syncd.applications.sqlite_definition import Shape
+from syncd.applications.sqlite_tables import Chunks, Tables, robust
+from syncd.core.model import Kind, ObjectId
+
+
+class Beyond:
+    """Looks through the tables for one try."""
+
+    def __init__(self, connection: sqlite3.Connection, tables: Tables, applier: Applier) -> None:
+        self._connection = connection
+        self._tables = tables
+        self._applier = applier
+
+    def own_rows(self, chunks: Chunks, parked: Iterable[ObjectId]) -> int:
+        """Rows that a first snapshot finds here and that are not as the snapshot has them (R13). Changes nothing."""
+        applier = self._applier
+        if all(applier.was_empty(shape) for shape in self._tables.current):
+            return 0
+        applier.note(parked)
+        for columns in chunks():
+            for kind, type_id, key, fields in zip(*columns, strict=True):
+                shape = self._tables.shapes[type_id]
+                if isinstance(shape, str) or applier.was_empty(shape) or kind == Kind.DELETE:
+                    continue
+                old = applier.old(shape, unpack_values(key))
+                same = old is not None and (pack_values(old[: shape.width]), pack_values(old[shape.width :])) == (
+                    key,
+                    fields,
+                )
+                if same or kind == Kind.WITHHELD:
+                    applier.seen(shape.name_id, key)
+        own = 0
+        for shape in self._tables.current:
+            robust(self._connection, lambda: self._find_unseen(shape))  # noqa: B023
+            own += self._connection.execute("SELECT count(*) FROM temp._syncd_index").fetchone()[0]
+        self._connection.execute("DELETE FROM temp._syncd_seen")
+        return own
+
+    def remove_unseen(self) -> None:
+        """Removes what the tables hold beyond the snapshot (R5). Raises RowFailed."""
+        applier = self._applier
+        for shape in self._tables.current:
+            if applier.was_empty(shape):
+                continue
+            robust(self._connection, lambda: self._find_unseen(shape))  # noqa: B023
+            for (key,) in self._connection.execute("SELECT key FROM temp._syncd_index"):
+                key_values = unpack_values(key)
+                applier.guarded(shape, key, lambda: applier.delete(shape, key, key_values))  # noqa: B023
+
+    def _find_unseen(self, shape: Shape) -> None:
+        run = self._connection.execute
+        run("DELETE FROM temp._syncd_index")
+        for row in run(f"SELECT {names(shape.type.key)} FROM {name(shape.table.name)}"):
+            asked = (shape.name_id, pack_values(row))
+            if run("SELECT 1 FROM temp._syncd_seen WHERE name_id = ? AND key = ?", asked).fetchone() is None:
+                run("INSERT INTO temp._syncd_index VALUES(?, ?, 0, 0, NULL)", asked)

@@ -1,0 +1,80 @@
+"""Counting what the tables hold (R14), and when that is due unasked.
+
+The application may write the tables of a collection on the auxiliary. SQLite tells that another connection wrote
+(``PRAGMA data_version``), not what: it may have been other tables. So an idle target that somebody wrote to is counted:
+at once, then with pauses that double while the writes go on, and that are long against what a count takes (R16).
+Until then the checksum kept is taken for true, for the longest of these pauses at most.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from syncd.adapters.canonical import pack_values
+from syncd.applications.sqlite_common import name, names
+from syncd.applications.sqlite_definition import Shape
+from syncd.applications.sqlite_tables import Tables, robust
+from syncd.core import digest
+from syncd.core.settings import Limits
+
+_ROWS_BETWEEN = 1_000  # rows counted between two questions whether to give up
+GiveUp = Callable[[], bool]
+
+
+class GivenUp(Exception):
+    """A count was given up: there is something else to do."""
+
+
+def count(connection: sqlite3.Connection, tables: Tables, give_up: GiveUp = lambda: False) -> tuple[int, int]:
+    """What the tables hold: sum of the hashes of the objects, and their number. Raises GivenUp."""
+    change, objects = 0, 0
+    for shape in tables.current:
+        found = robust(connection, lambda: _count_table(connection, shape, give_up))  # noqa: B023
+        change, objects = change + found[0], objects + found[1]
+    return change, objects
+
+
+def _count_table(connection: sqlite3.Connection, shape: Shape, give_up: GiveUp) -> tuple[int, int]:
+    change, objects, width, prefix = 0, 0, shape.width, shape.prefix
+    rows = connection.execute(f"SELECT {names(shape.columns)} FROM {name(shape.table.name)}")
+    while page := rows.fetchmany(_ROWS_BETWEEN):
+        for row in page:
+            change += digest.object_hash(prefix, pack_values(row[:width]), pack_values(row[width:]))
+        objects += len(page)
+        if give_up():
+            rows.close()
+            raise GivenUp
+    return change, objects
+
+
+class Pace:
+    """When the next count is due. Outlives the connection."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._pause_s = limits.count_s_first
+        self._next_at = 0.0
+        self._since: float | None = None
+
+    def quiet(self, now: float) -> None:
+        """Nobody else wrote since the last count."""
+        self._since = None
+        if now >= self._next_at:
+            self._pause_s = self._limits.count_s_first
+
+    def due(self, now: float) -> bool:
+        """Somebody else wrote: whether to count."""
+        if self._since is None:
+            self._since = now
+        return now >= self._next_at
+
+    def may_give_up(self, now: float) -> bool:
+        """Whether a count may make room for work; not when it has been waited for so long."""
+        return self._since is None or now - self._since < self._limits.count_s_max
+
+    def counted(self, now: float, took_s: float) -> None:
+        """A count ended."""
+        self._since = None
+        self._next_at = now + max(self._pause_s, took_s * self._limits.count_pauses_min)
+        self._pause_s = min(2 * self._pause_s, self._limits.count_s_max)
