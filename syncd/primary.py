@@ -103,7 +103,7 @@ class Primary:
         await self.rooms.seen(link.device)
         log.info("linked with %s (%s) at %s", name, link.device[:8], link.address)
         reason = await self.driver.serve(link)
-        log.info("the link with %s (%s) is over: %s", name, link.device[:8], reason)
+        log.info("unlinked from %s (%s): %s", name, link.device[:8], reason)
         await self.rooms.seen(link.device)
         await self._know(link.device)
 

@@ -9,12 +9,12 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from syncd.applications.sqlite_common import connect, is_ours, mapped, name
+from syncd.applications.sqlite_common import connect, file_id, is_ours, mapped, name
 from syncd.applications.sqlite_execute import POSITION
 from syncd.applications.sqlite_schema import shareable
 from syncd.applications.sqlite_source import SqliteSource
 from syncd.applications.sqlite_target import SqliteTarget
-from syncd.core.errors import UserError
+from syncd.core.errors import ApplicationOffline, UserError
 from syncd.core.settings import Limits
 
 __all__ = ["SqliteSource", "SqliteTarget", "backup", "check_source", "check_target", "forget", "looked_at"]
@@ -121,13 +121,11 @@ def forget(path: Path) -> None:
 def looked_at(path: Path) -> os.stat_result | None:
     """What is at the path; None where nothing is. Raises UserError where that cannot be told."""
     try:
-        return path.stat()
-    except (FileNotFoundError, NotADirectoryError):
+        return path.stat() if file_id(path) else None
+    except FileNotFoundError:  # it went just then
         return None
-    except OSError as error:
-        raise UserError(
-            f"cannot look at {path}: {error.strerror}", "give syncd the right to it, or choose another path"
-        ) from error
+    except ApplicationOffline as error:
+        raise UserError(error.text, f"{error.advice}, or choose another path") from error
 
 
 @contextlib.contextmanager

@@ -75,7 +75,9 @@ def _init(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--listen", metavar="HOST:PORT", default="", help="primary: address to listen at; port 0: a free one"
     )
-    parser.add_argument("--no-discovery", action="store_true", help="neither be found nor look on the local network")
+    parser.add_argument(
+        "--no-discovery", action="store_true", help="no mDNS (not in this version: a token holds addresses)"
+    )
     parser.add_argument(
         "--adapter", choices=["msgpack", "json"], default="msgpack", help="auxiliary: form of the messages"
     )

@@ -6,6 +6,7 @@ traceback comes before it.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -20,6 +21,7 @@ from syncd.home.paths import Home, find_home
 
 DONE, FAILED, USAGE, NOT_RUNNING = 0, 1, 2, 3
 _LINE_MAX = 2_000
+_NO_OUTPUT = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF))  # of a file without a name
 
 
 def run_verb(argv: list[str], local: Local) -> int:
@@ -37,8 +39,9 @@ def run_verb(argv: list[str], local: Local) -> int:
     except SyncdError as error:
         return _fail(error)
     except OSError as error:
-        if _is_written():
+        if error.errno not in _NO_OUTPUT or error.filename is not None:
             return _fail(error, _internal(error))
+        _let_go()
         return _fail(error, f"cannot write the answer: {error.strerror}: make room, or send it elsewhere")
     except KeyboardInterrupt as error:
         return _fail(error, "interrupted: run it again")
@@ -54,16 +57,6 @@ def _run_verb(argv: list[str], local: Local) -> int:
         raise UserError("the standard output is closed", "open it, or send it to a file")
     home = Home(find_home(given.home, os.environ))
     return VERBS[given.verb](Call(given, home, local))
-
-
-def _is_written() -> bool:
-    """Whether all of our output could be written. What could not is given up."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        _let_go()
-        return False
-    return True
 
 
 def _let_go() -> None:

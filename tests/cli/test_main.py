@@ -307,7 +307,9 @@ def test_transactions_without_rows_say_what_the_daemon_says(daemon: FakeDaemon, 
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
-@pytest.mark.parametrize(("where", "said"), [(">/dev/full", "No space left on device"), (">&-", "output is closed")])
+@pytest.mark.parametrize(
+    ("where", "said"), [(">/dev/full", "cannot write the answer: No space left"), (">&-", "output is closed")]
+)
 def test_an_answer_that_cannot_be_written_is_one_line(
     daemon: FakeDaemon, where: str, said: str, options: tuple[str, ...]
 ) -> None:
