@@ -37,6 +37,8 @@ from syncd.core.ports import (
     Work,
 )
 
+Copy = tuple[dict[ObjectId, bytes], list[tuple[int, ObjectId]], int]
+
 
 class MemorySource:
     """An application on the primary. ``commit`` is what its user does; ``offline`` takes it away."""
@@ -50,6 +52,7 @@ class MemorySource:
         self._ids: dict[str, int] = {}
         self._names: dict[int, str] = {}
         self._log: list[tuple[int, ObjectId]] = []
+        self._base = 0  # the mark that the log goes on from; no number is given twice, whatever is put back
         self._last = 0
         self._overflow = False
         self._reshaped = False
@@ -70,6 +73,16 @@ class MemorySource:
     def lose_log(self) -> None:
         """What was touched and not read yet is forgotten, as when the log reached its bound."""
         self._overflow = True
+        self._touched.set()
+
+    def copy(self) -> Copy:
+        """A backup, to be put back with ``put_back``."""
+        return dict(self.rows), list(self._log), self._base
+
+    def put_back(self, copy: Copy) -> None:
+        """The data becomes what it was, its log with it."""
+        rows, log, self._base = copy
+        self.rows, self._log = dict(rows), list(log)
         self._touched.set()
 
     def reshape(self, types: Sequence[DataType]) -> None:
@@ -109,14 +122,15 @@ class MemorySource:
         self._touched.clear()
         if self._reshaped:
             return SourceChanges([], mark, False, reshaped=True)
-        first = self._log[0][0] if self._log else self._last + 1
-        if self._overflow or mark > self._last or first > mark + 1:
+        numbers = [self._base, *(number for number, _ in self._log)]
+        if self._overflow or mark not in numbers:
             if self._overflow:
                 self._log.clear()
-                self._last += 2  # a mark from before stays lost
+                self._last += 1
+                self._base = self._last  # a mark from before stays lost
                 self._overflow = False
-            return SourceChanges([], self._last, False, lost=True)
-        start = max(0, mark + 1 - first)
+            return SourceChanges([], self._log[-1][0] if self._log else self._base, False, lost=True)
+        start = numbers.index(mark)
         touched = self._log[start : start + limit]
         distinct = dict.fromkeys(object_id for _, object_id in touched if object_id.type in self._ids)
         drained = start + limit >= len(self._log)
@@ -125,7 +139,8 @@ class MemorySource:
         return SourceChanges([self._read(one) for one in distinct], touched[-1][0] if touched else mark, drained)
 
     async def discard(self, mark: int) -> None:
-        self._log = [entry for entry in self._log if entry[0] > mark]
+        self._base = max(self._base, mark)
+        self._log = [entry for entry in self._log if entry[0] > self._base]
 
     async def wait(self, timeout_s: float) -> None:
         try:

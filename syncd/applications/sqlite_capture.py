@@ -6,7 +6,8 @@ log is at its bound (R15; then a comparison replaces it).
 
 INSERT and UPDATE log the new key, UPDATE and DELETE the old one. REPLACE removes the rows that are in its way without
 a word to DELETE triggers: so BEFORE triggers log the rows that equal the new one in a unique index. The log never
-loses its last row, so its numbers only grow.
+loses its last row, so its numbers only grow. Each row has a random nonce, which tells one history of the database
+from another after a backup was put back. A key that is too long is logged as NULL: it could never be read.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import sqlite3
 from collections.abc import Iterable
 
 from syncd.applications.sqlite_common import name
+from syncd.applications.sqlite_replace import ROW, in_the_way
 from syncd.applications.sqlite_schema import Table
 from syncd.core.settings import Limits
 
 LOG, CONTROL, TABLES, SOURCE = "_syncd_log", "_syncd_control", "_syncd_tables", "_syncd_source"
+_LOG_FIRST = ["n", "t", "r"]  # its first columns: number, number of the table, nonce; the key follows
 
 
 def install(connection: sqlite3.Connection, tables: Iterable[Table], limits: Limits) -> dict[str, int]:
@@ -49,9 +52,11 @@ def complete(connection: sqlite3.Connection, tables: Iterable[Table], limits: Li
     tables = list(tables)
     if not {LOG, CONTROL, TABLES, SOURCE} <= _ours(connection):
         return None
-    columns = connection.execute("SELECT count(*) FROM pragma_table_info(?)", (LOG,)).fetchone()[0]
+    columns = _log_columns(connection)
     numbers: dict[str, int] = dict(connection.execute(f"SELECT name, t FROM {TABLES}").fetchall())
-    if any(table.name not in numbers or len(table.key) + 2 > columns for table in tables):
+    if columns[:3] != _LOG_FIRST or any(
+        table.name not in numbers or len(table.key) + 3 > len(columns) for table in tables
+    ):
         return None
     if connection.execute(f"SELECT count(*) FROM {CONTROL}").fetchone()[0] != 1:
         return None
@@ -66,8 +71,8 @@ def triggers(table: Table, number: int, limits: Limits) -> list[tuple[str, str]]
         f"(SELECT applying FROM {CONTROL}) IS NOT 1"
         f" AND ifnull((SELECT max(n) FROM {LOG}) - (SELECT min(n) FROM {LOG}), 0) < {limits.log_rows_max - 1}"
     )
-    into = f"INSERT INTO {LOG}(t, {', '.join(f'k{i}' for i in range(len(table.key)))}) SELECT {number}, "
-    new, old = (", ".join(f"{row}.{name(column)}" for column in table.key) for row in ("NEW", "OLD"))
+    into = f"INSERT INTO {LOG}(t, r, {', '.join(f'k{i}' for i in range(len(table.key)))}) SELECT {number}, random(), "
+    new, old = (_key_of(table, row, limits) for row in ("NEW", "OLD"))
     moved = " OR ".join(
         f"OLD.{name(column)} COLLATE BINARY IS NOT NEW.{name(column)} OR typeof(OLD.{name(column)}) <>"
         f" typeof(NEW.{name(column)})"
@@ -78,53 +83,43 @@ def triggers(table: Table, number: int, limits: Limits) -> list[tuple[str, str]]
         ("update", "AFTER UPDATE", when, f"{into}{new}; {into}{old} WHERE {moved};"),
         ("delete", "AFTER DELETE", when, f"{into}{old};"),
     ]
-    in_the_way = _in_the_way(table)
-    if in_the_way:
-        its_key = ", ".join(f"{name(table.name)}.{name(column)}" for column in table.key)
-        removed = [f"{into}{its_key} FROM {name(table.name)} WHERE {equal};" for equal, _ in in_the_way]
-        changed = " OR ".join(different for _, different in in_the_way)
-        bodies.append(("before_insert", "BEFORE INSERT", when, " ".join(removed)))
-        bodies.append(("before_update", "BEFORE UPDATE", f"{when} AND ({changed})", " ".join(removed)))
+    found = in_the_way(table)
+    if found.removed:
+        its_key = _key_of(table, ROW, limits)
+        removed = " ".join(f"{into}{its_key} {rest};" for rest in found.removed)
+        bodies.append(("before_insert", "BEFORE INSERT", when, removed))
+        bodies.append(("before_update", "BEFORE UPDATE", f"{when} AND {found.changed}", removed))
     return [
         (trigger, f"CREATE TRIGGER {name(trigger)} {event}{on} WHEN {condition} BEGIN {body} END")
         for trigger, (_, event, condition, body) in ((f"_syncd_{number}_{one[0]}", one) for one in bodies)
     ]
 
 
-def _in_the_way(table: Table) -> list[tuple[str, str]]:
-    """For each unique index that can tell: "this row equals NEW in it" and "OLD differs from NEW in it"."""
-    sets = [
-        [(column, collation) for column, collation in index.columns if column is not None]
-        for index in table.unique
-        if all(column is not None for column, _ in index.columns)
-    ]
-    if not table.exact:
-        sets.append(list(zip(table.key, table.key_collations, strict=True)))
-    table_name = name(table.name)
-    return [
-        (
-            " AND ".join(f"{table_name}.{name(column)} = NEW.{name(column)}{_collate(at)}" for column, at in columns),
-            " OR ".join(f"OLD.{name(column)} COLLATE BINARY IS NOT NEW.{name(column)}" for column, _ in columns),
-        )
-        for columns in sets
-    ]
-
-
-def _collate(collation: str) -> str:
-    return f" COLLATE {name(collation)}" if collation else ""
+def _key_of(table: Table, row: str, limits: Limits) -> str:
+    """The key of a row as it is logged. An integer that is the rowid is never too long."""
+    columns = [f"{row}.{name(column)}" for column in table.key]
+    if table.key_collations == ("",):
+        return columns[0]
+    length = " + ".join(f"length(CAST({column} AS BLOB))" for column in columns)
+    return ", ".join(f"CASE WHEN {length} <= {limits.object_bytes_max} THEN {column} END" for column in columns)
 
 
 def _side_tables(connection: sqlite3.Connection, width: int) -> None:
     columns = ", ".join(f"k{i}" for i in range(width))
-    connection.execute(f"CREATE TABLE IF NOT EXISTS {LOG}(n INTEGER PRIMARY KEY, t INTEGER, {columns})")
-    there = connection.execute("SELECT count(*) FROM pragma_table_info(?)", (LOG,)).fetchone()[0] - 2
-    for i in range(there, width):
+    if _log_columns(connection)[:3] != _LOG_FIRST:
+        connection.execute(f"DROP TABLE IF EXISTS {LOG}")
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {LOG}(n INTEGER PRIMARY KEY, t INTEGER, r INTEGER, {columns})")
+    for i in range(len(_log_columns(connection)) - 3, width):
         connection.execute(f"ALTER TABLE {LOG} ADD COLUMN k{i}")
     connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLES}(t INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)")
     connection.execute(f"CREATE TABLE IF NOT EXISTS {CONTROL}(applying INTEGER NOT NULL, lost INTEGER NOT NULL)")
     if connection.execute(f"SELECT count(*) FROM {CONTROL}").fetchone()[0] != 1:
         connection.execute(f"DELETE FROM {CONTROL}")
         connection.execute(f"INSERT INTO {CONTROL} VALUES(0, 1)")
+
+
+def _log_columns(connection: sqlite3.Connection) -> list[str]:
+    return [column for (column,) in connection.execute("SELECT name FROM pragma_table_info(?)", (LOG,)).fetchall()]
 
 
 def _numbers(connection: sqlite3.Connection, tables: list[Table]) -> dict[str, int]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from syncd.applications.sqlite_common import fold, is_ours, name
+from syncd.applications.sqlite_text import default_expression, index_condition
 from syncd.core.model import DataType
 
 _GENERATED = (2, 3)  # values of ``hidden`` in pragma_table_xinfo
@@ -14,10 +15,23 @@ _GENERATED = (2, 3)  # values of ``hidden`` in pragma_table_xinfo
 
 @dataclass(frozen=True, slots=True)
 class UniqueIndex:
-    """A unique index: its columns with their collations; a column is None where it is an expression or the rowid."""
+    """A unique index: its columns with their collations; a column is None where it is an expression or the rowid.
+
+    ``condition``: of a partial index, else empty; None where it could not be read.
+    """
 
     name: str
     columns: tuple[tuple[str | None, str], ...]
+    condition: str | None = ""
+
+    @property
+    def told(self) -> bool:
+        """Whether a trigger can tell which rows are equal in it."""
+        return self.condition is not None and all(column is not None for column, _ in self.columns)
+
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """The columns that have a name."""
+        return tuple((column, collation) for column, collation in self.columns if column is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +41,7 @@ class Table:
     ``key_collations``: of the primary key ("" where the key is the rowid). ``nullable``: a key may hold NULL.
     ``exact``: two keys that SQLite calls equal are the same values (not so without affinity, where 1 = 1.0, nor under
     NOCASE). ``affinities``: of key and fields, in their order. ``unique``: the secondary unique indexes.
-    ``triggers``: the application has triggers on it.
+    ``defaults``: what REPLACE writes for NULL, by column. ``triggers``: the application has triggers on it.
     """
 
     name: str
@@ -37,6 +51,7 @@ class Table:
     affinities: tuple[str, ...]
     definition: tuple[str, ...]
     unique: tuple[UniqueIndex, ...]
+    defaults: tuple[tuple[str, str], ...]
     nullable: bool
     exact: bool
     triggers: bool
@@ -81,7 +96,7 @@ def inspect(connection: sqlite3.Connection, table: str) -> Table:
     ).fetchone()
     without_rowid, strict = listed or (0, 0)
     columns = connection.execute(
-        'SELECT name, type, pk, hidden, "notnull" FROM pragma_table_xinfo(?) ORDER BY cid', (table,)
+        'SELECT name, type, pk, hidden, "notnull", dflt_value FROM pragma_table_xinfo(?) ORDER BY cid', (table,)
     ).fetchall()
     keyed = sorted((column for column in columns if column[2]), key=lambda column: int(column[2]))
     others = [column for column in columns if not column[2] and column[3] not in _GENERATED]
@@ -99,6 +114,7 @@ def inspect(connection: sqlite3.Connection, table: str) -> Table:
         affinities=affinities,
         definition=definition,
         unique=unique,
+        defaults=tuple((column[0], default_expression(column[5])) for column in columns if column[4] and column[5]),
         nullable=not without_rowid and not rowid_alias and not all(column[4] for column in keyed),
         exact=exact,
         triggers=triggers,
@@ -110,14 +126,17 @@ def _indexes(connection: sqlite3.Connection, table: str) -> tuple[UniqueIndex | 
     primary: UniqueIndex | None = None
     unique: list[UniqueIndex] = []
     listed = connection.execute(
-        'SELECT name, origin FROM pragma_index_list(?) WHERE "unique" ORDER BY name', (table,)
+        "SELECT name, origin, partial, (SELECT sql FROM sqlite_master WHERE type = 'index' AND name = listed.name)"
+        ' FROM pragma_index_list(?) AS listed WHERE "unique" ORDER BY name',
+        (table,),
     ).fetchall()
-    for index, origin in listed:
+    for index, origin, partial, sql in listed:
         columns = connection.execute(
             "SELECT CASE WHEN cid >= 0 THEN name END, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno",
             (index,),
         ).fetchall()
-        found = UniqueIndex(index, tuple((column, collation) for column, collation in columns))
+        condition = index_condition(sql or "") if partial else ""
+        found = UniqueIndex(index, tuple((column, collation) for column, collation in columns), condition)
         if origin == "pk":
             primary = found
         else:
@@ -159,10 +178,10 @@ def shareable(connection: sqlite3.Connection, wanted: tuple[str, ...]) -> tuple[
                 problems.append(f"table {found}: not captured, it has no primary key")
     for table in tables:
         problems += [
-            f"table {table.name}: a row that REPLACE removes through index {index.name} is noticed late, the index is"
-            " on an expression"
+            f"table {table.name}: a row that REPLACE removes through index {index.name} is not noticed until the next"
+            " comparison of the whole database (the index is on an expression)"
             for index in table.unique
-            if any(column is None for column, _ in index.columns)
+            if not index.told
         ]
     return tables, problems
 

@@ -2,7 +2,8 @@
 
 Keeps R13 (a database that is missing, replaced or not the one that was shared is offline, never empty), R12 and R16
 (short read transactions; the log of touched keys is cut back only when the application leaves the lock free). Its log
-and its triggers are in ``sqlite_capture``, its rows are read by ``sqlite_read``, its waiting is in ``sqlite_wait``.
+and its triggers are made in ``sqlite_capture``, the log is read in ``sqlite_log``, rows are read in ``sqlite_read``,
+waiting is in ``sqlite_wait``.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from syncd.adapters.canonical import pack_values, unpack_values
+from syncd.adapters.canonical import Value, pack_values, unpack_values
 from syncd.applications import sqlite_capture as capture
+from syncd.applications import sqlite_log as log
 from syncd.applications.sqlite_common import Database, file_id, primary_code, transaction
-from syncd.applications.sqlite_read import RawRow, RawText, RawValue, Reader, fetch_raw, plain, unreadable
+from syncd.applications.sqlite_read import RawRow, RawText, RawValue, Reader, plain
 from syncd.applications.sqlite_schema import Table, shareable
 from syncd.applications.sqlite_wait import Waiter
 from syncd.core.errors import ApplicationOffline
@@ -81,11 +83,7 @@ class SqliteSource:
 
     async def number(self, types: Sequence[DataType]) -> None:
         tables = {table.name: table for table in self._tables}
-        self._by_type = {
-            one.id: Reader(tables[one.name], one.id, self._limits.object_bytes_max)
-            for one in types
-            if one.name in tables
-        }
+        self._by_type = {one.id: Reader(tables[one.name], one.id, self._limits) for one in types if one.name in tables}
         self._by_number = {self._numbers[reader.table.name]: reader for reader in self._by_type.values()}
 
     async def scan(self, type_id: int, after: tuple[object, ...] | None, limit: int) -> ScanPage:
@@ -93,11 +91,11 @@ class SqliteSource:
         begin: RawRow | None = None if after is None else tuple(_raw(value) for value in after)
 
         def page(connection: sqlite3.Connection) -> ScanPage:
-            if begin is None:
-                nameless = reader.nameless(connection)
-                if nameless:
-                    self._problem(f"table {reader.table.name}: {nameless} rows have NULL in their key, left out")
-            observed, more, problems = reader.page(connection, begin, limit)
+            with transaction(connection, "DEFERRED"):
+                nameless = 0 if begin is not None else reader.nameless(connection)
+                observed, more, problems = reader.page(connection, begin, limit)
+            if nameless:
+                self._problem(f"table {reader.table.name}: {nameless} rows have NULL in their key, left out")
             for problem in problems:
                 self._problem(problem)
             return ScanPage(observed, more)
@@ -107,14 +105,18 @@ class SqliteSource:
     async def observe(self, objects: Sequence[tuple[int, bytes]]) -> Sequence[Observed]:
         def read(connection: sqlite3.Connection) -> list[Observed]:
             observed: list[Observed] = []
+            size = 0
             with transaction(connection, "DEFERRED"):
                 for type_id, key in objects:
+                    if size >= self._limits.scan_bytes_max:
+                        break
                     reader = self._by_type.get(type_id)
                     if reader is None:
                         observed.append(Observed(type_id, key, None))
                         continue
                     found = reader.one(connection, unpack_values(key), key)
                     observed += [one for one in found if one.key == key]
+                    size += sum(map(_size, found))
             return observed
 
         return await self._run(read)
@@ -124,16 +126,16 @@ class SqliteSource:
 
     async def discard(self, mark: int) -> None:
         now = time.monotonic()
+        number = log.number_of(mark)
         idle = now - self._discarded_at >= _DISCARD_IDLE_S
-        if mark <= self._discarded or (mark - self._discarded < _DISCARD_ROWS and not idle):
+        if number <= self._discarded or (number - self._discarded < _DISCARD_ROWS and not idle):
             return
         self._discarded_at = now
 
         def cut_back(connection: sqlite3.Connection) -> bool:
             connection.execute(f"PRAGMA busy_timeout={_DISCARD_BUSY_MS}")
             try:
-                connection.execute("PRAGMA synchronous=NORMAL")
-                connection.execute(f"DELETE FROM {capture.LOG} WHERE n < ?", (mark,))
+                log.cut_back(connection, number)
             except sqlite3.OperationalError as error:
                 if primary_code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                     raise
@@ -143,7 +145,7 @@ class SqliteSource:
             return True
 
         if await self._run(cut_back):
-            self._discarded = mark
+            self._discarded = number
 
     async def wait(self, timeout_s: float) -> None:
         database, waiter = self._reached()
@@ -228,18 +230,6 @@ class SqliteSource:
             )
         return tuple(tables)
 
-    def _log_anew(self, connection: sqlite3.Connection) -> int:
-        """A comparison will replace the log: logging goes on before it begins, so that nothing falls between. The
-        numbers jump, so that a mark from before stays lost if the caller does not live to begin it."""
-        self._drained = None
-        if _lost(connection, self._limits):
-            with transaction(connection, "IMMEDIATE"):
-                last = _bounds(connection)[1]
-                connection.execute(f"DELETE FROM {capture.LOG}")
-                connection.execute(f"INSERT INTO {capture.LOG}(n, t) VALUES(?, 0)", (last + 2,))
-                connection.execute(f"UPDATE {capture.CONTROL} SET lost = 0")
-        return _bounds(connection)[1]
-
     def _changes(self, connection: sqlite3.Connection, mark: int, limit: int) -> SourceChanges:
         version = connection.execute("PRAGMA data_version").fetchone()[0]
         if self._drained == (version, mark):
@@ -255,7 +245,11 @@ class SqliteSource:
             if connection.in_transaction:
                 connection.execute("COMMIT")
         if changes.lost:
-            return replace(changes, mark=self._log_anew(connection))
+            # A comparison will replace the log: logging goes on before it begins, so that nothing falls between.
+            self._drained = None
+            if log.lost(connection, self._limits):
+                log.begin_anew(connection)
+            return replace(changes, mark=log.last_mark(connection))
         if changes.drained:
             self._drained = (version, changes.mark)
             if self._waiter is not None:
@@ -267,44 +261,51 @@ class SqliteSource:
             connection
         ):
             return SourceChanges((), mark, False, reshaped=True)
-        first, last = _bounds(connection)
-        if mark > last or first > mark + 1 or (self._tables and _lost(connection, self._limits)):
-            return SourceChanges((), last, False, lost=True)
-        sql = f"SELECT * FROM {capture.LOG} WHERE n > ? ORDER BY n LIMIT {int(limit)}"
-        try:
-            touched: list[RawRow] = connection.execute(sql, (mark,)).fetchall()
-        except sqlite3.Error as error:
-            if not unreadable(error):
-                raise
-            touched = fetch_raw(connection, sql, (mark,))
-        reached = int(touched[-1][0] or 0) if touched else mark
-        return SourceChanges(self._touched(connection, touched), reached, reached >= last)
+        if not log.follows(connection, mark) or (self._tables and log.lost(connection, self._limits)):
+            return SourceChanges((), mark, False, lost=True)
+        rows = log.read(connection, mark, limit, self._limits.scan_bytes_max)
+        observed, taken = self._touched(connection, rows)
+        reached = log.mark_of(int(rows[taken - 1][0] or 0), int(rows[taken - 1][2] or 0)) if taken else mark
+        return SourceChanges(observed, reached, reached == log.last_mark(connection))
 
-    def _touched(self, connection: sqlite3.Connection, touched: Sequence[RawRow]) -> list[Observed]:
-        """The distinct objects that rows of the log name, as they are; each once, its last reading."""
+    def _touched(self, connection: sqlite3.Connection, rows: Sequence[RawRow]) -> tuple[list[Observed], int]:
+        """The distinct objects that rows of the log name, as they are; each once, its last reading. And the number of
+        rows that were taken: the objects may be large."""
         asked: set[tuple[int, bytes]] = set()
         observed: dict[tuple[int, bytes], Observed] = {}
-        for row in touched:
-            reader = self._by_number.get(int(row[1] or 0))
-            if reader is None:
+        size = 0
+        for count, row in enumerate(rows, 1):
+            named = self._named(row)
+            if named is None or (named[0].type_id, named[2]) in asked:
                 continue
-            values = row[2 : 2 + len(reader.table.key)]
-            if None in values:
-                self._problem(f"table {reader.table.name}: rows have NULL in their key, left out")
-                continue
-            try:
-                values = tuple(plain(values))
-                key = pack_values(values)
-            except UnicodeError:
-                self._problem(f"table {reader.table.name}: the key of a row is text that is not UTF-8; it is left out")
-                continue
-            if (reader.type_id, key) in asked:
-                continue
+            reader, values, key = named
             asked.add((reader.type_id, key))
             for one in reader.one(connection, values, key):
                 if one.fields is not None or (reader.type_id, one.key) not in observed:
                     observed[reader.type_id, one.key] = one
-        return list(observed.values())
+                    size += _size(one)
+            if size >= self._limits.scan_bytes_max:
+                return list(observed.values()), count
+        return list(observed.values()), len(rows)
+
+    def _named(self, row: RawRow) -> tuple[Reader, tuple[Value, ...], bytes] | None:
+        """Which object a row of the log names: its table, its key, the same packed. None: no object."""
+        reader = self._by_number.get(int(row[1] or 0))
+        if reader is None:
+            return None
+        key = row[log.KEY_AT : log.KEY_AT + len(reader.table.key)]
+        if None in key:
+            self._problem(
+                f"table {reader.table.name}: rows have NULL in their key, or a key over the limit of"
+                f" {self._limits.object_bytes_max} bytes, left out"
+            )
+            return None
+        try:
+            values = tuple(plain(key))
+            return reader, values, pack_values(values)
+        except UnicodeError:
+            self._problem(f"table {reader.table.name}: the key of a row is text that is not UTF-8; it is left out")
+            return None
 
     def _reshaped(self, connection: sqlite3.Connection) -> bool:
         """Whether the schema differs in what concerns us; if not, its version is taken note of."""
@@ -314,6 +315,10 @@ class SqliteSource:
             return True
         self._schema_version = version
         return False
+
+
+def _size(observed: Observed) -> int:
+    return len(observed.key) + len(observed.fields or b"")
 
 
 def _raw(value: object) -> RawValue:
@@ -338,18 +343,3 @@ def _set_identity(connection: sqlite3.Connection, identity: str, place: str) -> 
     connection.execute(f"CREATE TABLE IF NOT EXISTS {capture.SOURCE}(id TEXT NOT NULL, place TEXT NOT NULL)")
     connection.execute(f"DELETE FROM {capture.SOURCE}")
     connection.execute(f"INSERT INTO {capture.SOURCE} VALUES(?, ?)", (identity, place))
-
-
-def _bounds(connection: sqlite3.Connection) -> tuple[int, int]:
-    """First and last number of the log; an empty log begins at 1."""
-    row = connection.execute(
-        f"SELECT (SELECT min(n) FROM {capture.LOG}), (SELECT max(n) FROM {capture.LOG})"
-    ).fetchone()
-    return (1, 0) if row[0] is None else (int(row[0]), int(row[1]))
-
-
-def _lost(connection: sqlite3.Connection, limits: Limits) -> bool:
-    """Whether the log misses something: capture was incomplete, or the log is at its bound."""
-    first, last = _bounds(connection)
-    row = connection.execute(f"SELECT lost FROM {capture.CONTROL}").fetchone()
-    return row is None or row[0] != 0 or last - first >= limits.log_rows_max - 1

@@ -24,7 +24,8 @@ class CollectionState:
     ``head``: sequence number of the newest published group. ``published``: no rows wait above the head.
     ``horizon``: tombstones up to here are gone; a position before it needs a snapshot. ``source``: identity of the
     application's data ("" before the first import). ``mark``: how far the application's log of touched keys has been
-    read. ``imported``: the first import was completed once; ``scanning``: a comparison was begun and not finished.
+    read; 0 is its beginning, any other is for the source alone to read. ``imported``: the first import was completed
+    once; ``scanning``: a comparison was begun and not finished.
     """
 
     name: str
@@ -252,7 +253,8 @@ class SourceChanges:
     """Objects touched after a mark, read in one transaction of the application's data.
 
     ``drained``: nothing touched remains, so that with this the reader has seen one state. ``lost``: the log does not
-    reach back to the mark, a comparison is needed. ``reshaped``: types or capture changed, open the source again.
+    reach back to the mark, or did not give it (a backup was put back): a comparison is needed. ``reshaped``: types or
+    capture changed, open the source again.
     """
 
     observed: Sequence[Observed]
@@ -276,7 +278,8 @@ class Source(Protocol):
     async def scan(self, type_id: int, after: tuple[object, ...] | None, limit: int) -> ScanPage: ...
 
     async def observe(self, objects: Sequence[tuple[int, bytes]]) -> Sequence[Observed]:
-        """The objects with these types and keys as they are."""
+        """The objects with these types and keys as they are: the first of them at least, and those that fit in one
+        short read."""
         ...
 
     async def changes(self, mark: int, limit: int) -> SourceChanges: ...

@@ -61,6 +61,7 @@ class Limits:
     count_pauses_min: int = 50  # the pause after a count is at least so many times as long as it took
     # application
     scan_rows_max: int = 5_000  # rows of one short read transaction
+    scan_bytes_max: int = 8 * 1024 * 1024  # the same in bytes; a read ends early when it reaches this
     log_rows_max: int = 2_000_000  # touched keys that wait in the application; then a comparison replaces them
     wal_bytes_max: int = 64 * 1024 * 1024  # the write-ahead log we grew alone; then our connection is reopened
     problems_max: int = 100  # warnings kept per collection; the count goes on

@@ -54,6 +54,12 @@ class SourceBench(ABC):
     @abstractmethod
     def lose_log(self) -> None: ...
     @abstractmethod
+    def back_up(self) -> None: ...
+    @abstractmethod
+    def put_back(self) -> None:
+        """The data becomes what it was when it was backed up, in its place."""
+
+    @abstractmethod
     def reshape(self) -> None:
         """Tags go away as a type that can be shared; a type ``more`` comes."""
 
@@ -84,6 +90,7 @@ class SourceBench(ABC):
 class MemorySourceBench(SourceBench):
     def __init__(self) -> None:
         self.source: MemorySource = MemorySource((NOTES, TAGS))
+        self.copy = self.source.copy()
 
     def commit(self, changes: Mapping[ObjectId, bytes | None]) -> None:
         self.source.commit(changes)
@@ -94,6 +101,12 @@ class MemorySourceBench(SourceBench):
 
     def lose_log(self) -> None:
         self.source.lose_log()
+
+    def back_up(self) -> None:
+        self.copy = self.source.copy()
+
+    def put_back(self) -> None:
+        self.source.put_back(self.copy)
 
     def reshape(self) -> None:
         self.source.reshape((NOTES, replace(NOTES, name="more")))
@@ -135,6 +148,14 @@ class SqliteSourceBench(SourceBench):
         for _ in range(LIMITS.log_rows_max):
             self.app.execute("INSERT INTO tags VALUES('overflow', '') ON CONFLICT DO UPDATE SET body = ''")
         self.app.execute("DELETE FROM tags WHERE id = 'overflow'")
+
+    def back_up(self) -> None:
+        with closing(sqlite3.connect(self.path.with_suffix(".backup"))) as copy:
+            self.app.backup(copy)
+
+    def put_back(self) -> None:
+        with closing(sqlite3.connect(self.path.with_suffix(".backup"))) as copy:
+            copy.backup(self.app)
 
     def reshape(self) -> None:
         self.app.execute("CREATE TABLE more(id TEXT PRIMARY KEY, body TEXT)")

@@ -153,6 +153,40 @@ async def test_a_mark_ahead_of_the_log_is_a_restored_backup(bench: SourceBench) 
     assert (await bench.source.changes(mark + 1000, 100)).lost
 
 
+@pytest.mark.parametrize("running", [True, False])
+async def test_data_put_back_in_its_place_asks_for_a_comparison(bench: SourceBench, running: bool) -> None:
+    """Whatever follows: as many changes as were lost, more, or none."""
+    await begun(bench)
+    bench.commit({note(f"n{i}"): body("old") for i in range(10)})
+    mark = (await bench.source.changes(0, 1000)).mark
+    bench.back_up()
+    for after in (0, 3, 5, 9):
+        bench.commit({note(f"n{i}"): body("lost") for i in range(5)})
+        changes = await bench.source.changes(mark, 1000)
+        assert not changes.lost
+        await bench.source.discard(changes.mark)
+        if not running:
+            await bench.source.close()
+        bench.put_back()
+        bench.commit({note(f"n{i}"): body("again") for i in range(after)})
+        if not running:
+            await bench.opened()
+        assert (await bench.source.changes(changes.mark, 1000)).lost
+        bench.put_back()
+
+
+async def test_a_backup_that_holds_the_mark_goes_on_from_it(bench: SourceBench) -> None:
+    await begun(bench)
+    bench.commit({note("a"): body("1")})
+    mark = (await bench.source.changes(0, 1000)).mark
+    bench.commit({note("b"): body("2")})
+    bench.back_up()
+    bench.commit({note("c"): body("3")})
+    bench.put_back()
+    changes = await bench.source.changes(mark, 1000)
+    assert (changes.lost, keys_of(changes)) == (False, {note("b").key: body("2")})
+
+
 async def test_a_changed_schema_asks_to_open_again(bench: SourceBench) -> None:
     mark = await begun(bench)
     bench.reshape()
