@@ -9,7 +9,7 @@ from itertools import islice
 
 from syncd.core.model import Failure, ObjectId, OutcomeKind
 from syncd.core.ports import ParkedPart, Part, Work
-from syncd.store.parking import Claimed, Fresh, Joins, claimed, joined, replaces
+from syncd.store.parking import Claimed, Fresh, Guilty, Joins, Version, claimed, joined
 
 _ROWS_TOGETHER = 500  # rows looked up and written in one go
 _COLUMNS = "id, seqs, objects, outcome, cause, guilty_type, guilty_key, attempts, retry_at_us"
@@ -54,7 +54,7 @@ class Parker:
         self._first = (last[0] if last else 0) + 1
         self._joins = Joins()
         self._seqs: dict[int, set[int]] = {}
-        self._replaced: set[int] = set()
+        self._guilty = Guilty(self._before)
 
     def park(self, retry_at_us: int) -> None:
         for rows in _batched(claimed(self._work, self._parts)):
@@ -65,18 +65,22 @@ class Parker:
     def _put(self, rows: Sequence[Claimed]) -> None:
         """Rows become rows of their new part; who held one of their objects before is joined to it."""
         collection = self._work.collection
-        newest: dict[ObjectId, tuple[int, int, int, bytes]] = {}
+        newest: dict[ObjectId, tuple[int, Version]] = {}
         for row in rows:
             part = self._first + row.part
             self._joins.find(part)
             self._seqs.setdefault(part, set()).add(row.seq)
-            held = newest.get(row.id) or self._connection.execute(_FIND, (collection, *row.id)).fetchone()
-            newest[row.id] = (part, row.type, row.kind, row.fields)
+            held = newest.get(row.id) or self._held(row.id)
+            newest[row.id] = (part, (row.type, row.kind, row.fields))
             if held is not None:
                 self._joins.join(held[0], part)
-                if replaces(self._before, held[0], row.id, held[1:] != newest[row.id][1:]):
-                    self._replaced.add(held[0])
-        self._connection.executemany(_PUT, ((held[0], collection, *one, *held[1:]) for one, held in newest.items()))
+                self._guilty.see(row.id, *held, newest[row.id][1])
+        self._connection.executemany(_PUT, ((part, collection, *one, *row) for one, (part, row) in newest.items()))
+
+    def _held(self, one: ObjectId) -> tuple[int, Version] | None:
+        """The part that holds the object, and its version there."""
+        found = self._connection.execute(_FIND, (self._work.collection, *one)).fetchone()
+        return None if found is None else (found[0], found[1:])
 
     def _join(self, members: Sequence[int], retry_at_us: int) -> None:
         part, connection = members[0], self._connection
@@ -90,7 +94,7 @@ class Parker:
             if one in self._seqs
         ]
         connection.executemany("DELETE FROM parked WHERE id = ?", ((one.id,) for one in old))
-        _insert(connection, self._work.collection, part, joined(old, fresh, self._replaced, objects))
+        _insert(connection, self._work.collection, part, joined(old, fresh, self._guilty.replaced(), objects))
 
 
 def _insert(connection: sqlite3.Connection, collection: str, number: int, part: ParkedPart) -> None:

@@ -30,7 +30,7 @@ from syncd.core.ports import (
     Work,
 )
 from syncd.core.settings import Limits
-from syncd.store.parking import Fresh, Joins, claimed, joined, replaces
+from syncd.store.parking import Fresh, Guilty, Joins, claimed, joined
 from syncd.store.ties import Owner, ties_of
 
 
@@ -344,7 +344,8 @@ class MemoryInboundQueue:
 
     async def park(self, work: Work, parts: Sequence[Part], retry_at_us: int) -> None:
         queue, first = self._of(work.collection), self._last_part + 1
-        before, replaced, joins = dict(queue.parts), set[int](), Joins()
+        before, joins = dict(queue.parts), Joins()
+        guilty = Guilty(before)
         seqs: dict[int, set[int]] = {}
         for row in claimed(work, parts):
             part = first + row.part
@@ -352,11 +353,10 @@ class MemoryInboundQueue:
             held, queue.parked[row.id] = queue.parked.get(row.id), _Parked(part, row.type, row.kind, row.fields)
             if held is not None:
                 joins.join(held.part, part)
-                changed = held[1:] != queue.parked[row.id][1:]
-                if replaces(before, held.part, row.id, changed):
-                    replaced.add(held.part)
+                guilty.see(row.id, held.part, held[1:], queue.parked[row.id][1:])
             seqs.setdefault(part, set()).add(row.seq)
         self._last_part += len(parts)
+        replaced = guilty.replaced()
         for members in joins.sets():
             queue.parked |= {
                 one: held._replace(part=members[0]) for one, held in queue.parked.items() if held.part in members

@@ -97,6 +97,24 @@ def bounded(seqs: Collection[int]) -> tuple[int, ...]:
     return tuple(sorted(seqs)[-SEQS_MAX:])
 
 
-def replaces(before: Mapping[int, ParkedPart], part: int, one: ObjectId, changed: bool) -> bool:
-    """Whether a row with this identity is a newer version of the guilty object of the part that holds it."""
-    return changed and part in before and before[part].failure.guilty == one
+Version = tuple[int, int, bytes]  # type, kind, fields
+
+
+class Guilty:
+    """The guilty objects of the parts that were parked before: which have another version when all rows are seen. A work
+    may bring an object twice, an older version first, so that single rows do not tell."""
+
+    def __init__(self, before: Mapping[int, ParkedPart]) -> None:
+        self._before = before
+        self._versions: dict[ObjectId, tuple[int, Version, Version]] = {}
+
+    def see(self, one: ObjectId, part: int, held: Version, row: Version) -> None:
+        """A row takes the place of what a part held."""
+        if one in self._versions:
+            self._versions[one] = (*self._versions[one][:2], row)
+        elif part in self._before and self._before[part].failure.guilty == one:
+            self._versions[one] = (part, held, row)
+
+    def replaced(self) -> set[int]:
+        """Parts whose guilty object has another version."""
+        return {part for part, first, last in self._versions.values() if first != last}
