@@ -330,6 +330,7 @@ async def test_an_application_that_cannot_be_written_is_a_target_that_failed(eff
     failed = await auxiliary.does(effect)
     assert isinstance(failed, ev.TargetFailed)
     assert (failed.reason, failed.held) == ("locked", False)
+    assert failed.parked == (() if isinstance(effect, fx.OpenTarget) else None)
     assert await auxiliary.queue.work(NAME) is not None
 
 

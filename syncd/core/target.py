@@ -332,6 +332,8 @@ def _failed(target: Target, event: TargetFailed, now: float) -> Step:
     effects: list[Effect] = []
     if target.direct:
         target, effects = direct.failed(target)
+    if target.state is None and event.parked is not None:
+        target = replace(target, parked=event.parked)  # an application that is away hides no failed groups (R7)
     target, more = _offline(target, event.reason, now, TargetPhase.HELD if event.held else TargetPhase.OFFLINE)
     return target, effects + more
 

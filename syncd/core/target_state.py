@@ -113,8 +113,8 @@ Step = tuple[Target, list[Effect]]
 
 
 def report(target: Target) -> list[Effect]:
-    """Where the collection stands, for the primary."""
-    if not target.peer:
+    """Where the collection stands, for the primary; nothing before that is known."""
+    if not target.peer or (target.state is None and target.phase is TargetPhase.OPENING):
         return []
     state = target.state or TargetState("", 0, bytes(16), 0)
     message = Report(

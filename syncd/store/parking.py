@@ -101,8 +101,8 @@ Version = tuple[int, int, bytes]  # type, kind, fields
 
 
 class Guilty:
-    """The guilty objects of the parts that were parked before: which have another version when all rows are seen. A work
-    may bring an object twice, an older version first, so that single rows do not tell."""
+    """The guilty objects of the parts that were parked before: which have another version when all rows are seen. A
+    work may bring an object twice, an older version first, so that single rows do not tell."""
 
     def __init__(self, before: Mapping[int, ParkedPart]) -> None:
         self._before = before

@@ -140,6 +140,13 @@ def test_an_application_that_goes_offline_while_groups_are_tried_keeps_them_park
     assert (report.offline, report.parked) == ("locked", 1)
 
 
+def test_an_application_that_cannot_be_opened_hides_no_parked_groups() -> None:
+    play = Play()
+    assert play.linked() == [], "nothing is known yet"
+    report = report_of(play.hears(TargetFailed(NAME, "locked", parked=(part(1, 11),))))
+    assert (report.offline, report.parked, [one.seq for one in report.failed]) == ("locked", 1, [11])
+
+
 def test_parking_that_finds_no_room_loses_nothing() -> None:
     play = catching_up(12)
     play.hears(REFUSED)
