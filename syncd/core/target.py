@@ -41,9 +41,9 @@ from syncd.core.events import (
 from syncd.core.inbound_queue import Arrival, arrival
 from syncd.core.messages import Begin, Objects, Types
 from syncd.core.model import Proof
-from syncd.core.ports import Executed, TargetState, Transfer
+from syncd.core.ports import Executed, Transfer
 from syncd.core.settings import Limits, back_off
-from syncd.core.target_state import Heal, Step, Target, TargetPhase, credit, follow, report
+from syncd.core.target_state import Heal, Step, Target, TargetPhase, credit, follow, left_behind, report
 
 
 def start(name: str, limits: Limits) -> Step:
@@ -58,7 +58,7 @@ def proceed(target: Target, now: float) -> Step:
     if target.cuts:
         execute = Execute(target.name, 0, state)
         return replace(target, phase=TargetPhase.EXECUTING, aim=target.cuts[-1].seq), [execute]
-    if target.begun and not target.staging and _left_behind(target, state):
+    if target.begun and not target.staging and left_behind(target, state):
         target = replace(target, following=False, begun=False)  # an older copy is in its place: ask from there
     if target.peer and not target.following and not target.staging:
         ask: Effect = Send(target.peer, follow(target))
@@ -73,14 +73,6 @@ def proceed(target: Target, now: float) -> Step:
         retry = RetryParked(target.name, due[0].id, due[0].attempts)
         return replace(target, phase=TargetPhase.RETRYING, asked=target.asked - {due[0].id}), [retry]
     return target, []
-
-
-def _left_behind(target: Target, state: TargetState) -> bool:
-    """Nothing waits, and what was received is not what the target holds."""
-    transfer = target.transfer
-    if transfer is None or transfer.snapshot or transfer.cursor > max(transfer.base, transfer.cut):
-        return False
-    return state.epoch != transfer.epoch or state.position < target.received
 
 
 def _and_proceed(target: Target, now: float, effects: list[Effect]) -> Step:
@@ -193,7 +185,7 @@ def _opened(target: Target, event: TargetOpened, now: float) -> Step:
         reason="",
         looked_at=now,
     )
-    return _and_proceed(target, now, report(target))
+    return _ready(target, now, report(target))
 
 
 def _staged(target: Target, event: Staged, now: float) -> Step:
@@ -273,10 +265,17 @@ def _done(target: Target, event: WorkDone, now: float) -> Step:
     return _check(target, now, effects)
 
 
+def _ready(target: Target, now: float, effects: list[Effect]) -> Step:
+    """A target that is ready again: a proof may have come meanwhile."""
+    if target.heal is Heal.NONE and target.differs:
+        return _check(target, now, effects)
+    return _and_proceed(target, now, effects)
+
+
 def _check(target: Target, now: float, effects: list[Effect]) -> Step:
-    """Compares the checksums at the cut (R14): first count again, then fetch everything again, then say so."""
-    state, proof = target.state, target.proof
-    if target.match or target.parked or target.cuts or state is None or proof is None or state.position != proof.seq:
+    """Compares the checksums at the cut (R14): first count again, then fetch everything again, then say so. A target
+    that is at work compares when it is ready again."""
+    if target.phase is not TargetPhase.READY or not target.differs:
         if target.match:
             target = replace(target, heal=Heal.NONE, reason="")
         return _and_proceed(target, now, effects + report(target))
@@ -353,7 +352,7 @@ def _tick_ready(target: Target, event: Tick, now: float) -> Step:
 
 
 def _looked(target: Target, event: LookedAtTarget, now: float) -> Step:
-    return _and_proceed(replace(target, phase=TargetPhase.READY), now, [])
+    return _ready(replace(target, phase=TargetPhase.READY), now, [])
 
 
 def _nothing(target: Target, event: Event, now: float) -> Step:

@@ -97,6 +97,14 @@ class Target:
         return agree and not self.parked
 
     @property
+    def differs(self) -> bool:
+        """The checksums at the cut do not agree."""
+        state, proof = self.state, self.proof
+        if self.match or self.parked or self.cuts or state is None or proof is None:
+            return False
+        return state.position == proof.seq
+
+    @property
     def failed(self) -> tuple[Failed, ...]:
         """The failed groups that are parked, at most ``failed_max``."""
         failed = []
@@ -130,6 +138,14 @@ def report(target: Target) -> list[Effect]:
         target.failed,
     )
     return [Send(target.peer, message)]
+
+
+def left_behind(target: Target, state: TargetState) -> bool:
+    """Nothing waits, and what was received is not what the target holds."""
+    transfer = target.transfer
+    if transfer is None or transfer.snapshot or transfer.cursor > max(transfer.base, transfer.cut):
+        return False
+    return state.epoch != transfer.epoch or state.position < target.received
 
 
 def follow(target: Target) -> Follow:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from syncd.core.effects import Recount
-from syncd.core.events import Recounted
+from syncd.core.effects import LookAtTarget, OpenTarget, Recount
+from syncd.core.events import LookedAtTarget, Recounted, TargetFailed, Tick
 from syncd.core.messages import Begin, Follow, Report
 from syncd.core.target_state import Heal
 from tests.core.kit import EPOCH, NAME, digest_at, frame, of_kind, target_state
@@ -107,6 +107,31 @@ def test_a_cut_without_rows_is_compared_like_any_other() -> None:
     play.linked()
     play.hears(begin(10))
     assert play.hears(frame(10, 10)) == [Recount(NAME)]
+
+
+def looking() -> Play:
+    """A target that holds something else than it should, and is being looked at."""
+    play = Play()
+    play.hears(opened(target_state(10, digest=WRONG), transfer_at(10)))
+    play.linked()
+    play.hears(begin(10))
+    play.now += 1.0
+    assert of_kind(play.hears(Tick()), LookAtTarget)
+    return play
+
+
+def test_a_cut_that_comes_while_the_target_is_looked_at_is_compared_after_that() -> None:
+    play = looking()
+    assert of_kind(play.hears(frame(10, 10)), Recount) == []
+    assert play.hears(LookedAtTarget(NAME)) == [Recount(NAME)]
+
+
+def test_a_cut_that_comes_while_the_target_is_away_is_compared_when_it_is_back() -> None:
+    play = looking()
+    play.hears(TargetFailed(NAME, "locked"), frame(10, 10))
+    play.now += 1.0
+    assert play.hears(Tick()) == [OpenTarget(NAME)]
+    assert of_kind(play.hears(opened(target_state(10, digest=WRONG), transfer_at(10))), Recount) == [Recount(NAME)]
 
 
 def test_frames_that_arrive_while_it_counts_are_kept() -> None:
