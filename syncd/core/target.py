@@ -108,7 +108,6 @@ def _begin(target: Target, begin: Begin, raw: bytes, now: float) -> Step:
         received=begin.cursor,
         head=begin.head,
         begun=True,
-        again=False,
         cuts=() if fresh else target.cuts,
         parked=() if fresh else target.parked,
         proof=None if fresh else target.proof,
@@ -195,7 +194,8 @@ def _staged(target: Target, event: Staged, now: float) -> Step:
     base = event.cuts[-1].seq if event.cuts else target.transfer.base
     transfer = replace(target.transfer, cursor=event.cursor, cut=cut, base=base)
     target = _settled(target, event.frames, event.staged_bytes)
-    target = replace(target, transfer=transfer, cuts=target.cuts + event.cuts, moved_at=now)
+    again = target.again and not transfer.snapshot  # a link that ends before any of it is kept must ask once more
+    target = replace(target, transfer=transfer, cuts=target.cuts + event.cuts, again=again, moved_at=now)
     target, effects = credit(target)
     return _and_proceed(target, now, effects)
 

@@ -53,14 +53,16 @@ def test_what_differs_after_counting_is_fetched_again_whole() -> None:
     assert (asked.position, asked.again) == (12, True)
 
 
-def test_the_snapshot_is_asked_for_on_each_link_until_it_has_begun_and_no_longer() -> None:
+def test_the_snapshot_is_asked_for_on_each_link_until_some_of_it_is_kept_and_no_longer() -> None:
     play = catching_up(12)
     play.hears(done(12, WRONG), recounted(12, WRONG))
     again = []
     for _ in range(2):
         play.unlinked()
         again += told(play.linked(), Follow)
-    play.hears(begin(0, snapshot=True, head=15, floor=15))
+        play.hears(begin(0, snapshot=True, head=15, floor=15))
+    snapshot = frame(0, 13, cut=False)
+    play.hears(snapshot, staged(snapshot))
     play.unlinked()
     again += told(play.linked(), Follow)
     assert [asked.again for asked in again if isinstance(asked, Follow)] == [True, True, False]
