@@ -100,7 +100,7 @@ def _begin(target: Target, begin: Begin, raw: bytes, now: float) -> Step:
         raise OrderError(f"Begin for {target.name} was not asked for")
     old = target.transfer
     fresh = begin.snapshot and begin.cursor == begin.base
-    cut = 0 if fresh or old is None else old.cut
+    cut = 0 if fresh or old is None or old.cut > begin.cursor else old.cut  # beyond it: of what is restored here
     transfer = Transfer(begin.epoch, begin.snapshot, begin.base, begin.floor, begin.cursor, cut)
     target = replace(
         target,
