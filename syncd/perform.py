@@ -225,7 +225,11 @@ async def _new_epoch(ports: Ports, effect: fx.NewEpoch) -> ev.Event:
 
 async def _open_target(ports: Ports, effect: fx.OpenTarget) -> ev.Event:
     name = effect.collection
-    state = await ports.targets[name].open()
+    try:
+        state = await ports.targets[name].open()
+    except ApplicationError as error:
+        parked = (await ports.queue.load(name))[2]
+        return ev.TargetFailed(name, error.line(), isinstance(error, TargetHeld), parked)
     transfer, types, parked = await ports.queue.load(name)
     if transfer is not None and transfer.cut and executed(transfer, state):
         # A crash between the commit and this: the frames were executed, and must not come first in the next work.

@@ -9,7 +9,7 @@ import pytest
 from syncd.core import effects as fx
 from syncd.core import events as ev
 from syncd.core.model import DataType
-from syncd.core.ports import ChunkRequest, Executed, TargetState
+from syncd.core.ports import ChunkRequest, Executed, Parking, TargetState
 from syncd.core.selection import ALL
 from syncd.perform import FrameCache
 from tests.core.kit import CITY, EPOCH, NAME, chunk, frame
@@ -251,6 +251,7 @@ async def test_an_application_that_cannot_be_written_is_a_target_that_failed(eff
     failed = await auxiliary.does(effect)
     assert isinstance(failed, ev.TargetFailed)
     assert (failed.reason, failed.held) == ("locked", False)
+    assert failed.parked == (Parking() if isinstance(effect, fx.OpenTarget) else None)
     assert await auxiliary.queue.work(NAME) is not None
 
 

@@ -58,17 +58,24 @@ class MemorySource:
         self._reshaped = False
         self._touched = asyncio.Event()
 
-    def commit(self, changes: Mapping[ObjectId, bytes | None]) -> None:
-        """One transaction of the application: new fields of objects, None where an object is deleted."""
+    @property
+    def types(self) -> tuple[DataType, ...]:
+        """As the application declares them: their ids are 0."""
+        return self._types
+
+    def commit(self, changes: Mapping[ObjectId, bytes | None], applying: bool = False) -> None:
+        """One transaction: new fields of objects, None where an object is deleted. ``applying``: it is not the
+        application's but ours, and is not logged (R12)."""
         for object_id, fields in changes.items():
             if fields is None:
                 self.rows.pop(object_id, None)
             else:
                 self.rows[object_id] = fields
-            if not self._overflow:
+            if not (self._overflow or applying):
                 self._last += 1
                 self._log.append((self._last, object_id))
-        self._touched.set()
+        if not applying:
+            self._touched.set()
 
     def lose_log(self) -> None:
         """What was touched and not read yet is forgotten, as when the log reached its bound."""
@@ -169,9 +176,15 @@ class MemoryTarget:
 
     ``failing``: object -> why each of its versions is refused. ``failing_versions``: the same for single versions.
     ``check``, if given, looks at all rows before a commit and returns why which object cannot stand, or None.
+    ``captured``: a source on the same application.
     """
 
-    def __init__(self, replace: bool = False, rows: Mapping[ObjectId, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        replace: bool = False,
+        rows: Mapping[ObjectId, bytes] | None = None,
+        captured: MemorySource | None = None,
+    ) -> None:
         self.rows: dict[ObjectId, bytes] = dict(rows or {})
         self.state = TargetState("", 0, digest.EMPTY, 0)
         self.failing: dict[ObjectId, str] = {}
@@ -180,6 +193,7 @@ class MemoryTarget:
         self.offline = ""
         self.disk_full = False
         self._replace = replace
+        self._captured = captured
 
     async def open(self) -> TargetState:
         self._reachable()
@@ -213,7 +227,7 @@ class MemoryTarget:
         failures: list[Failure | None] = []
         for work in works:
             try:
-                self.rows = self._all(work, list(rows_of(work.frames())))
+                self._write(self._all(work, list(rows_of(work.frames()))))
             except RowFailed as failed:
                 failures.append(failed.failure)
             else:
@@ -307,8 +321,14 @@ class MemoryTarget:
                 if own:
                     raise TargetHeld(f"the target holds {len(own)} objects of its own", "accept it with --replace")
             after = {one: fields for one, fields in after.items() if one in seen}
-        self.rows = after
+        self._write(after)
         self.state = TargetState(work.epoch, work.proof.seq, _digest_of(after), len(after))
+
+    def _write(self, after: dict[ObjectId, bytes]) -> None:
+        if self._captured is not None:
+            changed = {one for one in self.rows.keys() | after.keys() if self.rows.get(one) != after.get(one)}
+            self._captured.commit({one: after.get(one) for one in changed}, applying=True)
+        self.rows = after
 
 
 def _id(work: Work, row: Row) -> ObjectId:

@@ -176,11 +176,13 @@ class TargetOpened:
 
 @dataclass(frozen=True, slots=True)
 class TargetFailed:
-    """``held``: a person must decide (R13), else tried again."""
+    """``held``: a person must decide (R13), else tried again. ``parked``: as the inbound queue has them, where it could
+    be asked and the target not be opened."""
 
     collection: str
     reason: str
     held: bool = False
+    parked: Parking | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ def _begin(target: Target, begin: Begin, raw: bytes, now: float) -> Step:
         raise OrderError(f"Begin for {target.name} was not asked for")
     old = target.transfer
     fresh = begin.snapshot and begin.cursor == begin.base
-    cut = 0 if fresh or old is None else old.cut
+    cut = 0 if fresh or old is None or old.cut > begin.cursor else old.cut  # beyond it: of what is restored here
     transfer = Transfer(begin.epoch, begin.snapshot, begin.base, begin.floor, begin.cursor, cut)
     target = replace(
         target,
@@ -124,7 +124,7 @@ def _begin(target: Target, begin: Begin, raw: bytes, now: float) -> Step:
 
 def _objects(target: Target, frame: Objects, raw: bytes, now: float) -> Step:
     state = target.state
-    target = replace(target, arrived_bytes=target.arrived_bytes + len(raw), moved_at=now)
+    target = replace(target, arrived_bytes=target.arrived_bytes + len(raw))
     if target.arrived_bytes - target.durable_bytes > target.limits.unsettled_bytes_max:  # far beyond the window
         raise OrderError(f"Objects of {target.name} come faster than they were credited")
     if not target.begun:  # of the transfer that our latest Follow ends
@@ -136,8 +136,10 @@ def _objects(target: Target, frame: Objects, raw: bytes, now: float) -> Step:
             raise OrderError(f"Objects of {target.name} begin at {frame.first}, expected {target.received}")
         case Arrival.REPEAT:
             return credit(replace(target, durable_bytes=target.durable_bytes + len(raw)))
+        case Arrival.NEXT if frame.last > target.received:
+            target = replace(target, moved_at=now)
         case Arrival.NEXT:
-            pass
+            pass  # it only proves
     at_rest = state is not None and state.epoch == epoch(target) and not target.cuts
     if not len(frame) and frame.cut and at_rest and state and frame.cut.seq == state.position == target.received:
         target = replace(
@@ -325,6 +327,8 @@ def _failed(target: Target, event: TargetFailed, now: float) -> Step:
     effects: list[Effect] = []
     if target.direct:
         target, effects = direct.failed(target)
+    if target.state is None and event.parked is not None:
+        target = replace(target, parked=event.parked)  # an application that is away hides no failed groups (R7)
     target, more = _offline(target, event.reason, now, TargetPhase.HELD if event.held else TargetPhase.OFFLINE)
     return target, effects + more
 

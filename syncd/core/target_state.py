@@ -166,8 +166,8 @@ def settled(target: Target, frames: int, staged_bytes: int) -> Target:
 
 
 def report(target: Target) -> list[Effect]:
-    """Where the collection stands, for the primary."""
-    if not target.peer:
+    """Where the collection stands, for the primary; nothing before that is known."""
+    if not target.peer or (target.state is None and target.phase is TargetPhase.OPENING):
         return []
     state = target.state or TargetState("", 0, bytes(16), 0)
     message = Report(

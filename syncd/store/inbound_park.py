@@ -13,7 +13,7 @@ from itertools import islice
 from syncd.core.model import ObjectId
 from syncd.core.ports import ParkedPart, Part, Work
 from syncd.store.inbound_parked import COLUMNS, part_of, row_of
-from syncd.store.parking import Claimed, Fresh, Joins, bounded, claimed, joined, moved_on
+from syncd.store.parking import Claimed, Fresh, Guilty, Joins, bounded, claimed, joined, moved_on
 
 _ROWS_TOGETHER = 500  # rows looked up and written in one go
 _FIND = "SELECT part, type_id, kind, fields FROM parked_objects WHERE collection = ? AND type = ? AND key = ?"
@@ -35,7 +35,7 @@ class Parker:
         last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'parked'").fetchone()
         self._first = (last[0] if last else 0) + 1
         self._joins = Joins()
-        self._replaced: set[int] = set()
+        self._guilty = Guilty(self._is_guilty)
 
     def park(self, retry_at_us: int) -> None:
         for rows in _batched(claimed(self._work, self._parts)):
@@ -44,8 +44,11 @@ class Parker:
             "UPDATE parked SET objects = (SELECT count(*) FROM parked_objects WHERE part = parked.id) WHERE id >= ?",
             (self._first,),
         )
+        replaced = self._guilty.replaced()
+        for part in sorted(replaced):
+            _save(self._connection, moved_on(self._noted(part), (), replaced=True))
         for members in self._joins.sets():
-            self._join(members)
+            self._join(members, replaced)
 
     def _put(self, rows: Sequence[Claimed], retry_at_us: int) -> None:
         """Rows become rows of their new part; who held one of their objects before is joined to it."""
@@ -60,13 +63,12 @@ class Parker:
             if held is not None:
                 if held[0] != part:
                     self._joins.join(held[0], part)
-                if held[1:] != newest[row.id][1:] and self._guilty(held[0], row.id):
-                    self._replaced.add(held[0])
+                self._guilty.see(row.id, held[0], held[1:], newest[row.id][1:])
         self._connection.executemany(_PUT, ((held[0], collection, *one, *held[1:]) for one, held in newest.items()))
         for part, found in seqs.items():
             self._note(part, found, retry_at_us)
 
-    def _guilty(self, part: int, one: ObjectId) -> bool:
+    def _is_guilty(self, part: int, one: ObjectId) -> bool:
         """Whether a part that was parked before failed for this object."""
         found = self._connection.execute(
             "SELECT 1 FROM parked WHERE id = ? AND id < ? AND guilty_type = ? AND guilty_key = ?",
@@ -82,20 +84,21 @@ class Parker:
             row = row_of(ParkedPart(part, bounded(seqs), 0, failure, 0, retry_at_us))
             if run(f"INSERT OR IGNORE {_INSERT}", (self._work.collection, *row)).rowcount:
                 return
-        noted = part_of(run(f"SELECT {COLUMNS} FROM parked WHERE id = ?", (part,)).fetchone())
-        _save(self._connection, moved_on(noted, seqs, part in self._replaced))
+        _save(self._connection, moved_on(self._noted(part), seqs, replaced=False))
 
-    def _join(self, members: Sequence[int]) -> None:
+    def _noted(self, part: int) -> ParkedPart:
+        return part_of(self._connection.execute(f"SELECT {COLUMNS} FROM parked WHERE id = ?", (part,)).fetchone())
+
+    def _join(self, members: Sequence[int], replaced: set[int]) -> None:
         part, connection = members[0], self._connection
         moved = ((part, other) for other in members[1:])
         connection.executemany("UPDATE parked_objects SET part = ? WHERE part = ?", moved)
         objects = connection.execute("SELECT count(*) FROM parked_objects WHERE part = ?", (part,)).fetchone()[0]
-        select = f"SELECT {COLUMNS} FROM parked WHERE id = ?"
-        found = [part_of(connection.execute(select, (one,)).fetchone()) for one in members]
+        found = [self._noted(one) for one in members]
         old = [one for one in found if one.id < self._first]
         fresh = [Fresh(one.failure, one.seqs, one.retry_at_us) for one in found if one.id >= self._first]
         connection.executemany("DELETE FROM parked WHERE id = ?", ((one,) for one in members))
-        whole = replace(joined(old, fresh, self._replaced, objects), id=part)
+        whole = replace(joined(old, fresh, replaced, objects), id=part)
         connection.execute(f"INSERT {_INSERT}", (self._work.collection, *row_of(whole)))
 
 

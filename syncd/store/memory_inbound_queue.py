@@ -16,7 +16,7 @@ from syncd.core.messages import Begin, Objects, Run
 from syncd.core.model import DataType, Failure, ObjectId, Proof
 from syncd.core.ports import ParkedPart, Parking, Part, Transfer, Work
 from syncd.core.settings import Limits
-from syncd.store.parking import Fresh, Joins, claimed, joined, moved_on, replaces, together
+from syncd.store.parking import Fresh, Guilty, Joins, claimed, joined, moved_on, together
 
 
 class _Parked(NamedTuple):
@@ -110,7 +110,8 @@ class MemoryInboundQueue:
 
     async def park(self, work: Work, parts: Sequence[Part], retry_at_us: int) -> None:
         queue, first = self._of(work.collection), self._last_part + 1
-        before, replaced, joins = dict(queue.parts), set[int](), Joins()
+        before, joins = dict(queue.parts), Joins()
+        guilty = Guilty(lambda part, one: part in before and before[part].failure.guilty == one)
         seqs: dict[int, set[int]] = {}
         for row in claimed(work, parts):
             held = queue.parked.get(row.id)
@@ -119,11 +120,10 @@ class MemoryInboundQueue:
             joins.find(part)
             if held is not None:
                 joins.join(held.part, part)
-                changed = held[1:] != queue.parked[row.id][1:]
-                if replaces(before, held.part, row.id, changed):
-                    replaced.add(held.part)
+                guilty.see(row.id, held.part, held[1:], queue.parked[row.id][1:])
             seqs.setdefault(part, set()).add(row.seq)
         self._last_part += len(parts)
+        replaced = guilty.replaced()
         for members in joins.sets():
             queue.parked |= {
                 one: held._replace(part=members[0]) for one, held in queue.parked.items() if held.part in members

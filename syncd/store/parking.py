@@ -5,7 +5,7 @@ Pure decisions that the inbound queue and its twin in memory share.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple
@@ -120,6 +120,25 @@ def together(due: Iterable[ParkedPart]) -> Iterator[ParkedPart]:
         yield part
 
 
-def replaces(before: Mapping[int, ParkedPart], part: int, one: ObjectId, changed: bool) -> bool:
-    """Whether a row with this identity is a newer version of the guilty object of the part that holds it."""
-    return changed and part in before and before[part].failure.guilty == one
+Version = tuple[int, int, bytes]  # type, kind, fields
+
+
+class Guilty:
+    """The guilty objects of the parts that were parked before: which have another version when all rows are seen. A
+    work may bring an object twice, an older version first, so that single rows do not tell. ``guilty``: whether a part
+    was parked before, for this object."""
+
+    def __init__(self, guilty: Callable[[int, ObjectId], bool]) -> None:
+        self._guilty = guilty
+        self._versions: dict[ObjectId, tuple[int, Version, Version]] = {}
+
+    def see(self, one: ObjectId, part: int, held: Version, row: Version) -> None:
+        """A row takes the place of what a part held."""
+        if one in self._versions:
+            self._versions[one] = (*self._versions[one][:2], row)
+        elif held != row and self._guilty(part, one):
+            self._versions[one] = (part, held, row)
+
+    def replaced(self) -> set[int]:
+        """Parts whose guilty object has another version."""
+        return {part for part, first, last in self._versions.values() if first != last}

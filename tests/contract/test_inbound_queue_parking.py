@@ -147,6 +147,14 @@ async def test_parking_the_same_work_again_changes_nothing(queue: InboundQueue) 
     assert (await queue.parking(NAME)).oldest == before
 
 
+async def test_an_older_version_on_the_way_does_not_make_a_part_due(queue: InboundQueue) -> None:
+    await stage(queue, frame(0, 1, {1: {"a": "1", "b": "1"}}), frame(1, 2, {2: {"a": "2"}}, cut=True))
+    await queue.park(await work_of(queue), [part(1, 2, why=failure(guilty="a"))], 50)
+    before = (await queue.load(NAME))[2]
+    await queue.park(await work_of(queue), [part(1, 2, why=failure("it touches them"))], 99)
+    assert (await queue.load(NAME))[2] == before
+
+
 async def test_a_part_that_failed_again_waits_longer(queue: InboundQueue) -> None:
     (parked,) = await park(queue, {1: {"a": "1"}}, part(1))
     await retried(queue, parked.id, failure("other", "a"), 70)

@@ -101,6 +101,16 @@ def test_an_older_copy_that_took_its_place_is_brought_up_from_where_it_is() -> N
     assert play.target.received == 5
 
 
+def test_an_older_copy_does_not_ask_again_before_it_has_the_cut_of_what_it_asked_for() -> None:
+    play = proven(10)
+    looked_at(play)
+    play.hears(opened(target_state(5), transfer_at(10)), WorkDone(NAME, None, Executed(target_state(5))))
+    play.hears(begin(5, head=13))
+    part = frame(5, 9, cut=False)
+    play.hears(part)
+    assert told(play.hears(staged(part)), Follow) == []
+
+
 def test_a_target_that_is_back_as_it_was_goes_on_without_asking_again() -> None:
     play = proven(10)
     play.hears(frame(10, 12), done(12))

@@ -18,6 +18,7 @@ from tests.core.target_play import (
     done,
     opened,
     parked,
+    parking,
     report_of,
     reports_of,
     retried,
@@ -190,6 +191,13 @@ def test_an_application_that_goes_offline_while_groups_are_tried_keeps_them_park
     play.hears(RetryAsked(NAME, None))
     report = report_of(play.hears(TargetFailed(NAME, "locked")))
     assert (report.offline, report.parked) == ("locked", 1)
+
+
+def test_an_application_that_cannot_be_opened_hides_no_parked_groups() -> None:
+    play = Play()
+    assert play.linked() == [], "nothing is known yet"
+    report = report_of(play.hears(TargetFailed(NAME, "locked", parked=parking(part(1, 11)))))
+    assert (report.offline, report.parked, [one.seq for one in report.failed]) == ("locked", 1, [11])
 
 
 def test_parking_that_finds_no_room_loses_nothing() -> None:

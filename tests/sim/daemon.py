@@ -1,0 +1,195 @@
+"""A daemon in memory: the real engine on the real ``perform``, with twins of the ports, that can die at any point."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from syncd.adapters.registry import ADAPTERS
+from syncd.core import effects as fx
+from syncd.core import events as ev
+from syncd.core.auxiliary_engine import AuxiliaryEngine
+from syncd.core.messages import Wire as Message
+from syncd.core.primary_engine import PrimaryEngine
+from syncd.perform import Ports, perform, stage
+from tests.sim.network import PRIMARY, Crashed, Frame, Heard, Port, Wire, finish
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+
+class Observer:
+    """Is told what happens in the world. This one does not listen."""
+
+    def primary_ports(self) -> dict[str, Heard]:
+        """What to do after a call of a port of the primary."""
+        return {}
+
+    def auxiliary_ports(self, device: str) -> dict[str, Heard]:
+        return {}
+
+    def chunk(self, chunk: ev.ChunkRead) -> None:
+        """The primary read and encoded changes."""
+
+    def sent(self, sender: str, device: str, message: Message) -> None:
+        """A daemon sends a message; ``device`` is the auxiliary's."""
+
+    def arrives(self, device: str, message: Message, frame: Frame) -> None:
+        """A message is about to arrive at an auxiliary."""
+
+    def repeated(self) -> None:
+        """A frame comes again."""
+
+    def asked(self, device: str, message: Message) -> None:
+        """A message of an auxiliary is about to arrive at the primary."""
+
+
+@dataclass
+class End:
+    """A daemon's end of a link, with the adapter that it speaks."""
+
+    wire: Wire
+    adapter: str = "msgpack"
+
+
+class Node:
+    """A daemon that can die: its engine, its ends of links and what it was doing go, what its ports hold stays."""
+
+    def __init__(self, world: World, device: str, engine: PrimaryEngine | AuxiliaryEngine, ports: Ports) -> None:
+        self.world = world
+        self.device = device
+        self.engine = engine
+        self.ports = ports
+        self.ends: dict[str, End] = {}
+        self.pending: list[fx.Effect] = []
+        self.inbound: deque[fx.SaveTypes | fx.BeginTransfer | fx.Stage] = deque()
+        self._fuses = [
+            one for one in (ports.store, ports.inbound, *ports.sources.values(), *ports.targets.values()) if one
+        ]
+
+    def take(self, event: ev.Event) -> None:
+        self.order(self.engine.step(event, self.world.now))
+
+    def order(self, effects: list[fx.Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case fx.Send(device, message):
+                    self._send(device, message)
+                case fx.SendFrame(device, frame):
+                    if end := self.ends.get(device):
+                        end.wire.put(device, frame)
+                case fx.UseAdapter(device, name):
+                    if end := self.ends.get(device):
+                        end.adapter = name
+                case fx.CloseLink(device, code, text):
+                    self.world.note(f"{self.device[:4]} closes: {code} {text}")
+                    assert not code, f"a link was closed for {code}: {text}"
+                    if end := self.ends.get(device):
+                        end.wire.close(self.device, self.world.rng)
+                case fx.SaveReport():
+                    pass
+                case fx.Stage() | fx.SaveTypes() | fx.BeginTransfer():
+                    self.inbound.append(effect)
+                case _:
+                    self.pending.append(effect)
+
+    # ------------------------------------------------------------ links
+
+    def link(self, peer: str, wire: Wire) -> None:
+        """A link stands; a newer one takes over."""
+        if self.ends.pop(peer, None) is not None:
+            self.take(ev.LinkDown(peer, "a newer link took over"))
+        self.ends[peer] = End(wire)
+        self.take(ev.LinkUp(peer))
+
+    def hear(self, peer: str) -> None:
+        """The next frame of a peer arrives, or the news that its link is down."""
+        end = self.ends[peer]
+        frame = end.wire.take(self.device)
+        if frame is None:
+            del self.ends[peer]
+            self.take(ev.LinkDown(peer, "cut"))
+            return
+        message = ADAPTERS[end.adapter].decode(frame, self.world.limits)
+        if self.device == PRIMARY:
+            self.world.speak(peer, message)
+            self.world.observer.asked(peer, message)
+        else:
+            self.world.keep(self.device, message, frame)
+            self.world.observer.arrives(self.device, message, frame)
+        self.take(received(peer, message, frame))
+
+    def _send(self, peer: str, message: Message) -> None:
+        if end := self.ends.get(peer):
+            self.world.observer.sent(self.device, end.wire.device, message)
+            end.wire.put(peer, ADAPTERS[end.adapter].encode(message))
+
+    # ------------------------------------------------------------ effects
+
+    def perform_one(self, rng: random.Random, fuse: int = -1) -> bool:
+        """Performs one pending effect: the first of the inbound side, or any other. ``fuse``: after so many calls of a
+        port it dies, at the latest when the effect is done and before the engine knows."""
+        choices: list[str] = ["inbound"] * bool(self.inbound) + ["other"] * len(self._ready())
+        if not choices:
+            return False
+        self._burn(fuse)
+        try:
+            event = self._perform_inbound(rng) if rng.choice(choices) == "inbound" else self._perform_other(rng)
+        finally:
+            self._burn(-1)
+        if fuse >= 0:
+            raise Crashed
+        if event is not None:
+            self.take(event)
+        return True
+
+    def _burn(self, left: int) -> None:
+        for one in self._fuses:
+            assert isinstance(one, Port)
+            one.left = left
+
+    def _perform_inbound(self, rng: random.Random) -> ev.Event | None:
+        effect = self.inbound[0]
+        if not isinstance(effect, fx.Stage):
+            event = finish(perform(self.ports, effect))
+            self.inbound.popleft()
+            return event
+        frames = [effect]
+        while len(frames) < rng.randint(1, 4) and len(self.inbound) > len(frames):
+            following = self.inbound[len(frames)]
+            if not isinstance(following, fx.Stage):
+                break
+            frames.append(following)
+        event = finish(stage(self.ports, frames))
+        for _ in frames:
+            self.inbound.popleft()
+        return event
+
+    def _ready(self) -> list[fx.Effect]:
+        """Reads of the store run in order; a source is woken when it has something to tell."""
+        reads: list[fx.Effect] = []
+        reads += [effect for effect in self.pending if isinstance(effect, fx.ReadChunk)][:1]
+        return reads + [effect for effect in self.pending if not isinstance(effect, fx.ReadChunk | fx.WaitSource)]
+
+    def _perform_other(self, rng: random.Random) -> ev.Event | None:
+        effect = rng.choice(self._ready())
+        self.pending.remove(effect)
+        event = finish(perform(self.ports, effect))
+        if isinstance(event, ev.ChunkRead):
+            self.world.observer.chunk(event)
+        return event
+
+    def take_tick(self) -> None:
+        self.take(ev.Tick())
+
+    def wake(self) -> None:
+        waits = [effect for effect in self.pending if isinstance(effect, fx.WaitSource)]
+        for effect in waits:
+            self.pending.remove(effect)
+            self.take(ev.SourceWoken(effect.collection))
+
+
+def received(peer: str, message: Message, frame: Frame) -> Any:
+    return ev.Received(peer, message, frame.encode() if isinstance(frame, str) else frame)
