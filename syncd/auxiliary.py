@@ -176,10 +176,16 @@ class Auxiliary:
             "address": ", ".join(self._addresses()),
             "collections": [
                 status.target_line(target, applications.get(name, ""), status.shared(self.engine), now)
+                | {"problems": self._problems(name)}
                 for name, target in sorted(self.engine.targets.items())
             ],
             "devices": [status.primary_line(self.engine, self._primary_line(), now, show_key)] if self.primary else [],
         }
+
+    def _problems(self, name: str) -> list[str]:
+        """What the application should see to."""
+        target = self.rooms.ports.targets.get(name)
+        return list(target.problems) if isinstance(target, SqliteTarget) else []
 
     def _primary_line(self) -> status.DeviceLine:
         primary = self.primary

@@ -42,6 +42,18 @@ class SqliteTarget:
         self._executor: Executor | None = None
         self._file: tuple[int, int] | None = None
         self._pace = Pace(limits)
+        self._log_bytes_left = 0  # of the write-ahead log after it was last to be kept short
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What the application should see to, in words."""
+        if self._log_bytes_left <= self._limits.wal_bytes_max:
+            return ()
+        size = f"{self._log_bytes_left / 2**20:,.0f} MiB"
+        return (
+            f"the write-ahead log of {self._path} has {size}: a program keeps the database open and does not"
+            " checkpoint it, and syncd must not; end that program once, or let it checkpoint",
+        )
 
     async def open(self) -> TargetState:
         await self.close()
@@ -131,11 +143,18 @@ class SqliteTarget:
 
     async def _keep_log_short(self) -> None:
         """Nobody may checkpoint somebody else's database. But where syncd is its only user, nobody would: SQLite does
-        it when the last connection closes, and only then."""
-        try:
-            size = os.stat(f"{self._path}-wal").st_size
-        except OSError:
-            return
-        if size > self._limits.wal_bytes_max:
+        it when the last connection closes, and only then. An application that keeps a connection open must see to it
+        itself: each time that the log has grown by as much again, we only make room for a checkpoint of its own."""
+        size = self._log_bytes()
+        self._log_bytes_left = min(self._log_bytes_left, size)
+        if size - self._log_bytes_left > self._limits.wal_bytes_max:
             await self.close()
             await self._connect(create=False)
+            self._log_bytes_left = self._log_bytes()
+
+    def _log_bytes(self) -> int:
+        """Size of the write-ahead log; it lies beside the file itself, not beside a link to it."""
+        try:
+            return os.stat(f"{os.path.realpath(self._path)}-wal").st_size
+        except OSError:
+            return 0

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pytest
 
 from syncd.applications.sqlite import SqliteTarget
 from syncd.core.model import ObjectId, OutcomeKind
-from syncd.core.ports import Executed
+from syncd.core.ports import TargetState
 from tests.applications.road import LIMITS, Reading, contents, sql
 from tests.applications.writing import Group, Row, Writing, table, writing
 
@@ -190,19 +193,36 @@ async def test_independent_objects_may_free_a_value_for_one_another(path: Path) 
         assert [part.objects for part in parts] == [frozenset((item(5, "").id,))]
 
 
-async def test_the_write_ahead_log_does_not_grow_for_ever(path: Path) -> None:
-    one = table(1, "t", "id INTEGER PRIMARY KEY, v", ("id",), ("v",))
-    target = SqliteTarget(path, "c", False, False, replace(LIMITS, wal_bytes_max=200_000))
+BODY = table(1, "t", "id INTEGER PRIMARY KEY, v", ("id",), ("v",))
+
+
+@asynccontextmanager
+async def short_log(path: Path) -> AsyncIterator[Writing]:
+    """A target that begins to keep its write-ahead log short at 200,000 bytes, after a first snapshot."""
+    target = SqliteTarget(path, "c", True, False, replace(LIMITS, wal_bytes_max=200_000))
     await target.open()
-    here = Writing(target, path, [one])
-    await here.begin()
+    here = Writing(target, path, [BODY])
+    try:
+        await here.begin()
+        yield here
+    finally:
+        await target.close()
+
+
+async def grown(here: Writing, groups: int) -> list[int]:
+    """Sizes of the write-ahead log after each of these groups of 9,000 bytes."""
     sizes: list[int] = []
-    for i in range(60):
-        result = await target.execute(here.work([Group([Row("t", (i,), (b"x" * 9000,))])]))
-        assert isinstance(result, Executed)
-        sizes += [os.stat(path.parent / name).st_size for name in os.listdir(path.parent) if name.endswith("-wal")]
-    await target.close()
-    assert max(sizes) < 300_000
+    for _ in range(groups):
+        await here.done_without_count(here.work([Group([Row("t", (here.seq,), (b"x" * 9000,))])]))
+        directory = here.path.resolve().parent
+        logs = [name for name in os.listdir(directory) if name.endswith("-wal")]
+        sizes.append(sum(os.stat(directory / name).st_size for name in logs))
+    return sizes
+
+
+async def test_the_write_ahead_log_does_not_grow_for_ever(path: Path) -> None:
+    async with short_log(path) as here:
+        assert max(await grown(here, 60)) < 300_000
     assert len(contents(path)["t"]) == 60
 
 
@@ -216,3 +236,48 @@ async def test_rows_of_a_bootstrap_go_in_by_the_hundred_and_one_that_does_not_al
         assert part.objects == {rows[300].id}
         await here.begin(*(row for row in rows if row.fields != ("bad",)))
     assert len(contents(path)["t"]) == 699
+
+
+async def test_the_write_ahead_log_of_a_target_behind_a_link_does_not_grow_for_ever(path: Path) -> None:
+    real = path.parent / "elsewhere" / "real.db"
+    real.parent.mkdir()
+    sql(real, "PRAGMA journal_mode=WAL", *BODY.definition)
+    os.symlink(real, path)
+    async with short_log(path) as here:
+        assert max(await grown(here, 60)) < 300_000
+    assert len(contents(path)["t"]) == 60
+
+
+async def test_where_an_application_keeps_the_log_the_target_is_not_opened_for_each_group(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+    connect = SqliteTarget._connect
+
+    async def counting(target: SqliteTarget, create: bool) -> TargetState | None:
+        opened.append(1)
+        return await connect(target, create)
+
+    async with short_log(path) as here:
+        with closing(sqlite3.connect(path)) as app:
+            app.execute("SELECT count(*) FROM t").fetchone()
+            monkeypatch.setattr(SqliteTarget, "_connect", counting)
+            sizes = await grown(here, 100)
+        assert sizes[-1] > 900_000
+        assert 3 <= len(opened) <= sizes[-1] // 200_000
+        (problem,) = here.target.problems
+        assert "a program keeps the database open" in problem
+        assert min(await grown(here, 30)) < 100_000
+        assert here.target.problems == ()
+
+
+async def test_what_a_target_says_to_have_executed_is_durable(path: Path) -> None:
+    """Also after the connection was opened anew."""
+    full = [(2,)]
+    async with short_log(path) as here:
+        for _ in range(2):
+            database = here.target._database
+            assert database is not None
+            assert await database.run(lambda connection: connection.execute("PRAGMA synchronous").fetchall()) == full
+            await grown(here, 40)
+            assert here.target._database is not database

@@ -159,3 +159,4 @@ def test_what_the_auxiliarys_application_does_to_shared_tables_is_found_and_repa
     if goes_on:
         change(fleet)
     fleet.auxiliary.wait_identical("shop")
+    assert [line["problems"] for line in fleet.auxiliary.status()["collections"]] == [[]]  # type: ignore[attr-defined]
