@@ -11,6 +11,8 @@ import pytest
 
 from tests.wait import eventually, eventually_blocking
 
+pytestmark = pytest.mark.slow  # each is a run of pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 
 LEAKED_TASK = """

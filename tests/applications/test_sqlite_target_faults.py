@@ -263,6 +263,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 async def test_a_daemon_killed_at_any_moment_leaves_whole_groups(path: Path, seed: int) -> None:
     chance = random.Random(seed)
     async with writing(path, ONE) as here:
