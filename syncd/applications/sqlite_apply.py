@@ -28,6 +28,7 @@ from syncd.core.digest import object_hash
 from syncd.core.model import Failure, Kind, ObjectId, OutcomeKind
 
 _LOOK_UP_ROWS = 256  # rows looked up by one statement
+_LINKS = 1_000  # of a chain of objects that name one another, followed in one try
 _LOOK_UP_VALUES = 8_192  # values of their keys: SQLite takes 32,766
 
 
@@ -53,8 +54,9 @@ class Applier:
         self.whole: set[int] = set()  # name ids of tables that hold nothing but this work's rows
         self.mending = False  # what is as it was sent is left alone, and of other rows only what differs is written
         self.mended = False  # a row was written
+        self.dividing = False  # note is taken of each object that was not there
         self._repeated = False  # the work may name an object more than once
-        for temp in ("child", "parent", "seen", "index", "brought", "newest"):
+        for temp in ("child", "parent", "seen", "index", "brought", "newest", "made"):
             connection.execute(f"DELETE FROM temp._syncd_{temp}")
 
     def was_empty(self, shape: Shape) -> bool:
@@ -176,6 +178,8 @@ class Applier:
             self._connection.executemany(shape.update, updated)
         if inserted:
             self._connection.executemany(shape.insert, inserted)
+            if self.dividing:
+                self._made(shape, (pack_values(row[:width]) for row in inserted))
         return change, len(inserted)
 
     def _held(self, shape: Shape, keys: list[list[Value]]) -> dict[tuple[Value, ...], Sequence[Value]]:
@@ -300,6 +304,8 @@ class Applier:
             self._connection.execute(shape.insert, row)
         else:
             self._connection.execute(shape.insert_all, (*row, *extra))
+        if self.dividing:
+            self._made(shape, (key,))
         self.mended = True
         self.change += object_hash(shape.prefix, key, fields)
         self.objects += 1
@@ -328,6 +334,31 @@ class Applier:
         for one in objects:
             if self._noting and one.type in self._tables.name_ids:
                 self.seen(self._tables.name_ids[one.type], one.key)
+
+    def _made(self, shape: Shape, keys: Iterable[bytes]) -> None:
+        sql = "INSERT INTO temp._syncd_made VALUES(?, ?) ON CONFLICT DO NOTHING"
+        self._connection.executemany(sql, ((shape.name_id, key) for key in keys))
+
+    def remove_made(self, objects: Iterable[ObjectId]) -> dict[ObjectId, str]:
+        """Takes those of the objects away that were not there before this try, then what names them, and so on: what
+        cannot stay without them, with causes. The try is to be given up. Raises RowFailed."""
+        run, tables, found = self._connection.execute, self._tables, dict[ObjectId, str]()
+        run("DELETE FROM temp._syncd_parent")
+        shapes = {shape.name_id: shape for shape in tables.current}
+        for _ in range(_LINKS):
+            for one in objects:
+                shape = shapes.get(tables.name_ids[one.type])
+                made = "SELECT 1 FROM temp._syncd_made WHERE name_id = ? AND key = ?"
+                if shape is None:
+                    continue
+                if shape.name_id in self.whole or run(made, (shape.name_id, one.key)).fetchone():
+                    self.guarded(shape, one.key, lambda: self.delete(shape, one.key, unpack_values(one.key)))  # noqa: B023
+            left = tables.foreign_keys.bereft(self._connection, tables.current)
+            objects = [one for one in left if one not in found]
+            if not objects:
+                break
+            found |= {one: left[one] for one in objects}
+        return found
 
     def violations(self) -> Iterator[tuple[ObjectId, str]]:
         """Foreign keys that do not hold for what was touched."""
