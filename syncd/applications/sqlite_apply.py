@@ -54,9 +54,9 @@ class Applier:
         self.whole: set[int] = set()  # name ids of tables that hold nothing but this work's rows
         self.mending = False  # what is as it was sent is left alone, and of other rows only what differs is written
         self.mended = False  # a row was written
-        self.dividing = False  # note is taken of each object that was not there
+        self._dividing = False  # note is taken of each object that was not there
         self._repeated = False  # the work may name an object more than once
-        for temp in ("child", "parent", "seen", "index", "brought", "newest", "made"):
+        for temp in ("child", "parent", "seen", "index", "brought", *(("newest",) if tables.renamed else ())):
             connection.execute(f"DELETE FROM temp._syncd_{temp}")
 
     def was_empty(self, shape: Shape) -> bool:
@@ -114,7 +114,7 @@ class Applier:
             return
         held = self._held(shape, keys) if self.mending and shape.table.exact else {}
         for at, key in enumerate(piece.keys):
-            old = held.get(tuple(keys[at]))
+            old = held.get(tuple(keys[at])) if held else None
             if old is not None and pack_values(old[shape.width :]) == piece.fields[at]:
                 continue
             row = [*keys[at], *fields[at]]
@@ -178,7 +178,7 @@ class Applier:
             self._connection.executemany(shape.update, updated)
         if inserted:
             self._connection.executemany(shape.insert, inserted)
-            if self.dividing:
+            if self._dividing:
                 self._made(shape, (pack_values(row[:width]) for row in inserted))
         return change, len(inserted)
 
@@ -291,10 +291,13 @@ class Applier:
         return True
 
     def _update(self, shape: Shape, old: Sequence[Value], row: Sequence[Value]) -> None:
-        sql, width, places = shape.update, shape.width, list(range(shape.width, len(row)))
-        if self.mending:  # a trigger on other columns does not fire again
-            places = [at for at in places if pack_values((old[at],)) != pack_values((row[at],))]
-            sql = shape.update_only([shape.columns[at] for at in places])
+        width = shape.width
+        if not self.mending:
+            self._connection.execute(shape.update, (*row[width:], *row[:width]))
+            return
+        # A trigger on other columns than those that differ does not fire again.
+        places = [at for at in range(width, len(row)) if pack_values((old[at],)) != pack_values((row[at],))]
+        sql = shape.update_only([shape.columns[at] for at in places])
         self._connection.execute(sql, (*(row[at] for at in places), *row[:width]))
 
     def _insert(
@@ -304,7 +307,7 @@ class Applier:
             self._connection.execute(shape.insert, row)
         else:
             self._connection.execute(shape.insert_all, (*row, *extra))
-        if self.dividing:
+        if self._dividing:
             self._made(shape, (key,))
         self.mended = True
         self.change += object_hash(shape.prefix, key, fields)
@@ -334,6 +337,11 @@ class Applier:
         for one in objects:
             if self._noting and one.type in self._tables.name_ids:
                 self.seen(self._tables.name_ids[one.type], one.key)
+
+    def divide(self) -> None:
+        """The work is divided in this try: what it makes may have to be taken away again."""
+        self._connection.execute("DELETE FROM temp._syncd_made")
+        self._dividing = True
 
     def _made(self, shape: Shape, keys: Iterable[bytes]) -> None:
         sql = "INSERT INTO temp._syncd_made VALUES(?, ?) ON CONFLICT DO NOTHING"

@@ -102,7 +102,7 @@ class Divided:
         self._excluded = excluded
         self._unique: set[Unit] = set()
         self._rows = self._count()
-        applier.dividing = True
+        applier.divide()
 
     def execute(self, by_pieces: bool) -> dict[Unit, Failure]:
         """The units that fail, with their first causes; all others are executed."""
