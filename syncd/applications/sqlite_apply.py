@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from syncd.adapters.canonical import Value, pack_values, unpack_many, unpack_values
 from syncd.applications.base import RowFailed, cancelled
+from syncd.applications.sqlite_bulk import held_rows, insert_all
 from syncd.applications.sqlite_common import name, primary_code
 from syncd.applications.sqlite_definition import Shape
 from syncd.applications.sqlite_tables import (
@@ -27,8 +28,7 @@ from syncd.applications.sqlite_tables import (
 from syncd.core.digest import object_hash
 from syncd.core.model import Failure, Kind, ObjectId, OutcomeKind
 
-_TOGETHER_ROWS = 256  # rows looked up or inserted by one statement
-_TOGETHER_VALUES = 8_192  # values given to it: SQLite takes 32,766
+_LINKS = 1_000  # of a chain of objects that name one another, followed in one try
 
 
 class Applier:
@@ -53,8 +53,9 @@ class Applier:
         self.whole: set[int] = set()  # name ids of tables that hold nothing but this work's rows
         self.mending = False  # what is as it was sent is left alone, and of other rows only what differs is written
         self.mended = False  # a row was written
+        self._dividing = False  # note is taken of each object that was not there
         self._repeated = False  # the work may name an object more than once
-        for temp in ("child", "parent", "seen", "index", "brought", "newest"):
+        for temp in ("child", "parent", "seen", "index", "brought", *(("newest",) if tables.renamed else ())):
             connection.execute(f"DELETE FROM temp._syncd_{temp}")
 
     def was_empty(self, shape: Shape) -> bool:
@@ -110,9 +111,9 @@ class Applier:
             self.note(ObjectId(shape.type.name, key) for key in piece.keys)
         if len(piece.keys) > 1 and not self.mending and self._write_all(shape, piece, keys, fields):
             return
-        held = self._held(shape, keys) if self.mending and shape.table.exact else {}
+        held = held_rows(self._connection, shape, keys) if self.mending and shape.table.exact else {}
         for at, key in enumerate(piece.keys):
-            old = held.get(tuple(keys[at]))
+            old = held.get(tuple(keys[at])) if held else None
             if old is not None and pack_values(old[shape.width :]) == piece.fields[at]:
                 continue
             row = [*keys[at], *fields[at]]
@@ -127,7 +128,7 @@ class Applier:
             self._connection.execute("SAVEPOINT piece")
         try:
             if fresh:
-                self._insert_all(shape, keys, fields)
+                insert_all(self._connection, shape, keys, fields)
                 change = sum(map(object_hash, itertools.repeat(shape.prefix), piece.keys, piece.fields))
                 objects = len(keys)
             else:
@@ -147,16 +148,6 @@ class Applier:
         self.objects += objects
         return True
 
-    def _insert_all(self, shape: Shape, keys: list[list[Value]], fields: list[list[Value]]) -> None:
-        """Rows by the hundred in one statement: entering a statement costs as much as inserting the row."""
-        most = max(1, min(_TOGETHER_ROWS, _TOGETHER_VALUES // len(shape.columns)))
-        even = len(keys) - len(keys) % most
-        flat = itertools.chain.from_iterable
-        for at in range(0, even, most):
-            part = zip(keys[at : at + most], fields[at : at + most], strict=True)
-            self._connection.execute(shape.insert_listed(most), list(flat(flat(part))))
-        self._connection.executemany(shape.insert, map(list.__add__, keys[even:], fields[even:]))
-
     def _write_changed(
         self, shape: Shape, piece: Columns, keys: list[list[Value]], fields: list[list[Value]]
     ) -> tuple[int, int]:
@@ -164,7 +155,7 @@ class Applier:
         of their keys, so that pages of the table are visited once."""
         prefix, width, noted = shape.prefix, shape.width, self._tables.noted(shape)
         order = sorted(range(len(keys)), key=piece.keys.__getitem__)
-        held = self._held(shape, [keys[i] for i in order])
+        held = held_rows(self._connection, shape, [keys[i] for i in order])
         inserted: list[list[Value]] = []
         updated: list[list[Value]] = []
         change = 0
@@ -186,19 +177,9 @@ class Applier:
             self._connection.executemany(shape.update, updated)
         if inserted:
             self._connection.executemany(shape.insert, inserted)
+            if self._dividing:
+                self._made(shape, (pack_values(row[:width]) for row in inserted))
         return change, len(inserted)
-
-    def _held(self, shape: Shape, keys: list[list[Value]]) -> dict[tuple[Value, ...], Sequence[Value]]:
-        """The rows that are there, by their keys. ``shape.table.exact``: equal keys are the same."""
-        width, held = shape.width, {}
-        most = max(1, min(_TOGETHER_ROWS, _TOGETHER_VALUES // width))
-        for at in range(0, len(keys), most):
-            asked = keys[at : at + most]
-            size = min(most, 1 << (len(asked) - 1).bit_length())  # few sizes: each is one prepared statement
-            asked += [asked[-1]] * (size - len(asked))
-            for row in self._connection.execute(shape.select_listed(size), list(itertools.chain.from_iterable(asked))):
-                held[row[:width]] = row
-        return held
 
     def _indexed(self, chunks: Chunks, clear: bool) -> None:
         """Two rounds: find the row that decides each object (and clear the objects), then execute those rows."""
@@ -297,10 +278,13 @@ class Applier:
         return True
 
     def _update(self, shape: Shape, old: Sequence[Value], row: Sequence[Value]) -> None:
-        sql, width, places = shape.update, shape.width, list(range(shape.width, len(row)))
-        if self.mending:  # a trigger on other columns does not fire again
-            places = [at for at in places if pack_values((old[at],)) != pack_values((row[at],))]
-            sql = shape.update_only([shape.columns[at] for at in places])
+        width = shape.width
+        if not self.mending:
+            self._connection.execute(shape.update, (*row[width:], *row[:width]))
+            return
+        # A trigger on other columns than those that differ does not fire again.
+        places = [at for at in range(width, len(row)) if pack_values((old[at],)) != pack_values((row[at],))]
+        sql = shape.update_only([shape.columns[at] for at in places])
         self._connection.execute(sql, (*(row[at] for at in places), *row[:width]))
 
     def _insert(
@@ -310,6 +294,8 @@ class Applier:
             self._connection.execute(shape.insert, row)
         else:
             self._connection.execute(shape.insert_all, (*row, *extra))
+        if self._dividing:
+            self._made(shape, (key,))
         self.mended = True
         self.change += object_hash(shape.prefix, key, fields)
         self.objects += 1
@@ -338,6 +324,36 @@ class Applier:
         for one in objects:
             if self._noting and one.type in self._tables.name_ids:
                 self.seen(self._tables.name_ids[one.type], one.key)
+
+    def divide(self) -> None:
+        """The work is divided in this try: what it makes may have to be taken away again."""
+        self._connection.execute("DELETE FROM temp._syncd_made")
+        self._dividing = True
+
+    def _made(self, shape: Shape, keys: Iterable[bytes]) -> None:
+        sql = "INSERT INTO temp._syncd_made VALUES(?, ?) ON CONFLICT DO NOTHING"
+        self._connection.executemany(sql, ((shape.name_id, key) for key in keys))
+
+    def remove_made(self, objects: Iterable[ObjectId]) -> dict[ObjectId, str]:
+        """Takes those of the objects away that were not there before this try, then what names them, and so on: what
+        cannot stay without them, with causes. The try is to be given up. Raises RowFailed."""
+        run, tables, found = self._connection.execute, self._tables, dict[ObjectId, str]()
+        run("DELETE FROM temp._syncd_parent")
+        shapes = {shape.name_id: shape for shape in tables.current}
+        for _ in range(_LINKS):
+            for one in objects:
+                shape = shapes.get(tables.name_ids[one.type])
+                made = "SELECT 1 FROM temp._syncd_made WHERE name_id = ? AND key = ?"
+                if shape is None:
+                    continue
+                if shape.name_id in self.whole or run(made, (shape.name_id, one.key)).fetchone():
+                    self.guarded(shape, one.key, lambda: self.delete(shape, one.key, unpack_values(one.key)))  # noqa: B023
+            left = tables.foreign_keys.bereft(self._connection, tables.current)
+            objects = [one for one in left if one not in found]
+            if not objects:
+                break
+            found |= {one: left[one] for one in objects}
+        return found
 
     def violations(self) -> Iterator[tuple[ObjectId, str]]:
         """Foreign keys that do not hold for what was touched."""

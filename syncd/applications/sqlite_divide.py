@@ -103,6 +103,7 @@ class Divided:
         self._unique: set[Unit] = set()
         self._void: set[int] = set()  # types whose rows came and cannot be executed
         self._rows = self._count()
+        applier.divide()
 
     def execute(self, by_pieces: bool) -> dict[Unit, Failure]:
         """The units that fail, with their first causes; all others are executed."""
@@ -117,6 +118,22 @@ class Divided:
             if len(still) == len(again):
                 break
         return self._together(failed)
+
+    def units_with(self, guilty: Mapping[ObjectId, str]) -> dict[Unit, Failure]:
+        """The units that bring these objects, those that bring what names an object of them, and so on. What is not
+        followed to its end is found by the next try."""
+        units: dict[Unit, Failure] = {}
+        for _ in range(_ROUNDS):
+            found = {unit: why for unit, why in self.units_of(guilty).items() if unit not in units}
+            units |= found
+            pieces = self._pieces(frozenset(found), by_pieces=False) if found else ()
+            try:
+                guilty = self._applier.remove_made(one for _, part in pieces for one in _ids(self._work, part))
+            except RowFailed:
+                break
+            if not guilty:
+                break
+        return units
 
     def units_of(self, guilty: Mapping[ObjectId, str]) -> dict[Unit, Failure]:
         """The units that bring these objects."""

@@ -380,7 +380,7 @@ class Executor:
             self._settle(work, applier)
         guilty = dict(applier.violations())
         if guilty:
-            units = divided.units_of(guilty)
+            units = divided.units_with(guilty)
             if not units:
                 raise TargetHeld(next(iter(guilty.values())), "change or remove that row on this machine")
             failed |= units

@@ -141,6 +141,20 @@ class ForeignKeys:
         for fk in self._numbered().values():
             yield from _scan(connection, fk, by_table.get(fold(fk.child)), named, whole)
 
+    def bereft(self, connection: sqlite3.Connection, shapes: Sequence[Shape]) -> dict[ObjectId, str]:
+        """Objects that name a parent of which note was taken and that is gone, with the cause; the notes end here."""
+        by_table = {fold(shape.table.name): shape for shape in shapes}
+        by_number = self._numbered()
+        found: dict[ObjectId, str] = {}
+        for number, old in connection.execute("SELECT fk, old FROM temp._syncd_parent").fetchall():
+            fk = by_number[number]
+            child = by_table.get(fold(fk.child))
+            if child is not None:
+                for row in _naming(connection, fk, unpack_values(old)).fetchall():
+                    found[ObjectId(child.type.name, pack_values(row[: len(fk.child_key)]))] = _no_parent(fk, row)
+        connection.execute("DELETE FROM temp._syncd_parent")
+        return found
+
     def _numbered(self) -> dict[int, ForeignKey]:
         tables = (*self.by_child.values(), *self.by_parent.values())
         return {fk.number: fk for of_table in tables for fk in of_table}
@@ -157,10 +171,7 @@ class ForeignKeys:
         left = connection.execute("SELECT fk, old, name_id, key FROM temp._syncd_parent").fetchall()
         for number, old, name_id, key in left:
             fk = by_number[number]
-            values = unpack_values(old)
-            if not fk.alike:
-                _as_parent(connection, fk, values)
-            row = connection.execute(fk.orphan(fk.naming()), values if fk.alike else ()).fetchone()
+            row = _naming(connection, fk, unpack_values(old)).fetchone()
             if row is not None:
                 yield ObjectId(named[name_id].type.name, key), _left(fk, row)
 
@@ -249,6 +260,13 @@ def _read(
     sql = f"SELECT {names(columns)} FROM {name(shape.table.name)}{shape.where}"
     row: Sequence[Value] = connection.execute(sql, old[: shape.width]).fetchone()
     return row
+
+
+def _naming(connection: sqlite3.Connection, fk: ForeignKey, values: Sequence[Value]) -> sqlite3.Cursor:
+    """The child's rows that name this parent, if it is not there."""
+    if not fk.alike:
+        _as_parent(connection, fk, values)
+    return connection.execute(fk.orphan(fk.naming()), values if fk.alike else ())
 
 
 def _as_parent(connection: sqlite3.Connection, fk: ForeignKey, values: Sequence[Value]) -> list[Value]:

@@ -21,6 +21,7 @@ TEMP_TABLES = (
     "CREATE TEMP TABLE _syncd_index(name_id INTEGER, key BLOB, type INTEGER, at INTEGER, extra BLOB,"
     " PRIMARY KEY(name_id, key)) WITHOUT ROWID",
     "CREATE TEMP TABLE _syncd_brought(name_id INTEGER, key BLOB, PRIMARY KEY(name_id, key)) WITHOUT ROWID",
+    "CREATE TEMP TABLE _syncd_made(name_id INTEGER, key BLOB, PRIMARY KEY(name_id, key)) WITHOUT ROWID",
     "CREATE TEMP TABLE _syncd_newest(name_id INTEGER, key BLOB, PRIMARY KEY(name_id, key)) WITHOUT ROWID",
 )
 NOT_THE_ROWS = frozenset(  # errors that no other row would escape

@@ -42,6 +42,7 @@ class SqliteTarget:
         self._executor: Executor | None = None
         self._file: tuple[int, int] | None = None
         self._pace = Pace(limits)
+        self._log = ""  # path of the write-ahead log: beside the file itself, not beside a link to it
         self._log_bytes_left = 0  # of the write-ahead log after it was last to be kept short
 
     @property
@@ -125,6 +126,7 @@ class SqliteTarget:
         except BaseException:
             await self.close()
             raise
+        self._log = _log_of(self._path)
         return state
 
     async def _run(self, function: Callable[[Executor], Result]) -> Result:
@@ -153,8 +155,11 @@ class SqliteTarget:
             self._log_bytes_left = self._log_bytes()
 
     def _log_bytes(self) -> int:
-        """Size of the write-ahead log; it lies beside the file itself, not beside a link to it."""
         try:
-            return os.stat(f"{os.path.realpath(self._path)}-wal").st_size
+            return os.stat(self._log).st_size
         except OSError:
             return 0
+
+
+def _log_of(path: Path) -> str:
+    return f"{os.path.realpath(path)}-wal"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -245,3 +246,47 @@ async def test_a_child_whose_key_is_compared_in_another_way_than_its_column(path
         await here.begin(order(1), Row("c", ("abc",), (1,)))
         sql(path, "INSERT INTO c VALUES('ABC', 77)")
         await here.done_without_count(here.work([Group([Row("c", ("abc",), (None,))])]))
+
+
+TREE = table(1, "tree", "id INTEGER PRIMARY KEY, up INTEGER REFERENCES tree, v", ("id",), ("up", "v"))
+
+
+def link(key: int, v: str = "x") -> Row:
+    return Row("tree", (key,), (key - 1 if key else None, v))
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["an empty table", "a table with rows"])
+async def test_a_chain_without_its_first_link_parks_in_one_try(path: Path, there: bool) -> None:
+    sql(path, TREE.definition[0].replace("v)", "v CHECK(v <> 'bad'))"))
+    async with writing(path, TREE) as here:
+        await here.begin(*([Row("tree", (9_000,), (None, "x")), Row("tree", (9_001,), (9_000, "x"))] if there else []))
+        chain = [link(i, "x" if i else "bad") for i in range(300)]
+        fine = [Row("tree", (9_001,), (None, "y")), Row("tree", (9_002,), (9_001, "x"))]
+        work = here.work([Group([*chain, *(fine if there else [])], loose=True)], snapshot=not there)
+        parts = await here.failed(work)
+        assert {one for part in parts for one in part.objects} == {one.id for one in chain}
+        causes = {one: part.failure.cause for part in parts for one in part.objects}
+        assert causes[link(7).id] == "table tree: up = 6 has no row in table tree"
+        await here.done(replace(work, skip=frozenset(one.id for one in chain).intersection))
+
+
+async def test_what_stands_without_a_parked_object_does_not_park_with_it(path: Path) -> None:
+    """The row that an object had before is a parent still; a group parks whole."""
+    sql(path, TREE.definition[0].replace("v)", "v CHECK(v <> 'bad'))"))
+    async with writing(path, TREE) as here:
+        await here.begin(link(0), link(1))
+        groups = [
+            Group([Row("tree", (1,), (777, "y"))]),  # fails, and stays as it was
+            Group([link(2)]),
+            Group([Row("tree", (50,), (None, "bad"))]),
+            Group([Row("tree", (51,), (50, "x")), Row("tree", (60,), (None, "x"))]),
+            Group([Row("tree", (61,), (60, "x"))]),
+            Group([Row("tree", (70,), (None, "x"))]),
+        ]
+        work = here.work(groups)
+        parts = await here.failed(work)
+        failed = {seq for part in parts for seq in part.seqs}
+        assert failed == {here.seqs[0], here.seqs[2], here.seqs[3], here.seqs[4]}
+        skip = [row.id for at in (0, 2, 3, 4) for row in groups[at].rows]
+        await here.done(replace(work, skip=frozenset(skip).intersection))
+        assert sql(path, "SELECT id FROM tree ORDER BY id") == [(0,), (1,), (2,), (70,)]
