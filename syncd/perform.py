@@ -181,10 +181,12 @@ async def _read_source(ports: Ports, effect: fx.ReadSource) -> ev.Event:
     if changes.reshaped:
         state = await store.open_collection(name)
         return ev.SourceRead(name, state, more=False, lost=False, reshaped=True)
-    state = await store.open_collection(name)
+    touched = effect.end_scan or changes.mark != effect.mark or bool(changes.observed)
     # What an earlier run kept and could not publish is published although nothing was touched since.
-    left = changes.drained and not state.published
-    if effect.end_scan or changes.mark != effect.mark or changes.observed or left:
+    held = None if touched else await store.open_collection(name)
+    if held is not None and (held.published or not changes.drained):
+        state = held
+    else:
         batch = Batch(changes.observed, changes.drained, effect.loose, changes.mark, effect.end_scan)
         state = await store.keep(name, batch, ports.wall_us())
         await source.discard(changes.mark)
