@@ -7,6 +7,7 @@ to nothing. All of it runs in the database's thread and gives way when that thre
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -30,7 +31,8 @@ class Waiter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = file_id(path)
-        self._watch = Watch(path.absolute().parent)
+        # SQLite keeps the companions of a file beside the file, not beside a link to it.
+        self._watch = Watch(Path(os.path.realpath(path)).parent)
         self._version = -1
         self._pause_s = _PLACE_S
         self._changed_at = time.monotonic()

@@ -163,6 +163,27 @@ async def test_a_commit_wakes_within_milliseconds(path: Path) -> None:
     assert sorted(late)[len(late) // 2] < 0.02
 
 
+async def test_a_commit_behind_a_link_wakes_as_soon(path: Path, tmp_path: Path) -> None:
+    """The companions of a database are beside the file, not beside the link."""
+    link = tmp_path / "elsewhere" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    async with Reading(link) as reading:
+        await reading.changes()
+        late: list[float] = []
+        with closing(sqlite3.connect(path, isolation_level=None)) as app:
+            for i in range(5):
+                await reading.source.wait(0.15)  # beyond the time in which the data version is asked often
+                waiting = asyncio.create_task(reading.source.wait(10.0))
+                await asyncio.sleep(0)
+                app.execute("INSERT INTO t VALUES(?, 1)", (i,))
+                committed = time.perf_counter()
+                await waiting
+                late.append(time.perf_counter() - committed)
+                assert await reading.touched() == [("t", [i], [1])]
+    assert sorted(late)[len(late) // 2] < 0.1
+
+
 async def test_without_a_notifier_a_commit_is_noticed_all_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(*_: object) -> None:
         raise OSError("no inotify handle left")
