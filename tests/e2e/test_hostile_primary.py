@@ -140,8 +140,14 @@ async def test_a_refusal_is_told_with_what_to_do(fleet: Fleet) -> None:
         ("unknown-device", "pair this device"),
         ("role", "auxiliary"),
     ):
-        one = Played((Refusal(code, f"because of the {code}"),), greets=False)
-        await played(fleet, one)
-        told = fleet.auxiliary.cli("status")
-        (line,) = [line for line in told.splitlines() if f"because of the {code}" in line]
+        reason = f"because of the {code}"
+
+        def told(reason: str = reason) -> list[str]:
+            return [line for line in fleet.auxiliary.cli("status").splitlines() if reason in line]
+
+        # Asked while the primary refuses: once it is gone, that it cannot be reached is what status tells.
+        address = config.load(Home(fleet.primary.home)).listen
+        async with listening(fleet.primary, fleet.auxiliary, address, Played((Refusal(code, reason),), greets=False)):
+            redial(fleet.auxiliary)
+            (line,) = await eventually(told, deadline_s=15.0, what=f"{code} is told")
         assert advice in line
