@@ -18,7 +18,7 @@ from syncd.core.devices import SyncDatabase
 from syncd.core.errors import ApplicationError, ApplicationOffline, DiskError, TargetHeld
 from syncd.core.inbound_port import InboundQueue
 from syncd.core.inbound_queue import begins_at, entangled, ids_of
-from syncd.core.model import Failure, Observed, Proof
+from syncd.core.model import Failure, Observed
 from syncd.core.ports import (
     Batch,
     Executed,
@@ -262,7 +262,7 @@ async def stage(ports: Ports, effects: list[fx.Stage]) -> ev.Event:
     except DiskError as error:
         ports.void[name, fx.BeginTransfer] = error.line()
         return ev.StageFailed(name, len(effects), error.line())
-    cuts = tuple(Proof(cut.seq, cut.digest, cut.objects) for effect in effects if (cut := effect.frame.cut) is not None)
+    cuts = tuple(cut.proof for effect in effects if (cut := effect.frame.cut) is not None)
     staged_bytes = sum(len(effect.raw) for effect in effects)
     return ev.Staged(name, len(effects), effects[-1].frame.last, cuts, staged_bytes)
 
@@ -288,7 +288,7 @@ async def _execute(ports: Ports, effect: fx.Execute) -> ev.Event:
 
 async def _execute_now(ports: Ports, effect: fx.ExecuteNow) -> ev.Event:
     name, cut = effect.collection, effect.frames[-1].cut
-    proof = Proof(cut.seq, cut.digest, cut.objects) if cut else None
+    proof = cut.proof if cut else None
     work = Work(name, effect.held.epoch, False, lambda: iter(effect.frames), dict(effect.types), proof)
     brought = [one for frame in effect.frames for one in ids_of(work, frame)] if effect.parked else []
     if brought and await ports.queue.any_parked(name, brought):

@@ -102,7 +102,7 @@ class Division:
         self.void = void or {}
         self._ties: list[Tie] = [tie for frame in work.frames() for tie in frame.ties]
         self._loose: dict[ObjectId, int] = {}
-        self._root = divide(self._ties)
+        self._root: dict[int, int] = {}
 
     def repeated(self, object_id: ObjectId, seqs: Iterable[int]) -> None:
         """``seqs``: the groups, not loose, among those that bring the object."""
@@ -112,7 +112,7 @@ class Division:
             self._ties += [Tie(groups[0], newer) for newer in groups[1:]]
 
     def settle(self) -> None:
-        """After the last ``repeated``."""
+        """After the last ``repeated``, before anything is asked."""
         self._root = divide(self._ties)
 
     @property

@@ -261,13 +261,9 @@ class MemoryTarget:
 
     def _apply(self, work: Work, rows: Iterable[Row], after: dict[ObjectId, bytes]) -> None:
         newest = current_types(work.types)
-        decided = {
-            ObjectId(work.types[row.type].name, row.key)
-            for row in rows
-            if newest[work.types[row.type].name] == row.type
-        }
+        decided = {_id(work, row) for row in rows if newest[work.types[row.type].name] == row.type}
         for row in rows:
-            object_id = ObjectId(work.types[row.type].name, row.key)
+            object_id = _id(work, row)
             if row.type != newest[object_id.type] and object_id in decided:
                 continue
             if row.kind == Kind.WITHHELD:
@@ -290,7 +286,7 @@ class MemoryTarget:
         division = _division(work, rows)
         units: dict[Unit, list[Row]] = {}
         for row in rows:
-            object_id = ObjectId(work.types[row.type].name, row.key)
+            object_id = _id(work, row)
             units.setdefault(division.unit(row.seq, row.loose, object_id, row.type), []).append(row)
         after = dict(self.rows)
         failed: dict[Unit, Failure] = {}
@@ -346,7 +342,7 @@ def _division(work: Work, rows: Sequence[Row]) -> Division:
     seen: set[ObjectId] = set()
     repeated: set[ObjectId] = set()
     for row in rows:
-        object_id = ObjectId(work.types[row.type].name, row.key)
+        object_id = _id(work, row)
         (repeated if object_id in seen else seen).add(object_id)
         if not row.loose:
             brought.setdefault(object_id, []).append(row.seq)

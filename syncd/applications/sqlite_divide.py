@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from syncd.applications.base import Division, RowFailed, Unit, WholeType
 from syncd.applications.sqlite_apply import Applier
 from syncd.applications.sqlite_tables import Columns, Tables, UniqueFailed
+from syncd.core.inbound_queue import ids_of
 from syncd.core.model import Failure, ObjectId, OutcomeKind
 from syncd.core.ports import Work
 
@@ -33,7 +34,7 @@ def runs_of(work: Work) -> Iterator[tuple[int, bool, Columns]]:
     """The rows of the work that are not skipped, run by run: group, whether it is loose, rows."""
     for frame in work.frames():
         whole = Columns(frame.kinds, frame.types, frame.keys, frame.fields)
-        parked = work.skip(_ids(work, whole)) if work.skip else None
+        parked = work.skip(ids_of(work, whole)) if work.skip else None
         at = 0
         for seq, loose, rows in frame.runs:
             columns = whole.part(at, at + rows)
@@ -48,13 +49,13 @@ def chunks_of(work: Work) -> Iterator[Columns]:
     """The rows of the work that are not skipped, frame by frame."""
     for frame in work.frames():
         columns = Columns(frame.kinds, frame.types, frame.keys, frame.fields)
-        parked = work.skip(_ids(work, columns)) if work.skip else None
+        parked = work.skip(ids_of(work, columns)) if work.skip else None
         yield _without(work, columns, parked) if parked else columns
 
 
 def _without(work: Work, columns: Columns, parked: frozenset[ObjectId]) -> Columns:
     """The rows that are not parked."""
-    return columns.only([i for i, object_id in enumerate(_ids(work, columns)) if object_id not in parked])
+    return columns.only([i for i, object_id in enumerate(ids_of(work, columns)) if object_id not in parked])
 
 
 def division(connection: sqlite3.Connection, work: Work, tables: Tables) -> Division:
@@ -64,7 +65,7 @@ def division(connection: sqlite3.Connection, work: Work, tables: Tables) -> Divi
     repeated: set[ObjectId] = set()
     connection.execute("DELETE FROM temp._syncd_brought")
     for columns in chunks_of(work):
-        ids = _ids(work, columns)
+        ids = ids_of(work, columns)
         insert = "INSERT OR IGNORE INTO temp._syncd_brought VALUES(?, ?)"
         before = connection.total_changes
         connection.executemany(insert, [(name_ids[one.type], one.key) for one in ids])
@@ -73,7 +74,7 @@ def division(connection: sqlite3.Connection, work: Work, tables: Tables) -> Divi
     if repeated:
         brought: dict[ObjectId, list[tuple[int, bool]]] = {}
         for seq, loose, columns in runs_of(work):
-            for one in _ids(work, columns):
+            for one in ids_of(work, columns):
                 if one in repeated:
                     brought.setdefault(one, []).append((seq, loose))
         for one in sorted(brought):
@@ -128,7 +129,7 @@ class Divided:
             units |= found
             pieces = self._pieces(frozenset(found), by_pieces=False) if found else ()
             try:
-                guilty = self._applier.remove_made(one for _, part in pieces for one in _ids(self._work, part))
+                guilty = self._applier.remove_made(one for _, part in pieces for one in ids_of(self._work, part))
             except RowFailed:
                 break
             if not guilty:
@@ -139,7 +140,7 @@ class Divided:
         """The units that bring these objects."""
         found: dict[Unit, Failure] = {}
         for seq, loose, columns in runs_of(self._work):
-            for type_id, one in zip(columns.types, _ids(self._work, columns), strict=True):
+            for type_id, one in zip(columns.types, ids_of(self._work, columns), strict=True):
                 if one in guilty:
                     unit = self._division.unit(seq, loose, one, type_id)
                     found.setdefault(unit, Failure(OutcomeKind.ROLLED_BACK, guilty[one], one))
@@ -176,11 +177,11 @@ class Divided:
         plain = only is None and by_pieces and not self._excluded and not self._division.joins_loose
         for seq, loose, columns in runs_of(self._work):
             if only is None:
-                self._applier.note(_ids(self._work, columns))
+                self._applier.note(ids_of(self._work, columns))
             if loose and plain:
                 yield None, self._executable(columns)
             elif loose:
-                for i, one in enumerate(_ids(self._work, columns)):
+                for i, one in enumerate(ids_of(self._work, columns)):
                     unit = self._division.unit(seq, loose, one, columns.types[i])
                     if isinstance(unit, WholeType):
                         self._void.add(unit.id)
@@ -208,7 +209,7 @@ class Divided:
         """Loose rows: together, or else one by one."""
         failed: dict[Unit, Failure] = {}
         if self._attempt(None, lambda: self._applier.execute(lambda: (columns,))) is not None:
-            for i, unit in enumerate(_ids(self._work, columns)):
+            for i, unit in enumerate(ids_of(self._work, columns)):
                 self._try(unit, lambda: (columns.part(i, i + 1),), failed)  # noqa: B023
         return failed
 
@@ -257,16 +258,11 @@ class Divided:
                 unit = self._division.group_unit(seq)
                 rows[unit] = rows.get(unit, 0) + len(columns.keys)
             elif self._division.joins_loose:
-                for type_id, one in zip(columns.types, _ids(self._work, columns), strict=True):
+                for type_id, one in zip(columns.types, ids_of(self._work, columns), strict=True):
                     joined = self._division.unit(seq, loose, one, type_id)
                     if isinstance(joined, int):
                         rows[joined] = rows.get(joined, 0) + 1
         return rows
-
-
-def _ids(work: Work, columns: Columns) -> list[ObjectId]:
-    types = work.types
-    return [ObjectId(types[number].name, key) for number, key in zip(columns.types, columns.keys, strict=True)]
 
 
 def _size(columns: Columns) -> int:

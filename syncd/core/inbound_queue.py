@@ -5,8 +5,9 @@ The durable tables are in ``store/``; this says what belongs into them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
+from typing import Protocol
 
 from syncd.core.messages import Objects, Run
 from syncd.core.model import Failure, ObjectId, OutcomeKind, Tie
@@ -30,23 +31,40 @@ def arrival(cursor: int, frame: Objects) -> Arrival:
     return Arrival.GAP
 
 
+class Joins:
+    """What belongs together, by numbers: union by least root with path halving."""
+
+    def __init__(self) -> None:
+        self._root: dict[int, int] = {}
+
+    def find(self, one: int) -> int:
+        """The least of those that belong together with this one, which is taken in."""
+        root = self._root
+        while root.setdefault(one, one) != one:
+            root[one] = root[root[one]]
+            one = root[one]
+        return one
+
+    def join(self, one: int, other: int) -> None:
+        """These two belong together."""
+        first, second = sorted((self.find(one), self.find(other)))
+        self._root[second] = first
+
+    def sets(self) -> Iterator[list[int]]:
+        """What belongs together, the least first."""
+        members: dict[int, list[int]] = {}
+        for one in sorted(self._root):
+            members.setdefault(self.find(one), []).append(one)
+        yield from members.values()
+
+
 def divide(ties: Iterable[Tie]) -> dict[int, int]:
-    """Groups joined by shared objects -> for each group that has a tie, the least group of its part.
-
-    Union by least root with path halving; groups without a tie are parts of their own and not in the result.
-    """
-    root: dict[int, int] = {}
-
-    def find(group: int) -> int:
-        while root.setdefault(group, group) != group:
-            root[group] = root[root[group]]
-            group = root[group]
-        return group
-
+    """Groups joined by shared objects -> for each group that has a tie, the least group of its part; groups without a
+    tie are parts of their own and not in the result."""
+    joins = Joins()
     for older, newer in ties:
-        first, second = sorted((find(older), find(newer)))
-        root[second] = first
-    return {group: find(group) for group in sorted(root)}
+        joins.join(older, newer)
+    return {member: members[0] for members in joins.sets() for member in members}
 
 
 BEHIND = Failure(OutcomeKind.CANCELLED, "it touches objects of a group that failed before", None)
@@ -91,9 +109,20 @@ def _runs(work: Work, skip: Skip) -> Iterator[tuple[Run, list[ObjectId], frozens
             at += run.rows
 
 
-def ids_of(work: Work, frame: Objects) -> list[ObjectId]:
-    """The objects of a frame's rows."""
-    return [ObjectId(work.types[number].name, key) for number, key in zip(frame.types, frame.keys, strict=True)]
+class Keyed(Protocol):
+    """Rows as columns: the ids of their types, their keys."""
+
+    @property
+    def types(self) -> Sequence[int]: ...
+
+    @property
+    def keys(self) -> Sequence[bytes]: ...
+
+
+def ids_of(work: Work, rows: Keyed) -> list[ObjectId]:
+    """The objects of rows: those of a frame, or a part of them."""
+    types = work.types
+    return [ObjectId(types[number].name, key) for number, key in zip(rows.types, rows.keys, strict=True)]
 
 
 def begins_at(work: Work, held: TargetState) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from syncd.core.model import DataType, Kind, Tie
+from syncd.core.model import DataType, Kind, Proof, Tie
 
 PROTOCOL_VERSIONS = (1,)
 
@@ -121,6 +121,11 @@ class Cut:
     seq: int
     digest: bytes
     objects: int
+
+    @property
+    def proof(self) -> Proof:
+        """What it proves."""
+        return Proof(self.seq, self.digest, self.objects)
 
 
 @dataclass(frozen=True, slots=True)

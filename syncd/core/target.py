@@ -144,7 +144,7 @@ def _objects(target: Target, frame: Objects, raw: bytes, now: float) -> Step:
     if not len(frame) and frame.cut and at_rest and state and frame.cut.seq == state.position == target.received:
         target = replace(
             target,
-            proof=Proof(frame.cut.seq, frame.cut.digest, frame.cut.objects),
+            proof=frame.cut.proof,
             durable_bytes=target.durable_bytes + len(raw),
         )
         target, effects = credit(target)

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from syncd.core.inbound_queue import Joins
 from syncd.core.model import ObjectId
 from syncd.core.ports import ParkedPart, Part, Work
 from syncd.store.inbound_parked import COLUMNS, part_of, row_of
-from syncd.store.parking import Claimed, Fresh, Guilty, Joins, bounded, claimed, joined, moved_on
+from syncd.store.parking import Claimed, Fresh, Guilty, bounded, claimed, joined, moved_on
 
 _ROWS_TOGETHER = 500  # rows looked up and written in one go
 _FIND = "SELECT part, type_id, kind, fields FROM parked_objects WHERE collection = ? AND type = ? AND key = ?"

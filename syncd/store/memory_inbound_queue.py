@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from syncd.core.errors import InvariantBroken
-from syncd.core.inbound_queue import Arrival, arrival
+from syncd.core.inbound_queue import Arrival, Joins, arrival
 from syncd.core.messages import Begin, Objects, Run
-from syncd.core.model import DataType, Failure, ObjectId, Proof
+from syncd.core.model import DataType, Failure, ObjectId
 from syncd.core.ports import ParkedPart, Parking, Part, Transfer, Work
 from syncd.core.settings import Limits
-from syncd.store.parking import Fresh, Guilty, Joins, claimed, joined, moved_on, together
+from syncd.store.parking import Fresh, Guilty, claimed, joined, moved_on, together
 
 
 class _Parked(NamedTuple):
@@ -92,10 +92,9 @@ class MemoryInboundQueue:
         frames = queue.frames[: queue.complete()]
         if not frames or queue.transfer is None or frames[-1].cut is None:
             return None
-        cut = frames[-1].cut
-        proof = Proof(cut.seq, cut.digest, cut.objects)
         transfer, types = queue.transfer, dict(queue.types)
         skip = frozenset(queue.parked).intersection if queue.parked else None
+        proof = frames[-1].cut.proof
         return Work(collection, transfer.epoch, transfer.snapshot, lambda: iter(frames), types, proof, skip)
 
     async def executed(self, collection: str, seq: int) -> None:

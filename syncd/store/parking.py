@@ -51,31 +51,6 @@ def claimed(work: Work, parts: Sequence[Part]) -> Iterator[Claimed]:
             at += rows
 
 
-class Joins:
-    """Part ids that share objects -> one id, the least."""
-
-    def __init__(self) -> None:
-        self._root: dict[int, int] = {}
-
-    def find(self, part: int) -> int:
-        root = self._root
-        while root.setdefault(part, part) != part:
-            root[part] = root[root[part]]
-            part = root[part]
-        return part
-
-    def join(self, one: int, other: int) -> None:
-        first, second = sorted((self.find(one), self.find(other)))
-        self._root[second] = first
-
-    def sets(self) -> Iterator[list[int]]:
-        """The members of each joined part, the least first."""
-        members: dict[int, list[int]] = {}
-        for part in sorted(self._root):
-            members.setdefault(self.find(part), []).append(part)
-        yield from members.values()
-
-
 @dataclass(frozen=True, slots=True)
 class Fresh:
     """A part that fails for the first time: its failure and the groups of its rows."""
