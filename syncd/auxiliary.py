@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import random
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from syncd import arrange
 from syncd.adapters.registry import restore
 from syncd.applications.sqlite import SqliteTarget
+from syncd.applications.sqlite_again import write_again
 from syncd.core import effects as fx
 from syncd.core import parked, status, transactions
 from syncd.core.auxiliary_engine import AuxiliaryEngine
 from syncd.core.conversation import Phase
 from syncd.core.devices import Device
-from syncd.core.errors import REFUSALS, LinkLost, Refused, SyncdError, UserError
+from syncd.core.edits import Direction, Edit
+from syncd.core.errors import REFUSALS, LinkLost, Refused, UserError
 from syncd.core.events import RetryAsked
-from syncd.core.model import Role, device_id, group_id, show_device
+from syncd.core.model import DataType, Role, group_id
 from syncd.core.ports import Parking
 from syncd.core.status import Json
 from syncd.driver import Driver
-from syncd.home.config import Collection
-from syncd.rooms import Rooms, iso_time, log, show_key, transactions_asked
+from syncd.home.config import Asked, Collection
+from syncd.primary_link import PrimaryLink
+from syncd.refused import RefusedEdits
+from syncd.rooms import Rooms, device_record, iso_time, show_key, transactions_asked
 from syncd.store.inbound import SqliteInboundQueue
-from syncd.transport.address import kept
-from syncd.transport.dialer import Dialer, dial
+from syncd.store.outbox import SqliteOutbox
 from syncd.transport.link import Link
-from syncd.transport.pairing import pair
-from syncd.transport.token import parse
 
 RETRY_S_MAX = 30.0  # then `syncd retry` says how far the tries have come; they go on
 
@@ -69,12 +70,14 @@ class Auxiliary:
     def __init__(self, rooms: Rooms, stack: AsyncExitStack) -> None:
         self.rooms = rooms
         self._stack = stack
-        self.engine = AuxiliaryEngine(rooms.config.name, rooms.config.adapter, rooms.limits)
+        self.engine = AuxiliaryEngine(
+            rooms.config.name, rooms.config.adapter, rooms.limits, tuple(rooms.ports.adapters)
+        )
         self.driver = Driver(self.engine, rooms.ports, self._notify)
         self.queue: SqliteInboundQueue
-        self.primary: Device | None = None
-        self._dialer = Dialer(self._dial, self._addresses, rooms.limits, random.Random())  # noqa: S311 (jitter)
-        self._known = asyncio.Event()
+        self.outbox: SqliteOutbox
+        self.refused: RefusedEdits
+        self.link = PrimaryLink(rooms, self._carry)
         self._arranging = asyncio.Lock()
 
     async def open(self) -> None:
@@ -82,12 +85,11 @@ class Auxiliary:
         self.queue = await SqliteInboundQueue.open(rooms.home.inbound, restore)
         self._stack.push_async_callback(self.queue.close)
         rooms.ports.inbound = self.queue
-        await self._know_primary()
-
-    async def _know_primary(self) -> None:
-        self.primary = await self.rooms.database.primary()
-        if self.primary:
-            self._known.set()
+        self.outbox = await SqliteOutbox.open(rooms.home.outbox, rooms.limits)
+        self._stack.push_async_callback(self.outbox.close)
+        rooms.ports.outbox = self.outbox
+        self.refused = RefusedEdits(self.outbox, self)
+        await self.link.open(self._stack)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -95,45 +97,28 @@ class Auxiliary:
             await self.driver.started.wait()
             for entry in self.rooms.config.collections:
                 await self._accept(entry)
-            group.create_task(self._keep_linked(), name="dialer")
+            group.create_task(self.link.run(), name="primary link")
 
     async def _accept(self, entry: Collection) -> None:
         """A target that was filled once must be there from then on: a missing file is offline, never empty (R13)."""
-        filled = await self.queue.filled(entry.name)
-        target = SqliteTarget(Path(entry.path), entry.name, entry.replace, filled, self.rooms.limits)
-        self.rooms.ports.targets[entry.name] = target
+        name, ports, filled = entry.name, self.rooms.ports, await self.queue.filled(entry.name)
+        may_write = entry.replace or entry.merge
+        target = SqliteTarget(Path(entry.path), name, may_write, filled, self.rooms.limits, captures=True)
+        ports.targets[name] = ports.locals[name] = target
+        if entry.merge:
+            ports.merging.add(name)
         self._stack.push_async_callback(target.close)
-        self.driver.order(self.engine.accept(entry.name, self.rooms.ports.now()))
+        self.driver.order(self.engine.accept(name, ports.now(), edits=True, keep_edits=entry.keep_edits))
 
-    # ------------------------------------------------------------ the link
-
-    async def _keep_linked(self) -> None:
-        await self._known.wait()
-        async for link in self._dialer.links():
-            if self.primary is None or link.device != self.primary.id:
-                continue  # paired with another one meanwhile
-            await self.rooms.seen(link.device)
-            name = self.primary.name
-            log.info("linked with %s (%s) at %s", name, link.device[:8], link.address)
-            reason = await self.driver.serve(link)
-            log.info("unlinked from %s (%s): %s", name, link.device[:8], reason)
-            await self.rooms.seen(link.device)
-            await self._know_primary()
-            self._dialer.failure = self._ended(reason)
-
-    def _ended(self, reason: str) -> SyncdError:
-        """Why a link is over."""
+    async def _carry(self, link: Link) -> str:
+        """A link for as long as it lives; why it ended."""
+        reason = await self.driver.serve(link)
         if refusal := self.engine.refusal:
             said = refusal.text or f"the primary refused this device ({refusal.code})"
-            return Refused(said, REFUSALS.get(refusal.code, ""), refusal.code)
-        return LinkLost(reason or "the link ended", "this device dials again")
-
-    async def _dial(self, address: str) -> Link:
-        assert self.primary is not None
-        return await dial(self.rooms.home.identity, address, self.primary.certificate, self.rooms.limits)
-
-    def _addresses(self) -> tuple[str, ...]:
-        return self.primary.addresses if self.primary else ()
+            self.link.dialer.failure = Refused(said, REFUSALS.get(refusal.code, ""), refusal.code)
+        else:
+            self.link.dialer.failure = LinkLost(reason or "the link ended", "this device dials again")
+        return reason
 
     def _notify(self, effect: fx.SaveReport) -> None:
         """The primary keeps reports; an auxiliary's own positions are in its applications."""
@@ -152,12 +137,20 @@ class Auxiliary:
                     return await self._verb_pair(args)
             case "transactions":
                 return self._transactions(args)
+            case "devices":
+                return {"devices": [self._primary_record(one)] if (one := self.link.primary) else []}
             case "retry":
                 return await self._verb_retry(args)
+            case _ if verb in self.refused.verbs:
+                return await self.refused.verbs[verb](args)
             case "pair_open":
                 raise UserError(
-                    "`syncd pair --token` is for the primary, this device is an auxiliary",
-                    "run it there, and `syncd pair TOKEN` here",
+                    "this device is an auxiliary: it shows no code",
+                    "run `syncd pair` on the primary, and `syncd pair CODE` here",
+                )
+            case _ if verb.startswith("settings"):
+                raise UserError(
+                    "this device is an auxiliary: settings are made on the primary", "run `syncd settings` there"
                 )
             case _:
                 raise UserError(f"`syncd {verb}` is for the primary, this device is an auxiliary", "run it there")
@@ -170,105 +163,137 @@ class Auxiliary:
         rooms, now = self.rooms, self.rooms.ports.now()
         applications = {entry.name: f"{entry.kind}:{entry.path}" for entry in rooms.config.collections}
         epochs = [target.state.epoch for target in self.engine.targets.values() if target.state]
-        return rooms.about() | {
+        return rooms.about(self.link.discovery) | {
             "user": self.engine.welcome.user if self.engine.welcome else "",
             "epoch": epochs[0] if epochs else "",
-            "address": ", ".join(self._addresses()),
+            "address": ", ".join(self.link.addresses()),
             "collections": [
-                status.target_line(target, applications.get(name, ""), status.shared(self.engine), now)
-                | {"problems": self._problems(name)}
+                status.target_line(
+                    target, applications.get(name, ""), status.shared(self.engine), now, self.engine.uplinks.get(name)
+                )
+                | self._about(name)
                 for name, target in sorted(self.engine.targets.items())
             ],
-            "devices": [status.primary_line(self.engine, self._primary_line(), now, show_key)] if self.primary else [],
+            "devices": [status.primary_line(self.engine, self._primary_line(), now, show_key)]
+            if self.link.primary
+            else [],
         }
 
-    def _problems(self, name: str) -> list[str]:
-        """What the application should see to."""
-        target = self.rooms.ports.targets.get(name)
-        return list(target.problems) if isinstance(target, SqliteTarget) else []
+    def _about(self, name: str) -> Json:
+        """Which way its changes travel, and what the application should see to."""
+        target, uplink = self.rooms.ports.targets.get(name), self.engine.uplinks.get(name)
+        problems = list(target.problems) if isinstance(target, SqliteTarget) else []
+        if uplink and uplink.reason:
+            problems.append(f"what is changed here cannot be read: {uplink.reason}")
+        return {
+            "direction": uplink.direction.value if uplink and uplink.direction else "",
+            "problems": problems,
+        }
 
     def _primary_line(self) -> status.DeviceLine:
-        primary = self.primary
+        primary = self.link.primary
         assert primary is not None
         seen_us = self.rooms.ports.wall_us() if self._connected else primary.last_seen_us
-        return status.DeviceLine(primary.id, primary.name, self._connected, iso_time(seen_us), self._why_apart())
+        return status.DeviceLine(primary.id, primary.shown, self._connected, iso_time(seen_us), self._why_apart())
 
     def _why_apart(self) -> str:
         """What went wrong last: a refusal, a link that ended, or a dial that failed."""
-        return self._dialer.failure.line() if self._dialer.failure and not self._connected else ""
+        failure = self.link.dialer.failure
+        return failure.line() if failure and not self._connected else ""
 
     async def _verb_accept(self, args: Json) -> Json:
-        rooms, name = self.rooms, str(args.get("name"))
-        before = rooms.config.collection(name)
-        replace = bool(args.get("replace"))
-        asked = (name, str(args.get("kind")), str(args.get("path")), replace)
-        anew = before is not None and replace
+        rooms, asked = self.rooms, arrange.asked_for(args)
+        before = rooms.config.collection(asked.name)
+        anew = before is not None and (asked.replace or asked.merge)
         if anew:
-            await self._retire(name)
+            await self._retire(asked.name)
         try:
-            told = await asyncio.to_thread(arrange.take_in, rooms.home, *asked)
+            told = await asyncio.to_thread(arrange.take_in, rooms.home, asked)
             rooms.reload()
             if anew:
-                await self.queue.clear(name)
+                await self._clear(asked.name)
+                told["problems"] = await arrange.forget_edits(self.outbox, asked)
         finally:
-            entry = rooms.config.collection(name)
+            entry = rooms.config.collection(asked.name)
             if entry is not None and (before is None or anew):
                 await self._accept(entry)
+        if entry is not None and (uplink := self.engine.uplinks.get(entry.name)):
+            self.engine.uplinks[entry.name] = replace(uplink, keep_edits=entry.keep_edits)
         return told
+
+    async def _clear(self, name: str) -> None:
+        """What was received for the former target is void."""
+        await self.queue.clear(name)
+        self.rooms.ports.known.pop(name, None)
 
     async def _retire(self, name: str) -> None:
         """Nothing of the collection is under way any more, and its target is closed."""
         self.driver.order(self.engine.retire(name))
         await self.driver.settled(name)
-        if target := self.rooms.ports.targets.pop(name, None):
+        ports = self.rooms.ports
+        ports.locals.pop(name, None)
+        ports.over.pop(name, None)
+        ports.local_ahead.pop(name, None)
+        for names in (ports.merging, ports.lost, ports.untold):
+            names.discard(name)
+        if target := ports.targets.pop(name, None):
             await target.close()
 
+    # ------------------------------------------------------------ what was changed here and refused (refused.Here)
+
+    def names(self) -> list[str]:
+        return sorted(self.engine.targets)
+
+    async def types(self, collection: str) -> Sequence[DataType]:
+        return (await self.queue.load(collection))[1]
+
+    async def write_again(self, collection: str, edits: Sequence[Edit], new_keys: bool) -> int:
+        entry, uplink = self.rooms.config.collection(collection), self.engine.uplinks.get(collection)
+        assert entry is not None
+        if uplink is not None and uplink.direction is Direction.OUT:
+            raise UserError(
+                f"{collection} comes from the primary only", "`syncd share` it there with --direction both first"
+            )
+        types = {one.id: one for one in await self.types(collection)}
+        return await asyncio.to_thread(write_again, Path(entry.path), types, edits, self.rooms.limits, new_keys)
+
+    # ------------------------------------------------------------ pairing
+
     async def _verb_pair(self, args: Json) -> Json:
-        token = parse(str(args.get("token")))
-        if address := args.get("address"):
-            token = token.at(str(address))
-        rooms = self.rooms
-        former = await self._of_another(device_id(token.fingerprint), bool(args.get("replace")))
-        paired = await pair(rooms.identity.certificate_der, rooms.config.name, token, rooms.limits)
+        filled = await self._filled()
+        before, replaces = self.link.primary, bool(args.get("replace"))
+
+        def may(device: str) -> None:
+            """R13: what came from another primary is replaced only if a person says so."""
+            if before is not None and before.id != device and filled and not replaces:
+                raise UserError(
+                    f"this device holds the data of {before.shown}: {', '.join(filled)}",
+                    "add --replace to take those of the other primary instead, a backup copy of each is made first",
+                )
+
+        paired = await self.link.meet(str(args.get("shown")), str(args.get("address") or ""), may)
+        filled = await self._filled()  # more may have come from the former primary meanwhile
+        may(paired.device)
+        former = filled if before is not None and before.id != paired.device else []
         backups = await self._give_up(former)
-        user = await rooms.database.ensure_user(paired.user)
-        places = kept(paired.address, token.addresses)
-        now_us = rooms.ports.wall_us()
-        record = Device(
-            paired.device,
-            paired.name,
-            Role.PRIMARY.value,
-            paired.primary_certificate,
-            rooms.config.adapter,
-            places,
-            now_us,
-            0,
-        )
-        await rooms.database.link(user, record)
-        await self._know_primary()
         if self.engine.primary not in ("", paired.device):
-            self.driver.order([fx.CloseLink(self.engine.primary, "", f"{paired.name} is the primary from now on")])
-        for name in former:
-            entry = rooms.config.collection(name)
+            self.driver.order([fx.CloseLink(self.engine.primary, "", f"{paired.name} is the primary from here on")])
+        try:
+            linked = await self.link.follow(paired)
+        finally:
+            await self._accept_all(former)
+        told: Json = {"device": paired.device, "name": paired.name, "user": paired.user}
+        return told | {"linked": linked, "backups": backups}
+
+    async def _filled(self) -> list[str]:
+        """Collections of which this device holds a primary's data."""
+        return [one.name for one in self.rooms.config.collections if await self.queue.filled(one.name)]
+
+    async def _accept_all(self, names: list[str]) -> None:
+        for name in names:
+            entry = self.rooms.config.collection(name)
             assert entry is not None
             await self._accept(entry)
-        self._dialer.wake()
-        log.info("paired with %s (%s), at %s", paired.name, show_device(paired.device), paired.address)
-        return {"device": paired.device, "name": paired.name, "user": paired.user, "backups": backups}
-
-    async def _of_another(self, device: str, replace: bool) -> list[str]:
-        """The collections that hold what came from another primary than this device. Raises UserError unless they may
-        be replaced (R13)."""
-        primary = self.primary
-        if primary is None or primary.id == device:
-            return []
-        filled = [one.name for one in self.rooms.config.collections if await self.queue.filled(one.name)]
-        if filled and not replace:
-            raise UserError(
-                f"this device holds the data of {primary.name}: {', '.join(filled)}",
-                "add --replace to take those of the other primary instead, a backup copy of each is made first",
-            )
-        return filled
 
     async def _give_up(self, names: list[str]) -> list[str]:
         """A backup copy of each collection's target, which holds none of it from then on. Returns the copies."""
@@ -279,18 +304,22 @@ class Auxiliary:
             for name in names:
                 entry = rooms.config.collection(name)
                 assert entry is not None
-                asked = (rooms.home, name, entry.kind, entry.path, True)
-                told = await asyncio.to_thread(arrange.take_in, *asked)
-                await self.queue.clear(name)
+                asked = Asked(name, entry.kind, entry.path, replace=True)
+                told = await asyncio.to_thread(arrange.take_in, rooms.home, asked)
+                await self._clear(name)
+                await arrange.forget_edits(self.outbox, asked)
                 rooms.reload()
                 backups.append(str(told["backup"]))
         except BaseException:
-            for name in names:
-                entry = rooms.config.collection(name)
-                assert entry is not None
-                await self._accept(entry)
+            await self._accept_all(names)
             raise
         return backups
+
+    def _primary_record(self, primary: Device) -> Json:
+        """As on the primary, for `syncd devices`."""
+        user = self.engine.welcome.user if self.engine.welcome else ""
+        seen_us = self.rooms.ports.wall_us() if self._connected else primary.last_seen_us
+        return device_record(primary, (user,) if user else (), self._connected, seen_us) | {"collections": []}
 
     def _transactions(self, args: Json) -> Json:
         asked = transactions_asked(args, Role.AUXILIARY)

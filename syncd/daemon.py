@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -18,13 +19,15 @@ from syncd.adapters.registry import ADAPTERS
 from syncd.auxiliary import Auxiliary
 from syncd.control.notify import Notifier
 from syncd.control.server import ControlServer
-from syncd.core.errors import DiskFull, InvariantBroken, SyncdError
+from syncd.core.errors import DiskFull, HomeError, InvariantBroken, SyncdError
 from syncd.core.model import Role
 from syncd.core.settings import Limits
+from syncd.discovery.mdns import MdnsDiscovery
+from syncd.discovery.network import watched
 from syncd.home import config as configuration
 from syncd.home import identity
 from syncd.home.paths import Home
-from syncd.perform import Ports
+from syncd.outside import Ports, kept_meanwhile
 from syncd.primary import Primary
 from syncd.rooms import Rooms
 from syncd.store.sync_database import SqliteSyncDatabase
@@ -139,13 +142,33 @@ async def _live(home: Home, notifier: Notifier) -> None:
         stack.push_async_callback(database.close)
         ports = Ports(limits, ADAPTERS, time.monotonic, lambda: time.time_ns() // 1000)
         ports.aside = asyncio.to_thread
+        ports.pause = asyncio.sleep
+        ports.beside = kept_meanwhile
         ports.database = database
-        rooms = Rooms(home, config, identity.load(home), limits, database, ports, time.monotonic())
+        own = identity.load(home)
+        await _check_identity(home, own.device_id, database)
+        rooms = Rooms(home, config, own, limits, database, ports, time.monotonic())
+        if config.discovery:
+            rooms.discover = functools.partial(
+                MdnsDiscovery, interfaces=config.interfaces, exclude=config.interfaces_excluded, limits=limits
+            )
+        else:
+            rooms.watch = functools.partial(watched, limits=limits)
         role = Primary(rooms, stack) if config.role is Role.PRIMARY else Auxiliary(rooms, stack)
         await role.open()
         await _run(role, rooms, notifier)
         notifier.stopping()
         log.info("stopping")
+
+
+async def _check_identity(home: Home, device: str, database: SqliteSyncDatabase) -> None:
+    """All that is paired knows this home by one certificate; with another one it would only be refused everywhere."""
+    first = await database.claim(device)
+    if first != device:
+        raise HomeError(
+            f"the identity in {home.identity} was replaced: it was {first[:8]}..., it is {device[:8]}...",
+            "put the former file back, or begin with another home and pair anew",
+        )
 
 
 @asynccontextmanager

@@ -14,15 +14,17 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from syncd.adapters.base import Adapter
-from syncd.adapters.registry import adapter
+from syncd.adapters.registry import ADAPTERS, adapter
 from syncd.core import effects as fx
 from syncd.core import events as ev
 from syncd.core.effects import Effect
 from syncd.core.engine import Engine, refuse
 from syncd.core.errors import FrameError, LinkLost, OrderError
-from syncd.core.messages import Credit, Objects, Refusal
+from syncd.core.messages import Credit, Objects, Refusal, Upload, Welcome
 from syncd.core.settings import Limits
-from syncd.perform import Ports, perform, stage
+from syncd.core.upward_effects import StageUpload
+from syncd.outside import Ports
+from syncd.perform import Inbound, Staging, chunk_at_hand, perform, stage, together
 
 log = logging.getLogger("syncd")
 
@@ -74,8 +76,13 @@ class Outlet:
             self.closing = "the peer does not read"
             self.link.abort()
 
-    def close(self, code: str, text: str) -> None:
-        """After what was put before. ``code``: of a refusal, empty where there is no fault."""
+    def close(self, code: str, text: str, at_once: bool = False) -> None:
+        """After what was put before, or without what of it waits. ``code``: of a refusal, empty where there is no
+        fault."""
+        while at_once and not self._queue.empty():
+            if self._queue.get_nowait() is None:  # it is closing already
+                self._queue.put_nowait(None)
+                break
         if not self.closing:
             self.closing, self._code = text or "closed", code
             try:
@@ -94,6 +101,19 @@ class Outlet:
         raise _Closing
 
 
+def _let_out(outlet: Outlet, effect: fx.SendFrame | fx.Send | fx.CloseLink | fx.UseAdapter) -> None:
+    match effect:
+        case fx.SendFrame():
+            outlet.put(effect.frame, effect.collection)
+        case fx.Send():
+            outlet.put(outlet.adapter.encode(effect.message))
+        case fx.CloseLink(device, code, text, at_once):
+            log.info("closing link of %s: %s %s", device[:8], code or "done", text)
+            outlet.close(code, text, at_once)
+        case fx.UseAdapter():
+            outlet.adapter = adapter(effect.adapter)
+
+
 def _size_bytes(frame: bytes | str) -> int:
     return len(frame) if isinstance(frame, bytes) else len(frame.encode())
 
@@ -106,7 +126,7 @@ class Driver:
         self.ports = ports
         self._notify = notify
         self._events: asyncio.Queue[ev.Event] = asyncio.Queue(ports.limits.events_max)
-        self._inbound: asyncio.Queue[fx.SaveTypes | fx.BeginTransfer | fx.Stage] = asyncio.Queue()
+        self._inbound: asyncio.Queue[Inbound] = asyncio.Queue()
         self._outlets: dict[str, Outlet] = {}
         self._in_hand: Counter[str] = Counter()  # effects of each collection that are not done
         self._group: asyncio.TaskGroup | None = None
@@ -153,27 +173,23 @@ class Driver:
         """Sets effects going, in order."""
         for effect in effects:
             match effect:
-                case fx.SendFrame(device, frame, collection):
-                    if outlet := self._outlets.get(device):
-                        outlet.put(frame, collection)
-                case fx.Send(device, message):
-                    if outlet := self._outlets.get(device):
-                        outlet.put(outlet.adapter.encode(message))
-                case fx.CloseLink(device, code, text):
-                    if outlet := self._outlets.get(device):
-                        log.info("closing link of %s: %s %s", device[:8], code or "done", text)
-                        outlet.close(code, text)
-                case fx.UseAdapter(device, name):
-                    if outlet := self._outlets.get(device):
-                        outlet.adapter = adapter(name)
+                case fx.SendFrame() | fx.Send() | fx.CloseLink() | fx.UseAdapter():
+                    if outlet := self._outlets.get(effect.device):
+                        _let_out(outlet, effect)
                 case fx.SaveReport():
                     self._notify(effect)
-                case fx.Stage() | fx.SaveTypes() | fx.BeginTransfer():
+                case fx.Stage() | fx.SaveTypes() | fx.BeginTransfer() | StageUpload():
                     self._in_hand[effect.collection] += 1
                     self._inbound.put_nowait(effect)  # bounded: then ``_receive`` waits
+                case fx.ReadChunk() if (chunk := self._at_hand(effect)) is not None:
+                    self._events.put_nowait(chunk)
                 case _:
                     self._in_hand[getattr(effect, "collection", "")] += 1
                     self._spawn(self._perform(effect), type(effect).__name__)
+
+    def _at_hand(self, effect: fx.ReadChunk) -> ev.ChunkRead | None:
+        """The chunk, where there is no need of a task to read it."""
+        return None if self._events.full() else chunk_at_hand(self.ports, effect)
 
     async def _perform(self, effect: Effect) -> None:
         event = await perform(self.ports, effect)
@@ -182,18 +198,18 @@ class Driver:
         self._done(effect)
 
     async def _inbound_loop(self) -> None:
-        """In order; frames of one collection that arrived meanwhile share a commit."""
-        ahead: fx.SaveTypes | fx.BeginTransfer | fx.Stage | None = None
+        """In order; frames of one collection, or of one device's edits in it, that arrived meanwhile share a commit."""
+        ahead: Inbound | None = None
         while True:
             effect = ahead or await self._inbound.get()
             ahead = None
-            if not isinstance(effect, fx.Stage):
+            if not isinstance(effect, fx.Stage | StageUpload):
                 await self._perform(effect)
                 continue
-            frames = [effect]
+            frames: list[Staging] = [effect]
             while not self._inbound.empty() and len(frames) < self.ports.limits.stage_frames_max:
                 following = self._inbound.get_nowait()
-                if not isinstance(following, fx.Stage) or following.collection != effect.collection:
+                if not together(following, effect):
                     ahead = following
                     break
                 frames.append(following)
@@ -254,9 +270,11 @@ class Driver:
                 if self._outlets.get(link.device) is outlet:
                     self.order(refuse(link.device, error))
                 return
+            if isinstance(message, Welcome) and message.adapter in ADAPTERS:
+                outlet.adapter = adapter(message.adapter)  # what follows may come before the engine has heard of it
             if isinstance(message, Refusal):
                 link.refusal = message.code  # the dialer waits longer where a person must settle it
-            raw = frame.encode() if isinstance(frame, str) and isinstance(message, Objects) else frame
+            raw = frame.encode() if isinstance(frame, str) and isinstance(message, Objects | Upload) else frame
             if self._outlets.get(link.device) is not outlet:
                 return
             while self._inbound.qsize() >= self.ports.limits.inbound_effects_max:  # Types need no credit

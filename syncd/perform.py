@@ -1,4 +1,5 @@
-"""How each effect of the engine is performed on the ports: a table from effect to function.
+"""How each effect of the engine is performed on the ports: a table from effect to function, and what sources and the
+store do; targets are in ``perform_down``, changes from auxiliaries in ``perform_up``.
 
 A function does its durable work first and returns the event that says so; the driver runs it, and so does the
 simulation, on twins in memory. An error of the application or the disk becomes an event too: it takes a collection
@@ -7,110 +8,21 @@ offline, never the daemon down.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import TypeGuard
 
-from syncd.adapters.base import Adapter
+from syncd import perform_down, perform_up
 from syncd.core import effects as fx
 from syncd.core import events as ev
-from syncd.core.devices import SyncDatabase
 from syncd.core.errors import ApplicationError, ApplicationOffline, DiskError, TargetHeld
-from syncd.core.inbound_port import InboundQueue
-from syncd.core.inbound_queue import begins_at, entangled, ids_of
-from syncd.core.model import Failure, Observed
-from syncd.core.ports import (
-    Batch,
-    Executed,
-    Source,
-    SyncStore,
-    Target,
-    Unexecuted,
-    Work,
-)
+from syncd.core.guard import guard_of_groups, vanishes
+from syncd.core.holding import Batch
+from syncd.core.model import Observed
+from syncd.core.ports import CollectionState, SourceChanges, SourceState, StoredChunk, SyncStore
 from syncd.core.query_builder import build
-from syncd.core.settings import Limits, back_off
-from syncd.core.target_state import executed
-
-Result = TypeVar("Result")
-
-
-class FrameCache:
-    """Encoded frames that devices which follow closely will want too, bounded in bytes. Frames with a cut are not
-    kept: a cut proves a state only together with frames read before it."""
-
-    def __init__(self, bytes_max: int) -> None:
-        self._bytes_max = bytes_max
-        self._bytes = 0
-        self._frames: dict[fx.ReadChunk, ev.ChunkRead] = {}
-
-    def get(self, key: fx.ReadChunk) -> ev.ChunkRead | None:
-        return self._frames.get(key)
-
-    def clear(self) -> None:
-        self._frames.clear()
-        self._bytes = 0
-
-    def put(self, key: fx.ReadChunk, chunk: ev.ChunkRead) -> None:
-        if chunk.proof is not None or chunk.last == chunk.request.cursor or key in self._frames:
-            return
-        self._frames[key] = chunk
-        self._bytes += len(chunk.frame)
-        while self._bytes > self._bytes_max:
-            oldest = next(iter(self._frames))
-            self._bytes -= len(self._frames.pop(oldest).frame)
-
-
-class Aside(Protocol):
-    """Runs a function that reads a whole work where it does not hold up the loop: in a thread."""
-
-    async def __call__(self, function: Callable[[], Result], /) -> Result: ...
-
-
-class Inline:
-    """For simulations."""
-
-    async def __call__(self, function: Callable[[], Result], /) -> Result:
-        return function()
-
-
-@dataclass
-class Ports:
-    """The outside of one daemon. ``wall_us``: microseconds UTC, for people; ``now``: monotonic seconds.
-    ``shared_again``: collections whose types may be fewer than they were, a person has said so. ``void``: why frames of
-    a collection cannot be staged, by what must succeed before they can: its types, or the beginning of a transfer."""
-
-    limits: Limits
-    adapters: Mapping[str, Adapter]
-    now: Callable[[], float]
-    wall_us: Callable[[], int]
-    database: SyncDatabase | None = None
-    store: SyncStore | None = None
-    inbound: InboundQueue | None = None
-    sources: dict[str, Source] = field(default_factory=dict)
-    targets: dict[str, Target] = field(default_factory=dict)
-    void: dict[tuple[str, type[fx.Effect]], str] = field(default_factory=dict)
-    shared_again: set[str] = field(default_factory=set)
-    aside: Aside = field(default_factory=Inline)
-    cache: FrameCache = field(default_factory=lambda: FrameCache(Limits().cache_bytes_max))
-
-    @property
-    def sync_store(self) -> SyncStore:
-        assert self.store is not None, "only a primary has a sync store"
-        return self.store
-
-    @property
-    def sync_database(self) -> SyncDatabase:
-        assert self.database is not None, "a daemon has a sync database"
-        return self.database
-
-    @property
-    def queue(self) -> InboundQueue:
-        assert self.inbound is not None, "only an auxiliary has an inbound queue"
-        return self.inbound
-
-
-# ---------------------------------------------------------------- the primary's side
+from syncd.core.upward_effects import StageUpload, UpwardEffect
+from syncd.outside import Ahead, Ports
 
 
 async def _save_adapter(ports: Ports, effect: fx.SaveAdapter) -> ev.Event:
@@ -121,6 +33,14 @@ async def _save_adapter(ports: Ports, effect: fx.SaveAdapter) -> ev.Event:
     return ev.AdapterSaved(effect.device, effect.adapter)
 
 
+async def _save_name(ports: Ports, effect: fx.SaveName) -> ev.Event | None:
+    try:
+        await ports.sync_database.set_name(effect.device, effect.name)
+    except DiskError:
+        return None  # its next Hello says it again
+    return ev.NameSaved(effect.device, effect.name)
+
+
 async def _open_source(ports: Ports, effect: fx.OpenSource) -> ev.Event:
     name, store = effect.collection, ports.sync_store
     before = await store.open_collection(name)
@@ -128,19 +48,34 @@ async def _open_source(ports: Ports, effect: fx.OpenSource) -> ev.Event:
         opened = await ports.sources[name].open(before.source)
     except ApplicationError as error:
         return ev.SourceFailed(name, error.line(), before)
-    gone = sorted({one.name for one in before.types} - {one.name for one in opened.types})
+    gone = await _gone(store, before, opened)
     if gone and name not in ports.shared_again:
         raise ApplicationOffline(
-            f"{gone[0]} of collection {name} is gone from its application",
+            f"{gone[0]} of collection {name} is gone from its application, or has no primary key any more",
             "put it back, or `syncd share` the collection again: then its objects are deleted everywhere",
         )
+    if before.held is not None and before.held.released:
+        ports.releasing.add(name)
     types = await store.set_source(name, opened.identity, opened.types)
     await ports.sources[name].number(types)
-    ports.shared_again.discard(name)
+    if name in ports.writers:
+        ports.writers[name].describe(opened.identity, types)
+    if name in ports.shared_again:
+        ports.shared_again.discard(name)
+        ports.approved.add(name)
     changed = before.source != opened.identity or tuple(before.types) != types
     if changed:
         ports.cache.clear()  # frames of types that devices are not told of any more
     return ev.SourceOpened(name, opened, await store.open_collection(name), changed)
+
+
+async def _gone(store: SyncStore, before: CollectionState, opened: SourceState) -> list[str]:
+    """Types with objects that are not there (R13). One that took the place of another, as a table that is rebuilt
+    under a name for the while does, is not gone: its objects are those of the other."""
+    there = {one.name for one in opened.types}
+    renamed, known = dict(opened.renamed), {one.name for one in before.types}
+    missing = [one for one in before.types if one.name not in there and renamed.get(one.name) not in known]
+    return sorted([one.name for one in missing if await store.holds(before.name, one.id)])
 
 
 async def _begin_scan(ports: Ports, effect: fx.BeginScan) -> ev.Event:
@@ -164,16 +99,72 @@ async def _sweep(ports: Ports, effect: fx.SweepSource) -> ev.Event:
     unseen = await store.unseen(name, ports.limits.scan_rows_max)
     if not unseen:
         return ev.Swept(name, 0, await store.open_collection(name))
-    known = {type_.id for type_ in (await store.open_collection(name)).types}
+    held = await store.open_collection(name)
+    gone = await store.count_unseen(name)  # of a type that is gone as such a person was asked before
+    if held.imported and name not in ports.approved and vanishes(gone, held.objects, ports.limits_of(name)):
+        return ev.SourceHeld(name, _vanished(gone, held), held)
+    known = {type_.id for type_ in held.types}
     there = await ports.sources[name].observe([(gone.type, gone.key) for gone in unseen if gone.type in known])
     observed = [*there, *(Observed(gone.type, gone.key, None) for gone in unseen if gone.type not in known)]
     state = await store.keep(name, Batch(observed, publish=False, loose=True), ports.wall_us())
     return ev.Swept(name, len(unseen), state)
 
 
+def _vanished(gone: int, held: CollectionState) -> str:
+    return (
+        f"{gone} of {held.objects} objects of collection {held.name} are not in its application any more: put them"
+        " back, or `syncd share` the collection again: then they are deleted everywhere"
+    )
+
+
+async def _release(ports: Ports, name: str) -> None:
+    """What is held no longer is observed as it is at this moment; what is read next is published with it, as one group.
+    Nothing of the collection is published meanwhile: its source is read by one at a time."""
+    if name not in ports.releasing:
+        return
+    store, source = ports.sync_store, ports.sources[name]
+    state = await store.open_collection(name)
+    known = {one.id for one in state.types}
+    while state.held is not None and state.held.released:
+        objects = await store.held_objects(name, ports.limits.scan_rows_max)
+        asked = [(one.type, one.key) for one in objects if one.type in known]
+        there = await source.observe(asked) if asked else ()
+        gone = (Observed(one.type, one.key, None) for one in objects if one.type not in known)
+        batch = Batch([*there, *gone], publish=False, loose=False, release=True)
+        state = await store.keep(name, batch, ports.wall_us())
+    ports.releasing.discard(name)
+
+
 async def _read_source(ports: Ports, effect: fx.ReadSource) -> ev.Event:
-    name, store, source = effect.collection, ports.sync_store, ports.sources[effect.collection]
-    changes = await source.changes(effect.mark, ports.limits.scan_rows_max)
+    ahead = ports.ahead.pop(effect.collection, None)
+    if effect.collection in ports.releasing:
+        ahead = None  # it was read before what is released
+    await _release(ports, effect.collection)
+    if ahead is not None and ahead.mark == effect.mark:
+        changes = ahead.page
+    else:
+        changes = await ports.sources[effect.collection].changes(effect.mark, ports.limits.scan_rows_max)
+    return await _keep_read(ports, effect, changes)
+
+
+async def _look_ahead(ports: Ports, name: str, mark: int) -> None:
+    """Reads the next page. What cannot be read is told when it is its turn."""
+    with suppress(ApplicationError):
+        page = await ports.sources[name].changes(mark, ports.limits.scan_rows_max)
+        if not (page.lost or page.reshaped):
+            ports.ahead[name] = Ahead(mark, page)
+
+
+async def _wait_source(ports: Ports, effect: fx.WaitSource) -> ev.Event:
+    limits = ports.limits
+    source = ports.sources[effect.collection]
+    await _release(ports, effect.collection)
+    changes = await source.changes(effect.mark, limits.scan_rows_max, limits.source_wait_s_max)
+    return await _keep_read(ports, fx.ReadSource(effect.collection, effect.mark), changes)
+
+
+async def _keep_read(ports: Ports, effect: fx.ReadSource, changes: SourceChanges) -> ev.Event:
+    name, store = effect.collection, ports.sync_store
     if changes.lost:
         await store.begin_scan(name)  # before the mark moves: a crash between must not lose the comparison
         state = await store.keep(name, Batch((), publish=False, loose=True, mark=changes.mark), ports.wall_us())
@@ -187,31 +178,50 @@ async def _read_source(ports: Ports, effect: fx.ReadSource) -> ev.Event:
     if held is not None and (held.published or not changes.drained):
         state = held
     else:
-        batch = Batch(changes.observed, changes.drained, effect.loose, changes.mark, effect.end_scan)
-        state = await store.keep(name, batch, ports.wall_us())
-        await source.discard(changes.mark)
-    return ev.SourceRead(name, state, more=not changes.drained, lost=False, reshaped=False)
+        guard = None if name in ports.approved else guard_of_groups(ports.limits_of(name))
+        batch = Batch(changes.observed, changes.drained, effect.loose, changes.mark, effect.end_scan, guard)
+        keeping = store.keep(name, batch, ports.wall_us())
+        if changes.drained:
+            state = await keeping
+        else:
+            size_bytes = sum(len(one.fields or b"") for one in changes.observed)
+            state = await ports.kept(keeping, size_bytes, lambda: _look_ahead(ports, name, changes.mark))
+        if effect.end_scan:
+            ports.approved.discard(name)
+        await ports.sources[name].discard(changes.mark)
+    released = state.held is not None and state.held.released
+    if released:
+        ports.releasing.add(name)
+    return ev.SourceRead(name, state, more=released or not changes.drained, lost=False, reshaped=False)
 
 
-async def _wait_source(ports: Ports, effect: fx.WaitSource) -> ev.Event:
-    await ports.sources[effect.collection].wait(ports.limits.source_wait_s_max)
-    return ev.SourceWoken(effect.collection)
-
-
-async def _read_chunk(ports: Ports, effect: fx.ReadChunk) -> ev.Event:
+def chunk_at_hand(ports: Ports, effect: fx.ReadChunk) -> ev.ChunkRead | None:
+    """The chunk, where nothing need be read for it."""
     cached = ports.cache.get(effect)
     if cached is not None:
         return cached
+    stored = ports.sync_store.at_hand(effect.request, ports.limits.chunk_rows_max, ports.limits.frame_bytes)
+    return None if stored is None else _chunk(ports, effect, stored)
+
+
+async def _read_chunk(ports: Ports, effect: fx.ReadChunk) -> ev.Event:
     limits = ports.limits
+    if (at_hand := chunk_at_hand(ports, effect)) is not None:
+        return at_hand
     try:
         stored = await ports.sync_store.read(effect.request, limits.chunk_rows_max, limits.frame_bytes)
     except DiskError as error:
         return ev.ChunkFailed(effect.request, effect.adapter, error.line())
+    return _chunk(ports, effect, stored)
+
+
+def _chunk(ports: Ports, effect: fx.ReadChunk, stored: StoredChunk) -> ev.ChunkRead:
     frame = ports.adapters[effect.adapter].encode(build(effect.request, stored))
     chunk = ev.ChunkRead(
         effect.request, effect.adapter, stored.last, stored.proof, stored.version, stored.horizon, frame
     )
-    ports.cache.put(effect, chunk)
+    if stored.rows or stored.proof is not None:  # else it is of no use, or of a class that is not there
+        ports.cache.put(effect, chunk)
     return chunk
 
 
@@ -222,119 +232,28 @@ async def _new_epoch(ports: Ports, effect: fx.NewEpoch) -> ev.Event:
         return ev.EpochFailed(effect.collection, error.line())
 
 
-# ---------------------------------------------------------------- the auxiliary's side
-
-
-async def _open_target(ports: Ports, effect: fx.OpenTarget) -> ev.Event:
-    name = effect.collection
+async def _open_class(ports: Ports, effect: fx.OpenClass) -> ev.Event:
+    name, selection = effect.collection, effect.selection
     try:
-        state = await ports.targets[name].open()
-    except ApplicationError as error:
-        parked = (await ports.queue.load(name))[2]
-        return ev.TargetFailed(name, error.line(), isinstance(error, TargetHeld), parked)
-    transfer, types, parked = await ports.queue.load(name)
-    if transfer is not None and transfer.cut and executed(transfer, state):
-        # A crash between the commit and this: the frames were executed, and must not come first in the next work.
-        await ports.queue.executed(name, state.position)
-        transfer, types, parked = await ports.queue.load(name)
-    return ev.TargetOpened(name, state, transfer, {one.id: one for one in types}, parked)
-
-
-async def _save_types(ports: Ports, effect: fx.SaveTypes) -> None:
-    await ports.queue.types(effect.collection, effect.types)
-    ports.void.pop((effect.collection, fx.SaveTypes), None)
-
-
-async def _begin_transfer(ports: Ports, effect: fx.BeginTransfer) -> None:
-    await ports.queue.begin(effect.collection, effect.begin)
-    ports.void.pop((effect.collection, fx.BeginTransfer), None)
-
-
-async def stage(ports: Ports, effects: list[fx.Stage]) -> ev.Event:
-    """Frames of one collection that arrived while the last commit ran become durable in one commit. Where one cannot
-    be kept, those after it are void as well."""
-    name = effects[0].collection
-    for condition in _BEFORE_STAGING:
-        if why := ports.void.get((name, condition)):
-            return ev.StageFailed(name, len(effects), why)
-    try:
-        await ports.queue.stage([(effect.frame, effect.raw) for effect in effects])
+        state = await ports.sync_store.open_class(name, selection, ports.limits.scan_rows_max)
     except DiskError as error:
-        ports.void[name, fx.BeginTransfer] = error.line()
-        return ev.StageFailed(name, len(effects), error.line())
-    cuts = tuple(cut.proof for effect in effects if (cut := effect.frame.cut) is not None)
-    staged_bytes = sum(len(effect.raw) for effect in effects)
-    return ev.Staged(name, len(effects), effects[-1].frame.last, cuts, staged_bytes)
+        return ev.ClassFailed(name, selection, error.line())
+    return ev.ClassOpened(name, selection, state)
 
 
-async def _execute(ports: Ports, effect: fx.Execute) -> ev.Event:
-    name, held = effect.collection, effect.held
-    work = await ports.queue.work(name)
-    if work is None:
-        return ev.WorkDone(name, None, Executed(held))
-    if not await ports.aside(lambda: begins_at(work, held)):
-        ports.void[name, fx.BeginTransfer] = "the application's data is an older copy of itself"
-        await ports.queue.clear(name)
-        return ev.WorkVoid(name)
-    result: Executed | Unexecuted | None = None
-    ends_at = work.proof.seq if work.proof else 0
-    if ends_at > effect.settled and work.skip and (parts := await ports.aside(lambda: entangled(work))):
-        result = Unexecuted(parts)
-    result = result or await ports.targets[name].execute(work)
-    if isinstance(result, Executed) and work.proof is not None:
-        await ports.queue.executed(name, work.proof.seq)
-    return ev.WorkDone(name, work.proof, result)
-
-
-async def _execute_now(ports: Ports, effect: fx.ExecuteNow) -> ev.Event:
-    name, cut = effect.collection, effect.frames[-1].cut
-    proof = cut.proof if cut else None
-    work = Work(name, effect.held.epoch, False, lambda: iter(effect.frames), dict(effect.types), proof)
-    brought = [one for frame in effect.frames for one in ids_of(work, frame)] if effect.parked else []
-    if brought and await ports.queue.any_parked(name, brought):
-        return ev.WorkDone(name, proof, Unexecuted(()))
-    return ev.WorkDone(name, proof, await ports.targets[name].execute(work))
-
-
-async def _park(ports: Ports, effect: fx.Park) -> ev.Event:
-    name = effect.collection
-    work = await ports.queue.work(name)
-    if work is not None:
-        retry_at = ports.now() + ports.limits.park_retry_s_first
-        await ports.queue.park(work, effect.parts, int(retry_at * 1e6))
-    return ev.Parked(name, await ports.queue.parking(name))
-
-
-async def _retry(ports: Ports, effect: fx.RetryParked) -> ev.Event:
-    name, queue, limits = effect.collection, ports.queue, ports.limits
-    if effect.asked:
-        await queue.make_due(name, None if None in effect.asked else {seq for seq in effect.asked if seq is not None})
-    parts = await queue.due(name, int(ports.now() * 1e6), effect.position)
-    if not parts:
-        return ev.Retried(name, None, 0, await queue.parking(name))
-    tried = await ports.targets[name].retry(await queue.parked_works(name, [part.id for part in parts]))
-    applied: list[int] = []
-    failed: dict[int, tuple[Failure, int]] = {}
-    for part, failure in zip(parts, tried.failures, strict=True):
-        if failure is None:
-            applied.append(part.id)
-        else:
-            pause_s = back_off(part.attempts + 1, limits.park_retry_s_first, limits.park_retry_s_max)
-            failed[part.id] = failure, int((ports.now() + pause_s) * 1e6)
-    await queue.retried(name, applied, failed)
-    return ev.Retried(name, tried.state, len(parts), await queue.parking(name))
-
-
-async def _recount(ports: Ports, effect: fx.Recount) -> ev.Event:
-    return ev.Recounted(effect.collection, await ports.targets[effect.collection].recount())
-
-
-async def _look(ports: Ports, effect: fx.LookAtTarget) -> ev.Event:
-    return ev.LookedAtTarget(effect.collection, await ports.targets[effect.collection].look())
+async def _drop_class(ports: Ports, effect: fx.DropClass) -> ev.Event:
+    name, selection = effect.collection, effect.selection
+    try:
+        state = await ports.sync_store.drop_class(name, selection)
+    except DiskError as error:
+        return ev.ClassFailed(name, selection, error.line())
+    ports.cache.clear()  # another class of this selection may come
+    return ev.ClassDropped(name, selection, state)
 
 
 TABLE: dict[type[fx.Effect], Callable[..., Awaitable[ev.Event | None]]] = {
     fx.SaveAdapter: _save_adapter,
+    fx.SaveName: _save_name,
     fx.OpenSource: _open_source,
     fx.BeginScan: _begin_scan,
     fx.ScanSource: _scan,
@@ -343,31 +262,50 @@ TABLE: dict[type[fx.Effect], Callable[..., Awaitable[ev.Event | None]]] = {
     fx.WaitSource: _wait_source,
     fx.ReadChunk: _read_chunk,
     fx.NewEpoch: _new_epoch,
-    fx.OpenTarget: _open_target,
-    fx.SaveTypes: _save_types,
-    fx.BeginTransfer: _begin_transfer,
-    fx.Execute: _execute,
-    fx.ExecuteNow: _execute_now,
-    fx.Park: _park,
-    fx.RetryParked: _retry,
-    fx.Recount: _recount,
-    fx.LookAtTarget: _look,
+    fx.OpenClass: _open_class,
+    fx.DropClass: _drop_class,
+    **perform_down.TABLE,
+    **perform_up.TABLE,
 }
-_BEFORE_STAGING = (fx.SaveTypes, fx.BeginTransfer)
 _OF_SOURCE = (fx.OpenSource, fx.BeginScan, fx.ScanSource, fx.SweepSource, fx.ReadSource, fx.WaitSource)
-_OF_TARGET = (fx.OpenTarget, fx.Execute, fx.ExecuteNow, fx.Park, fx.RetryParked, fx.Recount, fx.LookAtTarget)
+
+
+Staging = fx.Stage | StageUpload
+Inbound = Staging | fx.SaveTypes | fx.BeginTransfer  # performed in order, those that stage several at a time
+
+
+def together(following: Inbound, one: Staging) -> TypeGuard[Staging]:
+    """Whether what follows may become durable in one commit with a frame."""
+    if isinstance(one, fx.Stage):
+        return isinstance(following, fx.Stage) and following.collection == one.collection
+    return isinstance(following, StageUpload) and _stream(following) == _stream(one)
+
+
+def _stream(effect: StageUpload) -> tuple[str, str, str]:
+    return effect.device, effect.collection, effect.upload.outbox
+
+
+async def stage(ports: Ports, effects: Sequence[Staging]) -> ev.Event:
+    """Frames that go together (``together``) become durable in one commit."""
+    if isinstance(effects[0], fx.Stage):
+        return await perform_down.stage_frames(ports, [one for one in effects if isinstance(one, fx.Stage)])
+    return await perform_up.stage_uploads(ports, [one for one in effects if isinstance(one, StageUpload)])
 
 
 async def perform(ports: Ports, effect: fx.Effect) -> ev.Event | None:
     """Performs one effect. Errors of the application or the disk come back as the event that tells the engine."""
+    if isinstance(effect, _OF_SOURCE) and not isinstance(effect, fx.ReadSource):
+        ports.ahead.pop(effect.collection, None)  # only what is read at once goes on where it was read ahead
     try:
         return await TABLE[type(effect)](ports, effect)
     except (ApplicationError, DiskError) as error:
         if isinstance(effect, _OF_SOURCE):
             return ev.SourceFailed(effect.collection, error.line())
-        if isinstance(effect, _OF_TARGET):
+        if isinstance(effect, perform_down.OF_TARGET):
             return ev.TargetFailed(effect.collection, error.line(), isinstance(error, TargetHeld))
-        if isinstance(effect, _BEFORE_STAGING):
+        if isinstance(effect, perform_down.BEFORE_STAGING):
             ports.void[effect.collection, type(effect)] = error.line()
             return ev.StageFailed(effect.collection, 0, error.line())
+        if isinstance(effect, UpwardEffect):
+            return perform_up.failed(effect, error.line())
         raise

@@ -4,37 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from syncd import arrange
-from syncd.adapters.registry import DEFAULT
-from syncd.applications.sqlite import SqliteSource
+from syncd.adapters.registry import restore_upload
+from syncd.admission import Admission
+from syncd.applications.sqlite import SqliteSource, SqliteWriter
+from syncd.choices import Choices, Standpoint
+from syncd.control.server import ASKER
 from syncd.core import effects as fx
 from syncd.core import status, transactions
-from syncd.core.devices import Device, passed_by_all
+from syncd.core.devices import Device, User, passed_by_all
+from syncd.core.edits import Direction
 from syncd.core.errors import DiskError, UserError
 from syncd.core.events import StoreMoved
+from syncd.core.follow import store_epoch
+from syncd.core.guard import guard_of
+from syncd.core.holding import held_reason
 from syncd.core.messages import Report
-from syncd.core.model import Role, device_id
-from syncd.core.primary_engine import PrimaryEngine, Standing
+from syncd.core.model import DataType, Role
+from syncd.core.preferences import Place, Preferences
+from syncd.core.primary_engine import PrimaryEngine
+from syncd.core.selection import ALL, Selection
+from syncd.core.sending import Standing
 from syncd.core.source import SourcePhase
 from syncd.core.status import Json
+from syncd.deeds import Deeds
+from syncd.disputes import Disputes
 from syncd.driver import Driver
-from syncd.home.config import Collection, split_address
+from syncd.holds import Holds
+from syncd.home.config import Collection
+from syncd.past import Past
+from syncd.people import People, Verb
 from syncd.rooms import TRANSACTIONS_MAX, Rooms, iso_time, show_key, transactions_asked
 from syncd.store.sync_store import SqliteSyncStore
-from syncd.transport.address import addresses
-from syncd.transport.certificate import fingerprint
+from syncd.store.uploads import SqliteUploadQueue
 from syncd.transport.link import Link
-from syncd.transport.listener import Listener
-from syncd.transport.pairing import PairedInfo, Pairing
-from syncd.transport.tls import Trust
-from syncd.transport.token import make
 
 log = logging.getLogger("syncd")
 PRUNE_S = 60.0
-_UNOPENED = (SourcePhase.OPENING, SourcePhase.OFFLINE)
+_UNOPENED = (SourcePhase.OPENING, SourcePhase.OFFLINE, SourcePhase.HELD)
 
 
 class Primary:
@@ -44,41 +55,100 @@ class Primary:
         self.rooms = rooms
         self._stack = stack
         self._reports: dict[tuple[str, str], Report] = {}
-        self._devices: dict[str, Device] = {}
         self._arranging = asyncio.Lock()
         self.engine = PrimaryEngine(rooms.config.name, rooms.config.user, tuple(rooms.ports.adapters), rooms.limits)
         self.driver = Driver(self.engine, rooms.ports, self._notify)
+        self.admission = Admission(rooms, self.engine, self.driver, self._serve)
+        self.people = People(rooms, self.engine, self.admission)
+        self._verbs: dict[str, Verb] = dict(self.people.verbs)
+        self._conflicts: Mapping[str, int] = {}  # by collection, those that nobody resolved
         self.store: SqliteSyncStore
-        self.listener: Listener
-        self.user = 0
+        self.uploads: SqliteUploadQueue
+        self._owners: dict[str, User] = {}  # whose each collection of config.toml is
+        self._chosen = Preferences(rooms.limits)
+        self._prune_at = 0.0
+        self._told_held: dict[str, int] = {}
+        self.choices = Choices(self._standpoint())
+        self._verbs |= self.choices.verbs
 
     async def open(self) -> None:
         rooms = self.rooms
         self.store = await SqliteSyncStore.open(rooms.home.sync_store, rooms.limits)
         self._stack.push_async_callback(self.store.close)
         rooms.ports.store = self.store
-        self.user = await rooms.database.ensure_user(rooms.config.user)
-        for device in await rooms.database.devices_of(self.user):  # R9: nobody else is let in
-            self._devices[device.id] = device
-        await self._recall()
+        self.uploads = await SqliteUploadQueue.open(rooms.home.uploads, restore_upload, rooms.limits)
+        self._stack.push_async_callback(self.uploads.close)
+        rooms.ports.uploads = self.uploads
+        self._offer_deeds()
+        self.engine.user = (await self._owner("")).name
+        if self.engine.user != rooms.config.user:  # its change of name was broken off
+            arrange.rename_user(rooms.home, rooms.config.user, self.engine.user)
+            rooms.reload()
+        self._owners = {entry.name: await self._owner(entry.user) for entry in rooms.config.collections}
+        await self.admission.recall()
+        self._chosen = await self.choices.load()
+        self.engine.bidden = self._chosen.adapters()
+        for device, report in await rooms.database.reports():
+            self.engine.standings[device, report.collection] = Standing(report, rooms.ports.now())
         await self._check_epoch()
-        trust = Trust(rooms.home.identity, [device.certificate for device in self._devices.values()])
-        host, port = split_address(rooms.config.listen)
-        self.pairing = Pairing(rooms.identity.fingerprint, rooms.limits, self._paired)
-        listener = Listener(host, port, trust, self.pairing, rooms.limits, self._serve)
-        self.listener = await self._stack.enter_async_context(listener)
+        await self.admission.open(self._stack)
 
-    async def _recall(self) -> None:
-        """What each device reported last, for the status before it reports again, and which adapter it speaks."""
-        self.engine.speaks = {device.id: device.adapter for device in self._devices.values()}
-        for device, report in await self.rooms.database.reports():
-            self.engine.standings[device, report.collection] = Standing(report, self.rooms.ports.now())
+    def _offer_deeds(self) -> None:
+        """The verbs about changes of both sides."""
+        rooms, ports = self.rooms, self.rooms.ports
+        deeds = Deeds(
+            store=self.store,
+            uploads=self.uploads,
+            writers=ports.writers,
+            sources=ports.sources,
+            device=rooms.identity.device_id,
+            wall_us=ports.wall_us,
+            changed=self.driver.changed,
+        )
+        self._verbs |= Past(deeds, self._named, rooms.limits).verbs | Disputes(deeds, self._named).verbs
+        self._verbs |= Holds(deeds, lambda: list(self.engine.sources), ports.releasing, rooms.limits).verbs
+
+    def _named(self, device: str) -> str:
+        """What a device is called here; the primary itself and one that was forgotten are devices, too."""
+        if device == self.rooms.identity.device_id:
+            return self.rooms.config.name
+        return self.admission.shown(device) if device in self.admission.devices else device[:8]
+
+    def _standpoint(self) -> Standpoint:
+        return Standpoint(
+            database=self.rooms.database,
+            limits=self.rooms.limits,
+            owners=lambda: self.engine.owners,
+            user=lambda: self.engine.user,
+            wall_us=self.rooms.ports.wall_us,
+            who=lambda: f"uid {ASKER.get()}" if ASKER.get() >= 0 else "",
+            types=self._types_of,
+            in_force=self._choose,
+        )
+
+    async def _types_of(self, name: str) -> Sequence[DataType]:
+        """Those of a collection, empty until it was imported."""
+        source = self.engine.sources.get(name)
+        return source.state.types if source is not None and source.state is not None else ()
+
+    async def _choose(self, chosen: Preferences) -> None:
+        """What a person set is in force from here on."""
+        self._chosen, self._prune_at = chosen, 0.0
+        for name in self.engine.owners:
+            self._set_terms(name)
+        self.driver.order(self.engine.bid(chosen.adapters()))
+
+    async def _owner(self, user: str) -> User:
+        """Whose a collection is, by the name that counts: config.toml may hold a former one, or none."""
+        database = self.rooms.database
+        id_ = await database.ensure_user(user or self.rooms.config.user)
+        return User(id_, await database.user_name(id_))
 
     async def _check_epoch(self) -> None:
         """R4: a device that reported more than the store holds proves that the store is an older copy."""
         for (_, name), standing in sorted(self.engine.standings.items()):
             state = await self.store.open_collection(name)
-            if standing.report.epoch == state.epoch and standing.report.position > state.head:
+            if store_epoch(standing.report.epoch) == state.epoch and standing.report.position > state.head:
                 epoch = await self.store.new_epoch()
                 log.warning("the sync store is older than what devices hold: it begins epoch %s", epoch)
                 return
@@ -88,39 +158,46 @@ class Primary:
             group.create_task(self.driver.run(), name="driver")
             await self.driver.started.wait()
             for entry in self.rooms.config.collections:
-                self._share(entry)
+                self._share(entry, self._owners[entry.name])
             group.create_task(self._housekeeping(), name="housekeeping")
-            group.create_task(self.listener.wait(), name="listener")
+            group.create_task(self.admission.run(), name="admission")
 
-    def _share(self, entry: Collection) -> None:
-        source = SqliteSource(Path(entry.path), entry.tables, self.rooms.limits)
-        self.rooms.ports.sources[entry.name] = source
+    def _share(self, entry: Collection, owner: User) -> None:
+        self._owners[entry.name] = owner
+        ports, limits = self.rooms.ports, self.rooms.limits
+        source, writer = SqliteSource(Path(entry.path), entry.tables, limits), SqliteWriter(Path(entry.path), limits)
+        ports.sources[entry.name], ports.writers[entry.name] = source, writer
         self._stack.push_async_callback(source.close)
-        self.driver.order(self.engine.share(entry.name))
+        self._stack.push_async_callback(writer.close)
+        self._set_terms(entry.name)
+        self.driver.order(self.engine.share(entry.name, owner.name))
+
+    def _at(self, name: str) -> Place:
+        """Where settings of a collection are looked for."""
+        return Place(self._owners[name].id if name in self._owners else 0, "", name)
+
+    def _set_terms(self, name: str) -> None:
+        """Which way its changes travel, what decides a conflict, and which limits it has."""
+        chosen, ports, at = self._chosen, self.rooms.ports, self._at(name)
+        before, ports.limits_by[name] = ports.limits_of(name), chosen.limits_at(at)
+        if guard_of(before) != guard_of(ports.limits_by[name]):
+            self.engine.look_again(name, ports.now())
+        terms = chosen.direction(at), chosen.policy(at), chosen.apart(at)
+        self.driver.order(self.engine.set_terms(name, *terms))
+        self.driver.order(self.engine.set_selections(name, chosen.selection(at), chosen.selections_apart(at)))
 
     async def _serve(self, link: Link) -> None:
-        name = self._devices[link.device].name if link.device in self._devices else ""
+        name = self.admission.shown(link.device)
         await self.rooms.seen(link.device)
+        await self.admission.came(link)
         log.info("linked with %s (%s) at %s", name, link.device[:8], link.address)
         reason = await self.driver.serve(link)
         log.info("unlinked from %s (%s): %s", name, link.device[:8], reason)
         await self.rooms.seen(link.device)
-        await self._know(link.device)
-
-    async def _know(self, device: str) -> None:
-        record = await self.rooms.database.device(device)
-        if record is not None:
-            self._devices[device] = record
-
-    async def _paired(self, certificate: bytes, name: str) -> PairedInfo:
-        """A device proved the token's secret: it is linked with the user, durably, before it is told."""
-        rooms, now_us = self.rooms, self.rooms.ports.wall_us()
-        device = device_id(fingerprint(certificate))
-        speaks = self.engine.speaks.setdefault(device, DEFAULT)
-        record = Device(device, name, Role.AUXILIARY.value, certificate, speaks, (), now_us, 0)
-        await rooms.database.link(self.user, record)
-        await self._know(device)
-        return PairedInfo(rooms.config.name, rooms.config.user)
+        try:
+            await self.admission.know(link.device)
+        except DiskError as error:
+            log.warning("%s", error.line())
 
     # ------------------------------------------------------------ the sync database, a little late
 
@@ -128,17 +205,26 @@ class Primary:
         self._reports[effect.device, effect.report.collection] = effect.report
 
     async def _housekeeping(self) -> None:
-        """Reports once a second, what can be forgotten once a minute."""
-        prune_at = self.rooms.ports.now() + PRUNE_S
+        """Reports once a second, what can be forgotten once a minute and when a person changed a setting."""
+        self._prune_at = self.rooms.ports.now() + PRUNE_S
         while True:
             await asyncio.sleep(1.0)
+            self._tell_held()
             try:
                 await self.save()
-                if self.rooms.ports.now() >= prune_at:
-                    prune_at = self.rooms.ports.now() + PRUNE_S
+                if self.rooms.ports.now() >= self._prune_at:
+                    self._prune_at = self.rooms.ports.now() + PRUNE_S
                     await self.prune()
             except DiskError as error:
                 log.warning("%s", error.line())
+
+    def _tell_held(self) -> None:
+        """Each held group once, and again when it has grown."""
+        for name, source in self.engine.sources.items():
+            held = source.state.held if source.state else None
+            if held is not None and self._told_held.get(name) != held.number:
+                log.warning("collection %s is held: %s", name, held_reason(name, held))
+            self._told_held[name] = held.number if held else 0
 
     async def save(self) -> None:
         """What was reported since the last time; what cannot be written, or comes meanwhile, is written the next."""
@@ -149,28 +235,47 @@ class Primary:
         self._reports = {at: one for at, one in self._reports.items() if reports.get(at) is not one}
 
     async def prune(self) -> None:
-        """R5: tombstones live until every linked device has passed them, or for 90 days."""
-        older_than_us = self.rooms.ports.wall_us() - int(self.rooms.limits.tombstone_s_max * 1e6)
+        """R5: tombstones live until every device of the collection's user has passed them, or for 90 days. A device
+        that was cut off comes back with a snapshot, if it does. Of the rest of the past what is not kept any longer
+        goes (R15)."""
+        now_us = self.rooms.ports.wall_us()
         for name, source in sorted(self.engine.sources.items()):
             if source.state is None or not source.state.imported:
                 continue
-            standings = self.engine.standings.items()
-            reports = {device: one.report for (device, of), one in standings if of == name}
-            passed = passed_by_all(self._devices, reports, source.state.epoch)
-            await self.store.prune(name, passed, older_than_us)
+            limits = self.rooms.ports.limits_of(name)
+            tombstones_us, history_us = (now_us - int(s * 1e6) for s in (limits.tombstone_s_max, limits.history_s_max))
+            await self.store.prune(name, self._passed(name, ALL), tombstones_us, history_us)
+            for one in source.state.classes:
+                await self.store.prune_class(name, one.selection, self._passed(name, one.selection), tombstones_us)
+            await self.store.forget_history(name, history_us, limits.history_bytes_max)
+            await self.uploads.prune(name, now_us - int(limits.conflict_s_max * 1e6))
             await self.driver.tell(StoreMoved(await self.store.open_collection(name)))
+
+    def _passed(self, name: str, selection: Selection) -> int:
+        """What all devices that take this much of a collection have passed."""
+        source, standings = self.engine.sources[name], self.engine.standings.items()
+        seen = source.state.of(selection) if source.state is not None else None
+        reports = {device: one.report for (device, of), one in standings if of == name}
+        linked = [
+            one.id
+            for one in self.admission.devices.values()
+            if not one.revoked_us and self._sends(one.id, name) and self.engine.selection_of(one.id, name) == selection
+        ]
+        return passed_by_all(linked, reports, seen.epoch) if seen is not None else 0
+
+    def _sends(self, device: str, name: str) -> bool:
+        """Whether the device may have the collection, and is sent it."""
+        return self.engine.may(device, name) and self.engine.terms_of(name, device)[0] is not Direction.IN
 
     # ------------------------------------------------------------ verbs
 
     async def answer(self, verb: str, args: Json) -> Json:
         match verb:
             case "status":
-                return self._status()
+                return await self._status()
             case "share":
                 async with self._arranging:
                     return await self._verb_share(args)
-            case "pair_open":
-                return self._pair_open()
             case "transactions":
                 return await self._transactions(args)
             case "retry":
@@ -179,66 +284,86 @@ class Primary:
                 )
             case "pair":
                 raise UserError(
-                    "`syncd pair TOKEN` is for an auxiliary, this device is the primary",
-                    "run it there, and `syncd pair --token` here",
+                    "this device is the primary: it takes no code",
+                    "run `syncd pair` here, and `syncd pair CODE` on the auxiliary",
                 )
+            case _ if verb in self._verbs:
+                return await self._verbs[verb](args)
             case _:
                 raise UserError(f"`syncd {verb}` is for an auxiliary, this device is the primary", "run it there")
 
-    def _status(self) -> Json:
+    async def _status(self) -> Json:
         rooms = self.rooms
+        with suppress(DiskError):
+            self._conflicts = await self.uploads.unresolved()
         applications = {entry.name: f"{entry.kind}:{entry.path}" for entry in rooms.config.collections}
         epochs = [source.state.epoch for source in self.engine.sources.values() if source.state]
         devices = [
-            status.DeviceLine(one.id, one.name, self.engine.connected(one.id), iso_time(self._last_seen(one)))
-            for one in self._devices.values()
+            status.DeviceLine(
+                id=one.id,
+                name=self.admission.shown(one.id),
+                connected=self.engine.connected(one.id),
+                last_seen=iso_time(self._last_seen(one)),
+                users=self.engine.users.get(one.id, ()),
+                revoked=iso_time(one.revoked_us),
+                copied=iso_time(one.copied_us),
+            )
+            for one in self.admission.devices.values()
         ]
-        return rooms.about() | {
-            "user": rooms.config.user,
+        return rooms.about(self.admission.discovery) | {
+            "user": self.engine.user,
             "epoch": epochs[0] if epochs else "",
             "address": rooms.config.listen,
             "collections": [
-                status.source_line(source, applications.get(name, "")) | {"problems": self._problems(name)}
+                status.source_line(source, applications.get(name, ""), self.engine.owners[name]) | self._about(name)
                 for name, source in sorted(self.engine.sources.items())
             ],
             "devices": status.primary_devices(self.engine, devices, rooms.ports.now(), show_key),
         }
 
-    def _problems(self, name: str) -> list[str]:
-        """What cannot be captured, as found until this moment."""
-        source = self.rooms.ports.sources.get(name)
-        return list(source.problems) if isinstance(source, SqliteSource) else []
+    def _about(self, name: str) -> Json:
+        """How changes of a collection are treated, and what cannot be captured or done, as found until this moment."""
+        direction, policy = self.engine.terms_of(name)
+        source, intake = self.rooms.ports.sources.get(name), self.engine.intakes.get(name)
+        problems = list(source.problems) if isinstance(source, SqliteSource) else []
+        if intake and intake.reason:
+            problems.append(f"changes of auxiliaries cannot be written: {intake.reason}")
+        if intake and intake.no_room:
+            problems.append(f"changes of auxiliaries cannot be kept: {intake.no_room}")
+        return {
+            "direction": direction.value,
+            "policy": policy.value,
+            "conflicts": self._conflicts.get(name, 0),
+            "problems": problems,
+        }
 
     def _last_seen(self, device: Device) -> int:
         return self.rooms.ports.wall_us() if self.engine.connected(device.id) else device.last_seen_us
 
     async def _verb_share(self, args: Json) -> Json:
-        rooms = self.rooms
-        tables = args.get("tables") or ()
-        asked = (str(args.get("name")), str(args.get("kind")), str(args.get("path")))
-        names = tuple(str(table) for table in tables) if isinstance(tables, list | tuple) else ()
-        problems = await asyncio.to_thread(arrange.share, rooms.home, *asked, names)
+        rooms, asked = self.rooms, arrange.asked_for(args)
+        # First: a name that cannot be, or a user too many, is not written to the file.
+        owner = await self._owner(asked.user)
+        one = await asyncio.to_thread(arrange.sharing, rooms.home, asked)
+        told = arrange.told(one, await self.choices.agree(asked.name, owner.name, asked))
+        await asyncio.to_thread(arrange.keep, rooms.home, one)
         rooms.reload()
-        entry = rooms.config.collection(asked[0])
-        if entry is not None and asked[0] not in self.engine.sources:
-            self._share(entry)
-        elif entry is not None and (phase := self.engine.sources[asked[0]].phase) in _UNOPENED:
-            rooms.ports.shared_again.add(asked[0])  # what is gone from it may be deleted: a person says so
-            if phase is SourcePhase.OFFLINE:
-                old = rooms.ports.sources[asked[0]]
-                self._share(entry)
+        entry = one.entry
+        if entry.name not in self.engine.sources:
+            self._share(entry, owner)
+        elif (phase := self.engine.sources[entry.name].phase) in _UNOPENED:
+            rooms.ports.shared_again.add(entry.name)  # what is gone from it may be deleted: a person says so
+            if phase is not SourcePhase.OPENING:
+                old, writer = rooms.ports.sources[entry.name], rooms.ports.writers[entry.name]
+                self._share(entry, owner)
                 await old.close()
-        return {"problems": list(problems), "backup": None}
-
-    def _pair_open(self) -> Json:
-        host, port = self.listener.address
-        places = addresses(split_address(self.rooms.config.listen)[0] or host, port)
-        token = make(self.rooms.identity.fingerprint, self.pairing.open(), places)
-        return {"token": token, "expires_s": self.rooms.limits.pairing_s_max, "addresses": places}
+                await writer.close()
+        return told
 
     async def _transactions(self, args: Json) -> Json:
         asked = transactions_asked(args, Role.PRIMARY)
-        if asked.device and all(asked.device not in (one.id, one.name) for one in self._devices.values()):
+        devices = [(one, self.admission.shown(one)) for one in self.admission.devices]
+        if asked.device and all(asked.device not in device for device in devices):
             raise UserError(f"no device {asked.device!r} is linked", "`syncd status` names those that are")
         rows: list[transactions.Row] = []
         for name, source in sorted(self.engine.sources.items()):
@@ -246,9 +371,11 @@ class Primary:
                 continue
             # An outcome may be far back: then all groups that are listed at most are looked at.
             groups = await self.store.groups(name, TRANSACTIONS_MAX if asked.outcome else asked.limit)
-            for device in self._devices.values():
-                if asked.device in ("", device.id, device.name):
-                    standing = self.engine.standings.get((device.id, name))
-                    rows += transactions.of_device(source.state, groups, (device.id, device.name), standing)
+            for device in devices:
+                if asked.device in ("", *device) and self.engine.may(device[0], name):
+                    standing = self.engine.standings.get((device[0], name))
+                    seen = self.engine.state_of(device[0], name)
+                    if seen is not None:
+                        rows += transactions.of_device(seen, groups, device, standing)
         found = transactions.chosen(rows, asked.outcome, asked.limit)
         return {"transactions": [row.line(show_key, iso_time) for row in found], "note": "" if found else "no groups"}

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from syncd import __version__
 from syncd.adapters.canonical import unpack_values
 from syncd.core import transactions
-from syncd.core.devices import SyncDatabase
+from syncd.core.devices import Device, SyncDatabase
 from syncd.core.errors import DiskError, UserError
+from syncd.core.found import Discovery
 from syncd.core.model import OutcomeKind, Role
 from syncd.core.settings import Limits
 from syncd.core.status import Json
@@ -21,14 +24,25 @@ from syncd.home import config as configuration
 from syncd.home.config import Config
 from syncd.home.identity import Identity
 from syncd.home.paths import Home
-from syncd.perform import Ports
+from syncd.outside import Ports
 
 log = logging.getLogger("syncd")
 TRANSACTIONS_MAX = 10_000  # rows of one answer
 
 
+class Discover(Protocol):
+    """Opens discovery for as long as the context lasts. ``on_change`` is called when what is found changed,
+    ``on_network`` when the network of this machine did."""
+
+    def __call__(
+        self, on_change: Callable[[], None], on_network: Callable[[], None]
+    ) -> AbstractAsyncContextManager[Discovery]: ...
+
+
 @dataclass
 class Rooms:
+    """``discover``: None where a person wants no mDNS; then ``watch`` tells of changes of this machine's network."""
+
     home: Home
     config: Config
     identity: Identity
@@ -36,6 +50,8 @@ class Rooms:
     database: SyncDatabase
     ports: Ports
     began: float
+    discover: Discover | None = None
+    watch: Callable[[Callable[[], None]], AbstractContextManager[None]] | None = None
 
     def reload(self) -> None:
         """Takes over what a verb wrote to config.toml."""
@@ -48,10 +64,15 @@ class Rooms:
         except DiskError as error:
             log.warning("%s", error.line())
 
-    def about(self) -> Json:
+    def about(self, discovery: Discovery | None) -> Json:
         """The head of a status."""
         device: Json = {"id": self.identity.device_id, "name": self.config.name, "role": self.config.role.value}
-        return {"version": __version__, "device": device, "uptime_s": int(time.monotonic() - self.began)}
+        return {
+            "version": __version__,
+            "device": device,
+            "uptime_s": int(time.monotonic() - self.began),
+            "discovery": {"on": discovery is not None, "problem": discovery.problem if discovery else ""},
+        }
 
 
 class TransactionsAsked(NamedTuple):
@@ -71,6 +92,23 @@ def transactions_asked(args: Json, role: Role) -> TransactionsAsked:
         raise UserError(f"{outcome!r} is no outcome", f"they are {', '.join(one.value for one in OutcomeKind)}")
     transactions.check_outcome(role, str(outcome))
     return TransactionsAsked(str(device), str(outcome), min(limit, TRANSACTIONS_MAX))
+
+
+def device_record(one: Device, users: Sequence[str], connected: bool, seen_us: int) -> Json:
+    """A device for `syncd devices`."""
+    return {
+        "id": one.id,
+        "name": one.shown,
+        "own_name": one.name,
+        "role": one.role,
+        "users": list(users),
+        "adapter": one.adapter,
+        "connected": connected,
+        "paired": iso_time(one.paired_us),
+        "last_seen": iso_time(seen_us),
+        "revoked": iso_time(one.revoked_us),
+        "copied": iso_time(one.copied_us),
+    }
 
 
 def iso_time(time_us: int) -> str:

@@ -14,7 +14,7 @@ from syncd.core.errors import LinkLost
 from syncd.core.messages import Objects, Wire
 from syncd.core.settings import Limits
 from syncd.driver import Driver
-from syncd.perform import Ports
+from syncd.outside import Ports
 from syncd.store.memory_inbound_queue import MemoryInboundQueue
 from syncd.store.memory_sync_database import MemorySyncDatabase
 from tests.wait import eventually
@@ -133,12 +133,12 @@ async def served(driver: Driver, link: FakeLink) -> AsyncIterator[asyncio.Task[s
         yield task
     finally:
         link.abort()
-        await asyncio.wait_for(task, 5.0)
+        await asyncio.wait_for(task, 30.0)
 
 
 async def over(task: asyncio.Task[str]) -> str:
     """Why the link ended."""
-    return await asyncio.wait_for(asyncio.shield(task), 5.0)
+    return await asyncio.wait_for(asyncio.shield(task), 30.0)
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 
 from syncd.adapters.canonical import pack_values
 from syncd.adapters.registry import ADAPTERS
-from syncd.applications.memory import MemorySource, MemoryTarget
+from syncd.applications.memory import MemorySource
+from syncd.applications.memory_target import MemoryTarget
 from syncd.core import effects as fx
 from syncd.core import events as ev
 from syncd.core.errors import DiskFull
+from syncd.core.holding import Batch
 from syncd.core.messages import Begin, Objects
 from syncd.core.model import DataType, ObjectId
-from syncd.core.ports import Batch, ChunkRequest, CollectionState, StoredChunk, TargetState
+from syncd.core.ports import ChunkRequest, CollectionState, StoredChunk, TargetState
 from syncd.core.settings import Limits
-from syncd.perform import Ports, perform, stage
+from syncd.outside import Ports
+from syncd.perform import perform, stage
 from syncd.store.memory import MemorySyncStore
 from syncd.store.memory_inbound_queue import MemoryInboundQueue
 from tests.core.kit import CITY, COUNTRY, EPOCH, NAME

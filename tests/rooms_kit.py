@@ -16,7 +16,7 @@ from syncd.core.settings import Limits
 from syncd.home import config, identity
 from syncd.home.config import Config
 from syncd.home.paths import Home
-from syncd.perform import Ports
+from syncd.outside import Ports
 from syncd.rooms import Rooms
 from syncd.store.sync_database import SqliteSyncDatabase
 

@@ -23,12 +23,28 @@ TABLE: dict[str, set[str]] = {
     "cli": {"core", "home", "control"},
     "__init__": set(),
     "__main__": {"cli", "home", "arrange", "daemon"},
-    "arrange": {"core", "home", "applications", "store"},
-    "perform": {"core", "adapters"},
-    "driver": {"core", "adapters", "perform"},
-    "rooms": {"core", "adapters", "perform", "home", "store"},
-    **{role: {"core", "adapters", "driver", "rooms", "arrange", *EDGES} for role in ("primary", "auxiliary")},
-    "daemon": {"core", "adapters", "perform", "rooms", "primary", "auxiliary", *EDGES},
+    "arrange": {"core", "home", "applications", "store", "choices"},
+    "outside": {"core", "adapters"},
+    "perform_selected": {"core", "adapters", "outside"},
+    "perform_up": {"core", "outside", "perform_selected"},
+    "perform_down": {"core", "outside", "perform_up"},
+    "perform": {"core", "outside", "perform_up", "perform_down"},
+    "driver": {"core", "adapters", "outside", "perform"},
+    "rooms": {"core", "adapters", "outside", "home", "store"},
+    "admission": {"core", "adapters", "driver", "rooms", "home", "transport"},
+    "choices": {"core", "rooms"},
+    "people": {"core", "rooms", "arrange", "admission", "transport"},
+    "versions": {"core", "adapters", "rooms"},
+    "deeds": {"core", "rooms"},
+    "disputes": {"core", "adapters", "rooms", "versions", "deeds"},
+    "past": {"core", "adapters", "rooms", "versions", "deeds"},
+    "holds": {"core", "rooms", "deeds"},
+    "refused": {"core", "rooms", "versions"},
+    "primary_link": {"core", "rooms", "transport"},
+    "primary": set("core adapters driver rooms arrange admission people choices deeds disputes past holds".split())
+    | EDGES,
+    "auxiliary": {"core", "adapters", "driver", "rooms", "arrange", "primary_link", "refused", *EDGES},
+    "daemon": {"core", "adapters", "outside", "rooms", "primary", "auxiliary", *EDGES},
 }
 
 # Only inside a function: the command line must not pay for a daemon.
@@ -36,9 +52,13 @@ LATE = {("__main__", "daemon")}
 
 # Files of core/, in order: each imports only earlier ones.
 CORE = (
-    "errors model messages devices digest settings selection ports inbound_port query_builder conflict inbound_queue "
-    "events effects source target_state direct parked target conversation follow engine primary_engine "
-    "auxiliary_engine status transactions"
+    "errors frozen model messages edits settings pieces guard holding quantities "
+    "digest expression_tree expression_scan expression_read expression_values expression_bind expression_closure "
+    "expression_sql expression key_patterns selection preferences settings_file devices found history_port ports "
+    "source_port inbound_port upward_ports query_builder conflict inbound_queue upward_events "
+    "events upward_effects effects source target_state direct parked onward target intake_state intake_direct intake "
+    "uplink_state uplink conversation follow engine reception sending taking choosing primary_engine auxiliary_engine "
+    "status transactions"
 ).split()
 
 # Package with an owner -> its rooms. Any other package that is not Python's own is nobody's.
@@ -48,18 +68,21 @@ OWNERS: dict[str, set[str]] = {
     "aiosqlite": {"store", "applications"},
     "sqlite3": {"store", "applications"},
     "msgpack": {"adapters"},
+    "pathspec": {"core"},
     "msgspec": {"adapters", "home"},
     "cryptography": {"home", "transport"},
-    "watchfiles": {"applications"},
+    "spake2": {"transport"},
     "rich": {"cli"},
+    "segno": {"cli"},
     "zeroconf": {"discovery"},
+    "ifaddr": {"discovery"},
 }
 
 # All that the pure rooms may use of Python's own: no I/O, no clock, no chance, no environment, no logging.
 PURE = {"core", "adapters"}
 PURE_MODULES = set(
-    "__future__ abc base64 binascii bisect collections contextlib copy dataclasses decimal enum functools hashlib "
-    "heapq itertools json math operator re string struct types typing".split()
+    "__future__ abc ast base64 binascii bisect collections contextlib copy dataclasses decimal difflib enum functools "
+    "hashlib heapq itertools json keyword math operator re string struct tomllib types typing unicodedata".split()
 )
 
 

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-import sqlite3
 import stat
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from syncd import arrange
-from syncd.adapters.registry import restore
 from syncd.core.errors import SyncdError, UserError
-from syncd.core.messages import Begin
 from syncd.core.model import Role
 from syncd.home import config, identity
-from syncd.home.config import Config, split_address
+from syncd.home.config import Asked, Config, split_address
 from syncd.home.paths import Home
-from syncd.store.inbound import SqliteInboundQueue
+from tests.arrange_kit import database, refused
+from tests.ports import two_listening
 
-
-def database(path: Path, rows: int = 1) -> Path:
-    """An application's database: a table with a key, and one without."""
-    with closing(sqlite3.connect(path)) as db, db:
-        db.execute("CREATE TABLE note(id INTEGER PRIMARY KEY, text)")
-        db.execute("CREATE TABLE log(line)")
-        db.executemany("INSERT INTO note VALUES (?, 'x')", [(number,) for number in range(rows)])
-    return path
+AT_ANY_PORT = Config(role=Role.PRIMARY, name="desk", user="maria", listen="127.0.0.1:0")
 
 
 @pytest.fixture
 def primary(tmp_path: Path) -> Home:
     home = Home(tmp_path / "primary")
-    arrange.init(home, Config(role=Role.PRIMARY, name="desk", user="maria", listen="127.0.0.1:0"))
+    arrange.init(home, AT_ANY_PORT)
     return home
 
 
@@ -44,16 +32,6 @@ def auxiliary(tmp_path: Path) -> Home:
     home = Home(tmp_path / "auxiliary")
     arrange.init(home, Config(role=Role.AUXILIARY, name="laptop"))
     return home
-
-
-@contextmanager
-def refused(home: Home, words: str) -> Iterator[None]:
-    """Expects a refusal with these words and with advice; what stands in config.toml must stay."""
-    before = home.config.read_bytes()
-    with pytest.raises(UserError, match=words) as caught:
-        yield
-    assert caught.value.advice
-    assert home.config.read_bytes() == before
 
 
 # ---------------------------------------------------------------- init
@@ -142,41 +120,109 @@ def test_port_zero_becomes_a_free_port_that_is_kept(tmp_path: Path, listen: str)
         listening.bind((host, port))
 
 
+def test_the_port_that_is_kept_is_none_that_connections_get(tmp_path: Path) -> None:
+    """Else one of them, of any program, would sooner or later have it when the daemon begins."""
+    for number in range(20):
+        told = arrange.init(Home(tmp_path / str(number)), AT_ANY_PORT)
+        assert 1024 <= split_address(str(told["listen"]))[1] < 32_768
+
+
+def test_a_port_that_is_taken_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listening, after = two_listening()
+    taken = listening.getsockname()[1]
+    picks = iter((taken, taken, taken + 1))
+    monkeypatch.setattr(arrange, "choice", lambda _: next(picks))
+    after.close()
+    with listening:
+        told = arrange.init(Home(tmp_path / "home"), AT_ANY_PORT)
+    assert told["listen"] == f"127.0.0.1:{taken + 1}"
+
+
 # ---------------------------------------------------------------- share
 
 
 def test_share_writes_the_collection_and_names_what_it_cannot_capture(primary: Home, tmp_path: Path) -> None:
     path = database(tmp_path / "notes.db")
-    problems = arrange.share(primary, "notes", "sqlite", str(path), ())
-    assert [problem for problem in problems if "log" in problem]
+    told = arrange.share(primary, Asked("notes", "sqlite", str(path)))
+    assert isinstance(told["problems"], list)
+    assert [problem for problem in told["problems"] if "log" in problem]
     assert config.load(primary).collection("notes") == config.Collection(name="notes", kind="sqlite", path=str(path))
+
+
+def test_a_collection_is_shared_for_another_user(primary: Home, tmp_path: Path) -> None:
+    notes, mine = database(tmp_path / "notes.db"), database(tmp_path / "mine.db")
+    owner = config.load(primary).user
+    arrange.share(primary, Asked("notes", "sqlite", str(notes), user="grace"))
+    arrange.share(primary, Asked("mine", "sqlite", str(mine), user=owner))
+    assert [one.user for one in config.load(primary).collections] == ["grace", ""], "the usual user is not repeated"
+    arrange.share(primary, Asked("mine", "sqlite", str(mine)))
+    with refused(primary, "is shared already, .* for grace"):
+        arrange.share(primary, Asked("notes", "sqlite", str(notes)))
+    with refused(primary, "user 'a b' is no name"):
+        arrange.share(primary, Asked("more", "sqlite", str(notes), user="a b"))
 
 
 def test_sharing_the_same_again_changes_nothing(primary: Home, tmp_path: Path) -> None:
     path = str(database(tmp_path / "notes.db"))
-    first = arrange.share(primary, "notes", "sqlite", path, ("note",))
+    first = arrange.share(primary, Asked("notes", "sqlite", path, ("note",)))
     written = primary.config.read_bytes()
-    assert arrange.share(primary, "notes", "sqlite", path, ("note",)) == first
+    assert arrange.share(primary, Asked("notes", "sqlite", path, ("note",))) == first
     assert primary.config.read_bytes() == written
 
 
 def test_share_refuses_what_contradicts_an_earlier_share(primary: Home, tmp_path: Path) -> None:
     path, other = str(database(tmp_path / "notes.db")), str(database(tmp_path / "other.db"))
-    arrange.share(primary, "notes", "sqlite", path, ())
+    arrange.share(primary, Asked("notes", "sqlite", path))
     (tmp_path / "link.db").symlink_to(path)
     for name, again, tables in (("notes", other, ()), ("notes", path, ("note",))):
         with refused(primary, "is shared already"):
-            arrange.share(primary, name, "sqlite", again, tables)
+            arrange.share(primary, Asked(name, "sqlite", again, tables))
     with refused(primary, "holds collection 'notes'"):
-        arrange.share(primary, "mine", "sqlite", str(tmp_path / "link.db"), ())
+        arrange.share(primary, Asked("mine", "sqlite", str(tmp_path / "link.db")))
+
+
+def test_sharing_again_with_another_direction_or_policy_changes_just_that(primary: Home, tmp_path: Path) -> None:
+    place = ("notes", "sqlite", str(database(tmp_path / "notes.db")))
+    first = arrange.share(primary, Asked(*place, user="grace"))
+    assert (first["direction"], first["conflicts"], first["changed"]) == ("both", "primary", False)
+    told = arrange.share(primary, Asked(*place, user="grace", direction="out", conflicts="merge"))
+    assert (told["direction"], told["conflicts"], told["changed"]) == ("out", "merge", True)
+    told = arrange.share(primary, Asked(*place, user="grace", direction="in"))
+    assert (told["direction"], told["conflicts"], told["changed"]) == ("in", "merge", True)
+    told = arrange.share(primary, Asked(*place, user="grace"))
+    assert (told["direction"], told["conflicts"], told["changed"]) == ("in", "merge", False)
+    (entry,) = config.load(primary).collections
+    assert entry.user == "grace"
+
+
+def test_settings_are_made_on_a_primary_whose_daemon_is_stopped(primary: Home, auxiliary: Home, tmp_path: Path) -> None:
+    arrange.share(primary, Asked("notes", "sqlite", str(database(tmp_path / "notes.db")), direction="out"))
+    told = arrange.choose(primary, "settings_explain", {"name": "notes.direction"})
+    assert (told["value"], told["from"]) == ("out", "collection notes")
+    arrange.choose(primary, "settings_set", {"name": "guard.objects", "value": "30"})
+    assert arrange.choose(primary, "settings_explain", {"name": "notes.guard.objects"})["from"] == "user maria"
+    with pytest.raises(UserError, match="settings are made on the primary"):
+        arrange.choose(auxiliary, "settings", {})
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [({"direction": "up"}, "direction cannot be 'up'"), ({"conflicts": "loudest"}, "conflicts cannot be 'loudest'")],
+)
+def test_there_are_just_these_directions_and_policies(
+    primary: Home, tmp_path: Path, asked: dict[str, str], words: str
+) -> None:
+    path = str(database(tmp_path / "notes.db"))
+    with refused(primary, words):
+        arrange.share(primary, arrange.asked_for({"name": "notes", "kind": "sqlite", "path": path} | asked))
 
 
 @pytest.mark.parametrize("kind", ["vdir", "files", "objects", "oracle"])
 def test_other_kinds_of_applications_are_refused_in_words(primary: Home, auxiliary: Home, kind: str) -> None:
     with refused(primary, f"kind '{kind}' are not supported"):
-        arrange.share(primary, "notes", kind, "/notes", ())
+        arrange.share(primary, Asked("notes", kind, "/notes"))
     with refused(auxiliary, f"kind '{kind}' are not supported"):
-        arrange.accept(auxiliary, "notes", kind, "/notes", False)
+        arrange.accept(auxiliary, Asked("notes", kind, "/notes"))
 
 
 @pytest.mark.parametrize(
@@ -197,108 +243,25 @@ def test_share_refuses_what_cannot_work(
     database(tmp_path / "n.db")
     (tmp_path / "text.db").write_text("this is no database, whatever its name may say; " * 40)
     with refused(primary, words):
-        arrange.share(primary, name, "sqlite", str(tmp_path / path), tables)
+        arrange.share(primary, Asked(name, "sqlite", str(tmp_path / path), tables))
 
 
 def test_a_relative_path_is_refused(primary: Home) -> None:
     with refused(primary, "is not absolute"):
-        arrange.share(primary, "notes", "sqlite", "notes.db", ())
+        arrange.share(primary, Asked("notes", "sqlite", "notes.db"))
 
 
 def test_each_role_has_its_verb(primary: Home, auxiliary: Home, tmp_path: Path) -> None:
     path = str(database(tmp_path / "notes.db"))
     with refused(auxiliary, "auxiliary"):
-        arrange.share(auxiliary, "notes", "sqlite", path, ())
+        arrange.share(auxiliary, Asked("notes", "sqlite", path))
     with refused(primary, "primary"):
-        arrange.accept(primary, "notes", "sqlite", path, False)
+        arrange.accept(primary, Asked("notes", "sqlite", path))
 
 
 def test_nothing_is_arranged_without_a_home(tmp_path: Path) -> None:
     home = Home(tmp_path / "none")
     with pytest.raises(SyncdError, match="there is no syncd home"):
-        arrange.share(home, "notes", "sqlite", "/n.db", ())
+        arrange.share(home, Asked("notes", "sqlite", "/n.db"))
     with pytest.raises(SyncdError, match="there is no syncd home"):
-        arrange.accept(home, "notes", "sqlite", "/n.db", False)
-
-
-# ---------------------------------------------------------------- accept
-
-
-def test_accept_takes_a_target_that_does_not_exist_and_does_not_make_it(auxiliary: Home, tmp_path: Path) -> None:
-    path = tmp_path / "copy.db"
-    assert arrange.accept(auxiliary, "notes", "sqlite", str(path), False) == {"problems": [], "backup": None}
-    assert config.load(auxiliary).collection("notes") == config.Collection(name="notes", kind="sqlite", path=str(path))
-    assert not path.exists()
-
-
-def test_accept_refuses_a_target_with_objects_of_its_own(auxiliary: Home, tmp_path: Path) -> None:
-    path = database(tmp_path / "own.db", rows=3)
-    with pytest.raises(UserError, match="3 objects") as caught:
-        arrange.accept(auxiliary, "notes", "sqlite", str(path), False)
-    assert "--replace" in caught.value.advice
-    assert config.load(auxiliary).collections == ()
-    assert [entry.name for entry in tmp_path.glob("own.db*backup*")] == []
-
-
-def test_accept_with_replace_makes_a_copy_first_and_leaves_the_target(auxiliary: Home, tmp_path: Path) -> None:
-    path = database(tmp_path / "own.db", rows=3)
-    backup = arrange.accept(auxiliary, "notes", "sqlite", str(path), True)["backup"]
-    assert isinstance(backup, str)
-    for file in (backup, path):
-        with closing(sqlite3.connect(file)) as db:
-            assert db.execute("SELECT count(*) FROM note").fetchone() == (3,)
-    accepted = config.load(auxiliary).collection("notes")
-    assert accepted is not None
-    assert accepted.replace
-
-
-def test_accepting_the_same_again_changes_nothing_even_when_it_holds_objects(auxiliary: Home, tmp_path: Path) -> None:
-    path = tmp_path / "copy.db"
-    arrange.accept(auxiliary, "notes", "sqlite", str(path), False)
-    database(path, rows=3)
-    written = auxiliary.config.read_bytes()
-    assert arrange.accept(auxiliary, "notes", "sqlite", str(path), False) == {"problems": [], "backup": None}
-    assert auxiliary.config.read_bytes() == written
-
-
-def test_a_collection_moves_to_another_place_only_with_replace(auxiliary: Home, tmp_path: Path) -> None:
-    arrange.accept(auxiliary, "notes", "sqlite", str(tmp_path / "one.db"), False)
-    with refused(auxiliary, "accepted already"):
-        arrange.accept(auxiliary, "notes", "sqlite", str(tmp_path / "two.db"), False)
-    arrange.accept(auxiliary, "notes", "sqlite", str(tmp_path / "two.db"), True)
-    assert [(entry.path, entry.replace) for entry in config.load(auxiliary).collections] == [
-        (str(tmp_path / "two.db"), True)
-    ]
-
-
-@pytest.mark.parametrize(("replace", "forgotten"), [(False, []), (True, ["notes"])])
-def test_what_was_received_for_the_former_target_is_forgotten_when_it_is_replaced(
-    auxiliary: Home, tmp_path: Path, replace: bool, forgotten: list[str]
-) -> None:
-    path, names = str(tmp_path / "one.db"), ("notes", "others")
-    arrange.accept(auxiliary, "notes", "sqlite", path, False)
-
-    async def received(begin: bool) -> list[str]:
-        """The collections of which nothing was received; with ``begin``, a transfer of each begins first."""
-        queue = await SqliteInboundQueue.open(auxiliary.inbound, restore)
-        try:
-            for name in names if begin else ():
-                await queue.begin(name, Begin(name, "e1", False, 7, 0, 7, 7))
-            return [name for name in names if (await queue.load(name))[0] is None]
-        finally:
-            await queue.close()
-
-    assert asyncio.run(received(begin=True)) == []
-    arrange.accept(auxiliary, "notes", "sqlite", path, replace)
-    assert asyncio.run(received(begin=False)) == forgotten
-
-
-def test_two_collections_do_not_share_a_target(auxiliary: Home, tmp_path: Path) -> None:
-    arrange.accept(auxiliary, "notes", "sqlite", str(tmp_path / "one.db"), False)
-    with refused(auxiliary, "holds collection 'notes'"):
-        arrange.accept(auxiliary, "other", "sqlite", str(tmp_path / "one.db"), False)
-
-
-def test_a_target_in_a_directory_that_is_missing_is_refused(auxiliary: Home, tmp_path: Path) -> None:
-    with refused(auxiliary, "directory .* does not exist"):
-        arrange.accept(auxiliary, "notes", "sqlite", str(tmp_path / "gone" / "copy.db"), False)
+        arrange.accept(home, Asked("notes", "sqlite", "/n.db"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,24 +11,13 @@ from pathlib import Path
 import pytest
 
 from scripts.benchlib import __main__, work
-from scripts.benchlib.figures import FIGURES, Figure, Measure
+from scripts.benchlib.figures import Figure, Measure
 from tests.e2e.compare import differences
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.e2e.script import script
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """As the script does it, in this interpreter."""
-    command = [sys.executable, "-m", "scripts.benchlib", *arguments]
-    return subprocess.run(
-        command,
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+    return script("scripts.benchlib", *arguments)
 
 
 @pytest.mark.e2e
@@ -61,7 +49,7 @@ def test_a_figure_that_misses_what_it_must_reach_is_named_and_the_bench_ends_wit
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str], seconds: float, code: int
 ) -> None:
     measures = [Measure("whole import", seconds, "s", 2.5, 1.0), Measure("rows", 1e9, "/s")]
-    monkeypatch.setitem(FIGURES, "import", lambda setting: Figure("import", "the work", measures))
+    monkeypatch.setitem(__main__.FIGURES, "import", lambda setting: Figure("import", "the work", measures))
     monkeypatch.setattr(sys, "argv", ["scripts/bench", "import", *options])
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     assert __main__.main() == code

@@ -7,16 +7,21 @@ from dataclasses import replace
 
 import pytest
 
-from syncd.applications.memory import MemorySource, MemoryTarget
+from syncd.applications.memory import MemorySource
+from syncd.applications.memory_target import MemoryTarget
 from syncd.core import effects as fx
 from syncd.core import events as ev
 from syncd.core.auxiliary_engine import AuxiliaryEngine
 from syncd.core.errors import InvariantBroken, LinkLost
+from syncd.core.holding import Batch
 from syncd.core.messages import Begin, Credit, Follow, Hello, Objects, Refusal, Types, Welcome
-from syncd.core.model import Role
+from syncd.core.model import Observed, Role
+from syncd.core.ports import ChunkRequest
 from syncd.core.primary_engine import PrimaryEngine
+from syncd.core.selection import ALL
 from syncd.driver import Driver
 from syncd.store.memory import MemorySyncStore
+from syncd.store.memory_uploads import MemoryUploadQueue
 from tests.core.kit import CITY, COUNTRY, EPOCH, NAME, frame
 from tests.driver_kit import LIMITS, FakeLink, GatedQueue, Script, over, pipe, ports, running, served, until
 from tests.perform_kit import TYPES, city, name
@@ -49,6 +54,17 @@ async def test_a_link_is_closed_after_what_was_sent_before_and_nothing_goes_out_
         assert await over(task) == "no"
     assert (link.sent, link.closed) == ([b"0", b"1"], "role")
     assert isinstance(engine.heard[-1], ev.LinkDown)
+
+
+@pytest.mark.parametrize("closing", [[], [fx.CloseLink(A, "", "done")]], ids=["open", "closing"])
+async def test_what_has_not_left_does_not_when_a_link_is_closed_at_once(closing: list[fx.Effect]) -> None:
+    link = FakeLink(A)
+    async with running(Script(), ports()) as driver, served(driver, link) as task:
+        await until(lambda: A in driver._outlets)
+        frames: list[fx.Effect] = [fx.SendFrame(A, frame, NAME) for frame in (b"1", b"2")]
+        driver.order([*frames, *closing, fx.CloseLink(A, "", "its users changed", at_once=True)])
+        await over(task)
+    assert (link.sent, link.closed) == ([], "")
 
 
 async def test_messages_are_encoded_by_the_adapter_of_their_link() -> None:
@@ -174,13 +190,13 @@ async def test_of_links_that_come_at_once_while_the_engine_is_busy_one_stays() -
         await until(lambda: engine.heard)
         full = asyncio.create_task(driver.tell(ev.Tick()))  # whoever tells more has to wait
         others = [asyncio.create_task(driver.serve(link)) for link in links[1:]]
-        await asyncio.wait_for(asyncio.gather(full, first), 5.0)
+        await asyncio.wait_for(asyncio.gather(full, first), 30.0)
         await until(lambda: sum(isinstance(event, ev.LinkUp) for event in engine.heard) >= 2)
         driver.order(frames(A, 1))
         await until(lambda: sum(len(link.sent) for link in links) == 1)
         for link in links:
             link.abort()
-        await asyncio.wait_for(asyncio.gather(*others), 5.0)
+        await asyncio.wait_for(asyncio.gather(*others), 30.0)
         await until(lambda: isinstance(engine.heard[-1], ev.LinkDown))
     up = [isinstance(event, ev.LinkUp) for event in engine.heard]
     assert up == [True, False] * (len(up) // 2), "each link begins and ends before the next one begins"
@@ -218,7 +234,7 @@ async def test_a_link_that_breaks_at_the_moment_of_the_end_does_not_keep_it_from
         await asyncio.sleep(0)
         link.abort()
         task.cancel()
-        await asyncio.wait((task,), timeout=5.0)
+        await asyncio.wait((task,), timeout=30.0)
         assert task.cancelled()
 
 
@@ -292,8 +308,25 @@ async def test_settled_waits_for_all_that_was_ordered_for_a_collection() -> None
         await until(lambda: queue.commits)
         assert not waits.done()
         queue.gate.set()
-        await asyncio.wait_for(waits, 5.0)
+        await asyncio.wait_for(waits, 30.0)
         assert isinstance(engine.heard[-1], ev.Staged)
+
+
+async def test_a_chunk_that_is_at_hand_is_told_though_the_store_cannot_be_read() -> None:
+    engine, given = Script(), ports()
+    given.store = store = MemorySyncStore()
+    await store.open_collection(NAME)
+    types = await store.set_source(NAME, "the application", TYPES)
+    await store.keep(NAME, Batch([Observed(types[0].id, b"a", b"1")], publish=True, loose=False), 1)
+    request = ChunkRequest(NAME, ALL, 0, 0, 0)
+    async with running(engine, given) as driver:
+        store.read = None  # type: ignore[assignment, method-assign]
+        driver.order([fx.ReadChunk(request, "msgpack")])
+        await asyncio.wait_for(driver.settled(NAME), 5.0)
+        told = engine.heard[-1]
+    assert isinstance(told, ev.ChunkRead)
+    assert (told.request, told.last) == (request, 1)
+    assert told.proof is not None
 
 
 async def test_an_error_that_is_ours_stops_the_daemon() -> None:
@@ -301,7 +334,7 @@ async def test_an_error_that_is_ours_stops_the_daemon() -> None:
     given.inbound = GatedQueue()
     driver = Driver(engine, given, lambda effect: None)
     with pytest.RaisesGroup(pytest.RaisesExc(InvariantBroken, match="does not continue"), flatten_subgroups=True):
-        async with asyncio.TaskGroup() as group, asyncio.timeout(5.0):
+        async with asyncio.TaskGroup() as group, asyncio.timeout(30):
             group.create_task(driver.run())
             await driver.started.wait()
             driver.order([frame_of(5, 6)])
@@ -317,8 +350,10 @@ async def test_what_is_committed_on_the_primary_arrives_on_the_auxiliary(adapter
     source.commit({city(number): name("first") for number in range(10)})
     primary_ports, auxiliary_ports = ports(), ports()
     primary_ports.store, primary_ports.sources[NAME] = MemorySyncStore(), source
+    primary_ports.uploads = MemoryUploadQueue()
     auxiliary_ports.inbound, auxiliary_ports.targets[NAME] = GatedQueue(), target
     primary = PrimaryEngine("desk", "ada", ("msgpack", "json"), LIMITS)
+    primary.users[A] = ("ada",)
     auxiliary = AuxiliaryEngine("laptop", adapter, LIMITS)
     async with running(primary, primary_ports) as here, running(auxiliary, auxiliary_ports) as there:
         here.order(primary.share(NAME))

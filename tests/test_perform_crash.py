@@ -11,9 +11,10 @@ from syncd.core import effects as fx
 from syncd.core import events as ev
 from syncd.core import source as sources
 from syncd.core.effects import BeginScan
+from syncd.core.holding import Batch
 from syncd.core.messages import Begin
 from syncd.core.model import State
-from syncd.core.ports import Batch, Executed
+from syncd.core.ports import Executed
 from syncd.core.status import source_state
 from tests.core.kit import EPOCH, NAME, frame
 from tests.perform_kit import LIMITS, TYPES, Auxiliary, Primary, city, name

@@ -13,8 +13,15 @@ from types import FrameType
 from rich.console import Console
 
 from scripts.benchlib import machine
-from scripts.benchlib.figures import FIGURES, Setting
+from scripts.benchlib.choosing import FIGURES as OF_SELECTIONS
+from scripts.benchlib.classes import FIGURES as OF_CLASSES
+from scripts.benchlib.figures import FIGURES as OF_DATA
+from scripts.benchlib.figures import Setting
+from scripts.benchlib.meeting import meeting
 from scripts.benchlib.report import Results, as_json, missed, show
+from scripts.benchlib.upward import FIGURES as OF_CHANGES_UP
+
+FIGURES = {**OF_DATA, "meeting": meeting, **OF_CHANGES_UP, **OF_SELECTIONS, **OF_CLASSES}
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

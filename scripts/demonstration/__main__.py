@@ -12,9 +12,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from scripts.demonstration.atlas import Atlas, Data, Given, Unusable
-from scripts.demonstration.stage import COLLECTION, Machine, compare, must, say, title, wait_for
+from scripts.demonstration.stage import COLLECTION, Machine, compare, must, say, title, unlike, wait_for
 from syncd.cli.fields import Json, number, records, texts
 from tests.e2e import shop
+
+FOUND = ("--interface", "lo")  # by mDNS, within this machine
 
 
 def milliseconds(seconds: float) -> str:
@@ -22,7 +24,7 @@ def milliseconds(seconds: float) -> str:
 
 
 def set_up(desk: Machine, others: list[Machine], data: Data) -> None:
-    desk.types("init", "--role", "primary", "--user", "ada", "--name", "desk", "--listen", "127.0.0.1:0")
+    desk.types("init", "--role", "primary", "--user", "ada", "--name", "desk", "--listen", "127.0.0.1:0", *FOUND)
     place = f"sqlite:{desk.database}"
     told = desk.cli_json("share", COLLECTION, "--from", place)
     say(f"  desk$ syncd share {COLLECTION} --from {place}")
@@ -33,11 +35,16 @@ def set_up(desk: Machine, others: list[Machine], data: Data) -> None:
     objects = number(desk.collection(COLLECTION), "objects")
     must(objects > 0, f"the desk's sync store holds {objects:,} objects, imported in {milliseconds(seconds)}")
     for other in others:
-        other.types("init", "--role", "auxiliary", "--name", other.name)
+        other.types("init", "--role", "auxiliary", "--name", other.name, *FOUND)
         other.runs()
-        say("  desk$ syncd pair --token")
-        other.pair(desk)
-        say(f"  {other.name}$ syncd pair TOKEN")
+        say("  desk$ syncd pair")
+        code = str(desk.ask("pair_open")["code"])
+        began = time.monotonic()
+        said = other.types("pair", code)
+        other.primary = desk
+        must(
+            said.startswith("paired with desk"), f"found by mDNS and paired in {milliseconds(time.monotonic() - began)}"
+        )
 
 
 def bootstrap(desk: Machine, others: list[Machine], data: Data) -> None:
@@ -112,6 +119,82 @@ def failure(desk: Machine, others: list[Machine], data: Data) -> None:
     must(compare(desk, till) > 0, "tried again, the group is applied: all three machines are the same")
 
 
+def both_sides(desk: Machine, others: list[Machine], data: Data) -> None:
+    laptop, till = others
+    with shop.application(laptop.database) as application:
+        what, count = data.write(application, "by the laptop")
+    began = time.monotonic()
+    say(f"  the laptop's application writes {what}")
+    for other in (desk, till):
+        wait_for(lambda: other.number(count) == 1, f"{what} on {other.name}", 0.0005)  # noqa: B023
+        must(True, f"the {other.name} has it after {milliseconds(time.monotonic() - began)}")
+    laptop.stop()
+    counts: dict[str, str] = {}
+    for machine in (laptop, desk):
+        with shop.application(machine.database) as application:
+            what, counts[machine.name] = data.write(application, f"as the {machine.name} has it")
+        say(f"  apart, the {machine.name}'s application writes {what}")
+    laptop.runs()
+    conflict = wait_for_conflict(desk)
+    wait_for(lambda: laptop.number(counts["desk"]) == 1, "the desk's version on the laptop")
+    must(True, "the desk's version is on all machines, the laptop's is kept as a conflict")
+    for line in desk.types("conflicts", "show", conflict).splitlines():
+        say(f"      {line.rstrip()}")
+    desk.types("resolve", conflict, "--take", "theirs")
+    for machine in (desk, laptop, till):
+        wait_for(lambda: machine.number(counts["laptop"]) == 1, f"the laptop's version on {machine.name}")  # noqa: B023
+    must(True, "settled by hand: the laptop's version is on all machines")
+    undone(desk, others, data)
+
+
+def undone(desk: Machine, others: list[Machine], data: Data) -> None:
+    before = desk.head()
+    with shop.application(desk.database) as application:
+        what, count, rows = data.mistake(application)
+    desk.wait(lambda: desk.head() >= before + rows, "keeps the changes")  # each has a number
+    for other in others:
+        other.identical(desk.head())
+        must(other.number(count) == rows, f"a mistake on the desk, and the {other.name} has it: {what}")
+    desk.types("undo", f"{COLLECTION}:{desk.head()}")
+    for machine in (desk, *others):
+        wait_for(lambda: machine.number(count) == 0, f"the undo on {machine.name}")  # noqa: B023
+    for other in others:
+        other.identical(desk.head())
+        must(compare(desk, other) > 0, f"undone everywhere: the {other.name} is as the desk, row by row")
+
+
+def wait_for_conflict(desk: Machine) -> str:
+    found: list[Json] = []
+
+    def there() -> bool:
+        found[:] = records(desk.ask("conflicts"), "conflicts")
+        return bool(found)
+
+    desk.wait(there, "keeps the conflict")
+    return str(found[0]["id"])
+
+
+def lost(desk: Machine, others: list[Machine], data: Data) -> None:
+    laptop, till = others
+    began = time.monotonic()
+    told = desk.types("revoke", "till")
+    till.wait(lambda: "cut this device off" in till.why_apart(), "learns that it is revoked")
+    must(
+        "it held" in told,
+        f"the till is cut off and knows it, {milliseconds(time.monotonic() - began)} after the command",
+    )
+    for line in told.splitlines()[1:]:
+        say(f"      {line.strip()}")
+    before = desk.head()
+    with shop.application(desk.database) as application:
+        what, changes = data.away(application)
+    must(changes > 0, f"after that, {what}")
+    desk.wait(lambda: desk.head() > before, "keeps the changes")
+    laptop.identical(desk.head())
+    must(compare(desk, laptop) > 0, "the laptop has that")
+    must(bool(unlike(desk, till)), "the till has nothing of it")
+
+
 def wait_for_failed(desk: Machine) -> Json:
     found: list[Json] = []
 
@@ -129,6 +212,8 @@ STEPS: list[tuple[str, Callable[[Machine, list[Machine], Data], None]]] = [
     ("The desk's application commits one transaction", one_transaction),
     ("The laptop is switched off, the desk goes on working", away),
     ("The till's application has a rule of its own, and a transaction breaks it there", failure),
+    ("The laptop's application writes too, and so do both at once", both_sides),
+    ("The till is stolen", lost),
 ]
 
 

@@ -30,7 +30,8 @@ class Unusable(Exception):
 
 class Data(Protocol):
     """``arrive``: one transaction, and a query that counts its rows on arrival. ``away``: many changes, their number.
-    ``collide``: a transaction, and the rule of one machine that refuses it (statement, undo, count query)."""
+    ``collide``: a transaction, and the rule of one machine that refuses it (statement, undo, count query). ``write``:
+    one object, the same each time, gets a text; ``mistake``: very many do; both with a query that counts them."""
 
     what: str
 
@@ -43,6 +44,10 @@ class Data(Protocol):
     def rule(self) -> tuple[str, str]: ...
 
     def collide(self, application: sqlite3.Connection) -> tuple[str, str, int]: ...
+
+    def write(self, application: sqlite3.Connection, text: str) -> tuple[str, str]: ...
+
+    def mistake(self, application: sqlite3.Connection) -> tuple[str, str, int]: ...
 
 
 class Atlas:
@@ -123,6 +128,18 @@ class Atlas:
             " + (SELECT count(*) FROM city WHERE country = 'XF')"
         )
         return "two countries of one name and a city", count, 3
+
+    def write(self, application: sqlite3.Connection, text: str) -> tuple[str, str]:
+        application.execute("UPDATE country SET capital = ? WHERE code = 'IS'", (text,))
+        return f"the capital of Iceland: {text}", f"SELECT count(*) FROM country WHERE capital = '{text}'"
+
+    def mistake(self, application: sqlite3.Connection) -> tuple[str, str, int]:
+        rows = application.execute("UPDATE city SET timezone = 'Nowhere' WHERE id % 3 = 0").rowcount
+        return (
+            f"{rows:,} cities move to no time zone at all",
+            "SELECT count(*) FROM city WHERE timezone = 'Nowhere'",
+            rows,
+        )
 
 
 class Given:
@@ -210,3 +227,11 @@ class Given:
     def collide(self, application: sqlite3.Connection) -> tuple[str, str, int]:
         count, rows = self._set(application, "twice", 2)
         return f"{rows} rows with one text", count, rows
+
+    def write(self, application: sqlite3.Connection, text: str) -> tuple[str, str]:
+        count, _ = self._set(application, text, 1)
+        return f"one row: {text}", count
+
+    def mistake(self, application: sqlite3.Connection) -> tuple[str, str, int]:
+        count, rows = self._set(application, "a mistake", 5_000)
+        return f"{rows:,} rows become nonsense", count, rows

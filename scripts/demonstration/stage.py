@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from syncd.cli.fields import number, text
+from syncd.cli.fields import number, records, text
 from tests.e2e import harness, shop
 from tests.e2e.compare import count, differences
 
 COLLECTION = "atlas"
-WAIT_S_MAX = 30.0
+WAIT_S_MAX = 60.0
 PLAIN = not sys.stdout.isatty() or "NO_COLOR" in os.environ
 KEYED = """
 SELECT name FROM pragma_table_list AS list WHERE schema = 'main' AND type = 'table'
@@ -76,6 +76,10 @@ class Machine(harness.Machine):
         """The newest sequence number that this machine's daemon knows."""
         return number(self.collection(COLLECTION), "head")
 
+    def why_apart(self) -> str:
+        """Why an auxiliary is not connected."""
+        return " ".join(text(one, "reason") for one in records(self.status(), "devices"))
+
     def identical(self, at_least: int = 0) -> float:
         """Seconds until the collection is identical, at this sequence number or a later one."""
         began = time.monotonic()
@@ -88,9 +92,17 @@ class Machine(harness.Machine):
         return int(str(found))
 
 
+def unlike(one: Machine, other: Machine) -> list[str]:
+    """Where the two differ, row by row."""
+    return differences(one.database, other.database, _tables(one))
+
+
 def compare(one: Machine, other: Machine) -> int:
     """Rows compared, each with each column and its type; raises Broken at a difference."""
-    tables = tuple(str(name) for (name,) in shop.ask(one.database, KEYED))
-    if found := differences(one.database, other.database, tables):
+    if found := unlike(one, other):
         raise Broken(f"{one.name} and {other.name} differ: {found[0]}")
-    return sum(count(one.database, table) for table in tables)
+    return sum(count(one.database, table) for table in _tables(one))
+
+
+def _tables(machine: Machine) -> tuple[str, ...]:
+    return tuple(str(name) for (name,) in shop.ask(machine.database, KEYED))

@@ -12,6 +12,7 @@ from typing import Any
 
 from syncd.adapters.canonical import WIDTH_MAX, check_many
 from syncd.core.digest import DIGEST_BYTES
+from syncd.core.edits import Direction, Policy, Ruling
 from syncd.core.errors import FrameError
 from syncd.core.messages import (
     Begin,
@@ -20,11 +21,18 @@ from syncd.core.messages import (
     Failed,
     Follow,
     Hello,
+    Made,
     Objects,
+    Offer,
     Refusal,
     Report,
     Run,
+    Taken,
+    Terms,
     Types,
+    Upload,
+    Verdict,
+    Verdicts,
     Welcome,
     Wire,
 )
@@ -37,6 +45,9 @@ VERSIONS_MAX = 16  # versions that one Hello offers
 _CODE = re.compile(r"[a-z][a-z-]{0,63}")
 _FAILED = frozenset({OutcomeKind.CANCELLED, OutcomeKind.ROLLED_BACK, OutcomeKind.HELD})
 _KINDS = bytes(Kind)
+_ADD = bytes((Kind.ADD,))
+_EDITS = bytes((Kind.ADD, Kind.MODIFY, Kind.DELETE))
+_DIRECTIONS, _POLICIES, _RULINGS = frozenset(Direction), frozenset(Policy), frozenset(Ruling)
 _NO_VALUES = b"\x90"
 
 
@@ -231,11 +242,102 @@ def _report(report: Report, limits: Limits) -> None:
 def _failed(failed: Failed, limits: Limits) -> None:
     _numbers("Report", failed.seq)
     _must(failed.outcome in _FAILED, "Report: an unknown outcome")
-    _text("Report", failed.cause, limits)
-    _text("Report", failed.type, limits)
-    _must("\0" not in failed.type, "Report: a type that is no text")
-    _must(failed.key != _NO_VALUES, "Report: a key without values")
-    _must(len(failed.key) <= limits.text_chars_max, "Report: a key over the limit", "too-large")
+    _guilty("Report", failed, limits)
+
+
+def _guilty(what: str, one: Failed | Verdict, limits: Limits) -> None:
+    _text(what, one.cause, limits)
+    _text(what, one.type, limits)
+    _must("\0" not in one.type, f"{what}: a type that is no text")
+    _must(one.key != _NO_VALUES, f"{what}: a key without values")
+    _must(len(one.key) <= limits.text_chars_max, f"{what}: a key over the limit", "too-large")
+
+
+# ---------------------------------------------------------------- changes from the auxiliaries
+
+
+def _terms(terms: Terms, limits: Limits) -> None:
+    del limits
+    _name("collection", terms.collection)
+    _must(terms.direction in _DIRECTIONS, "Terms: an unknown direction")
+    _must(terms.policy in _POLICIES, "Terms: an unknown policy")
+
+
+def _offer(offer: Offer, limits: Limits) -> None:
+    del limits
+    _name("collection", offer.collection)
+    _name("outbox", offer.outbox)
+    _numbers("Offer", offer.first, offer.last)
+    _must(0 < offer.first <= offer.last + 1, "Offer: the first group is not between 1 and the one after the last")
+
+
+def _taken(taken: Taken, limits: Limits) -> None:
+    del limits
+    _name("collection", taken.collection)
+    _name("outbox", taken.outbox)
+    _numbers("Taken", taken.number, taken.received_bytes)
+
+
+def _upload(upload: Upload, limits: Limits) -> None:
+    _name("collection", upload.collection)
+    _name("outbox", upload.outbox)
+    _numbers("Upload", upload.clock_us)
+    rows = len(upload.kinds)
+    _must(0 < rows <= limits.array_items_max, f"Upload: {rows} rows", "too-large" if rows else "")
+    columns = (upload.types, upload.keys, upload.bases, upload.fields)
+    _must(all(len(column) == rows for column in columns), "Upload: columns of unequal length")
+    _must(not upload.kinds.translate(None, _EDITS), "Upload: a row of an unknown kind")
+    _numbers("Upload", min(upload.types), max(upload.types))
+    _made(upload.runs, upload, rows)
+    _edits(upload, limits)
+
+
+def _made(runs: Sequence[Made], upload: Upload, rows: int) -> None:
+    """Groups in order, each object once in each; all but the last end within the frame."""
+    before, end, goes_on = 0, 0, False
+    for number, time_us, length, whole, offered in runs:
+        _must(before < number <= NUMBER_MAX, "Upload: the runs are out of order")
+        _must(not goes_on, "Upload: a group goes on that is not the last of its frame")
+        _must(0 < length <= rows - end, "Upload: the runs do not sum up to the rows")
+        _numbers("Upload", time_us)
+        begin, end = end, end + length
+        objects = set(zip(upload.types[begin:end], upload.keys[begin:end], strict=True))
+        _must(len(objects) == length, "Upload: an object is edited twice in one group")
+        _must(not offered or not upload.kinds[begin:end].strip(_ADD), "Upload: what is offered is more than an add")
+        before, goes_on = number, not whole
+    _must(end == rows, "Upload: the runs do not sum up to the rows")
+
+
+def _edits(upload: Upload, limits: Limits) -> None:
+    _must(_NO_VALUES not in upload.keys, "Upload: a key without values")
+    packed = list(upload.keys)
+    for kind, key, base, fields in zip(upload.kinds, upload.keys, upload.bases, upload.fields, strict=True):
+        size = len(key) + len(base) + len(fields)
+        _must(size <= limits.edit_bytes_max, f"Upload: an edit of {size} bytes", "too-large")
+        if kind == Kind.ADD:
+            _must(not base, "Upload: an add with a base")
+        else:
+            packed.append(base)
+        if kind == Kind.DELETE:
+            _must(not fields, "Upload: a delete with fields")
+        else:
+            packed.append(fields)
+    check_many(packed)
+
+
+def _verdicts(verdicts: Verdicts, limits: Limits) -> None:
+    _name("collection", verdicts.collection)
+    _name("outbox", verdicts.outbox)
+    _count("Verdicts", verdicts.verdicts, limits.verdicts_max)
+    for one in verdicts.verdicts:
+        _numbers("Verdicts", one.number, one.seq, one.conflict)
+        _must(one.number > 0, "Verdicts: a group without a number")
+        _must(one.ruling in _RULINGS, "Verdicts: an unknown ruling")
+        _must(one.ruling != Ruling.REFUSED or one.seq == 0, "Verdicts: a refused group with a sequence number")
+        _guilty("Verdicts", one, limits)
+    check_many([one.key for one in verdicts.verdicts if one.key])
+    numbers = {one.number for one in verdicts.verdicts}
+    _must(len(numbers) == len(verdicts.verdicts), "Verdicts: a group is judged twice")
 
 
 # Any: each function takes its own class.
@@ -249,4 +351,9 @@ _CHECKS: dict[type[Wire], Callable[[Any, Limits], None]] = {
     Objects: _objects,
     Credit: _credit,
     Report: _report,
+    Terms: _terms,
+    Offer: _offer,
+    Upload: _upload,
+    Taken: _taken,
+    Verdicts: _verdicts,
 }

@@ -7,6 +7,7 @@ The handshake (Hello, Welcome, Refusal) is msgpack whatever adapter is chosen. K
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from syncd.adapters.canonical import pack_values, unpack_many, unpack_values
 from syncd.adapters.json_values import Json, dumps, loads, to_json
@@ -20,6 +21,7 @@ from syncd.core.settings import Limits
 _NESTING_MAX = 8  # the deepest message, Report, has 5 levels
 _ITEMS_FACTOR = 20  # items of one text, as a multiple of what one array may have
 _GROWTH_MAX = 6  # bytes of JSON for one canonical byte: "\\u0001" for a control character
+_ARRAY_BYTES_MAX = 32 * 1024  # canonical bytes of an edit that are told as an array of values
 _DIGEST = re.compile("[0-9a-f]{32}")
 _OBJECT_BYTES_MAX = Limits().object_bytes_max
 _handshake = MsgpackAdapter()
@@ -34,11 +36,10 @@ class JsonAdapter:
         if isinstance(message, HANDSHAKE):
             return _handshake.encode(message)
         tree = to_tree(message)
-        if tree["kind"] == "objects":
-            _objects_out(tree)
-        elif tree["kind"] == "report":
-            _report_out(tree)
-        return dumps(tree if tree["kind"] == "objects" else to_json(tree))
+        kind = tree["kind"]
+        if kind in _OUT:
+            _OUT[kind](tree)
+        return dumps(tree if kind in ("objects", "upload") else to_json(tree))
 
     def decode(self, frame: bytes | str, limits: Limits) -> Wire:
         """Raises FrameError for whatever is not exactly a message."""
@@ -68,10 +69,9 @@ class JsonAdapter:
 def _tree(text: str, limits: Limits) -> object:
     """The tree with bytes where the message has bytes."""
     tree = loads(text, _NESTING_MAX, _ITEMS_FACTOR * limits.array_items_max)
-    if type(tree) is dict and tree.get("kind") == "objects":
-        _objects_in(tree)
-    elif type(tree) is dict and tree.get("kind") == "report":
-        _report_in(tree)
+    kind = tree.get("kind") if type(tree) is dict else None
+    if type(kind) is str and kind in _IN:
+        _IN[kind](tree)
     return tree
 
 
@@ -107,26 +107,91 @@ def _too_large(raw: bytes, values: Json) -> str:
     return f"the object is too large as JSON: {size} bytes, {_OBJECT_BYTES_MAX} are allowed"
 
 
+def _upload_out(tree: Tree) -> None:
+    tree["kinds"] = list(tree["kinds"])
+    for name in ("clock_us", "runs", "types"):
+        tree[name] = to_json(tree[name])
+    for name in ("keys", "bases", "fields"):
+        column = tree[name]
+        if len(b"".join(column)) > _ARRAY_BYTES_MAX or b"" in column:
+            tree[name] = [_edited_out(raw) for raw in column]
+        else:
+            tree[name] = to_json(unpack_many(column))
+
+
+def _edited_out(raw: bytes) -> Json:
+    """Nothing as null; what is large as its canonical bytes, because as an array it may grow sixfold, and an edit that
+    a frame cannot hold would wait for ever."""
+    if not raw:
+        return None
+    return to_json(raw if len(raw) > _ARRAY_BYTES_MAX else unpack_values(raw))
+
+
 def _report_out(tree: Tree) -> None:
     tree["digest"] = tree["digest"].hex()
-    for failed in tree["failed"]:
-        failed["key"] = unpack_values(failed["key"]) if failed["key"] else None
+    _guilty_out(tree["failed"])
+
+
+def _verdicts_out(tree: Tree) -> None:
+    _guilty_out(tree["verdicts"])
+
+
+def _guilty_out(ones: list[Tree]) -> None:
+    for one in ones:
+        one["key"] = unpack_values(one["key"]) if one["key"] else None
+
+
+_OUT: dict[str, Callable[[Tree], None]] = {
+    "objects": _objects_out,
+    "report": _report_out,
+    "upload": _upload_out,
+    "verdicts": _verdicts_out,
+}
 
 
 # ---------------------------------------------------------------- in
 
 
 def _objects_in(tree: Tree) -> None:
-    kinds, keys, fields = (tree.get(name) for name in ("kinds", "keys", "fields"))
-    if type(kinds) is not list or type(keys) is not list or type(fields) is not list or len(kinds) != len(fields):
-        raise FrameError("the columns of Objects are no lists of one length")
-    if not {int}.issuperset(map(type, kinds)):
-        raise FrameError("a kind of Objects is no number")
-    tree["kinds"] = bytes(kinds)
+    kinds, keys, fields = _columns(tree, "kinds", "keys", "fields")
+    tree["kinds"] = _kinds(kinds)
     tree["keys"] = [_packed(key) for key in keys]
     tree["fields"] = [_fields(kind, values) for kind, values in zip(kinds, fields, strict=True)]
     if type(tree.get("cut")) is dict:
         _digest_in(tree["cut"])
+
+
+def _columns(tree: Tree, *names: str) -> list[list[Json]]:
+    columns = [tree.get(name) for name in names]
+    lists = [column for column in columns if type(column) is list]
+    if len(lists) < len(names) or len(set(map(len, lists))) > 1:
+        raise FrameError("columns are no lists of one length")
+    return lists
+
+
+def _kinds(kinds: list[Json]) -> bytes:
+    if not {int}.issuperset(map(type, kinds)):
+        raise FrameError("a kind is no number")
+    return bytes(kinds)
+
+
+def _upload_in(tree: Tree) -> None:
+    kinds, keys, bases, fields = _columns(tree, "kinds", "keys", "bases", "fields")
+    tree["kinds"] = _kinds(kinds)
+    tree["keys"] = list(map(_edited, keys))
+    tree["bases"] = list(map(_edited, bases))
+    tree["fields"] = list(map(_edited, fields))
+
+
+def _edited(values: Json) -> bytes:
+    """Whether what stands there fits the kind of its row is for ``checks`` to see, as canonical bytes are."""
+    if values is None:
+        return b""
+    if type(values) is bytes:
+        if not values:
+            raise FrameError("canonical bytes that are none")
+        return values
+    return _packed(values)
 
 
 def _fields(kind: int, values: object) -> bytes:
@@ -148,10 +213,17 @@ def _packed(values: Json) -> bytes:
 
 def _report_in(tree: Tree) -> None:
     _digest_in(tree)
-    failures = tree.get("failed")
-    for failed in failures if type(failures) is list else ():
-        if type(failed) is dict and "key" in failed:
-            failed["key"] = b"" if failed["key"] is None else _packed(failed["key"])
+    _guilty_in(tree.get("failed"))
+
+
+def _verdicts_in(tree: Tree) -> None:
+    _guilty_in(tree.get("verdicts"))
+
+
+def _guilty_in(ones: Json) -> None:
+    for one in ones if type(ones) is list else ():
+        if type(one) is dict and "key" in one:
+            one["key"] = b"" if one["key"] is None else _packed(one["key"])
 
 
 def _digest_in(tree: Tree) -> None:
@@ -159,3 +231,11 @@ def _digest_in(tree: Tree) -> None:
     if type(text) is not str or not _DIGEST.fullmatch(text):
         raise FrameError("a digest is not 32 lower-case hexadecimal digits")
     tree["digest"] = bytes.fromhex(text)
+
+
+_IN: dict[str, Callable[[Tree], None]] = {
+    "objects": _objects_in,
+    "report": _report_in,
+    "upload": _upload_in,
+    "verdicts": _verdicts_in,
+}

@@ -6,7 +6,7 @@ from syncd.adapters.base import Adapter
 from syncd.adapters.json_adapter import JsonAdapter
 from syncd.adapters.msgpack_adapter import MsgpackAdapter
 from syncd.core.errors import Refused, StoreBroken
-from syncd.core.messages import Objects
+from syncd.core.messages import Objects, Upload, Wire
 
 DEFAULT = MsgpackAdapter.name
 ADAPTERS: dict[str, Adapter] = {MsgpackAdapter.name: MsgpackAdapter(), JsonAdapter.name: JsonAdapter()}
@@ -25,11 +25,23 @@ def restore(kept: bytes) -> Objects:
 
     Raises StoreBroken: what was kept is not what was decoded.
     """
-    name = JsonAdapter.name if kept[:1] == b"{" else MsgpackAdapter.name
-    try:
-        message = ADAPTERS[name].restore(kept)
-    except Exception as error:  # the codecs raise many classes on damaged bytes
-        raise StoreBroken(f"a frame in the inbound queue is damaged: {type(error).__name__}") from error
+    message = _restored(kept)
     if not isinstance(message, Objects):
         raise StoreBroken("a frame in the inbound queue holds no objects")
     return message
+
+
+def restore_upload(kept: bytes) -> Upload:
+    """The same for a frame of edits."""
+    message = _restored(kept)
+    if not isinstance(message, Upload):
+        raise StoreBroken("a frame in the inbound queue holds no edits")
+    return message
+
+
+def _restored(kept: bytes) -> Wire:
+    name = JsonAdapter.name if kept[:1] == b"{" else MsgpackAdapter.name
+    try:
+        return ADAPTERS[name].restore(kept)
+    except Exception as error:  # the codecs raise many classes on damaged bytes
+        raise StoreBroken(f"a frame in the inbound queue is damaged: {type(error).__name__}") from error

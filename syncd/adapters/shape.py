@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -23,15 +23,22 @@ from syncd.core.messages import (
     Follow,
     Hello,
     Objects,
+    Offer,
     Refusal,
     Report,
+    Taken,
+    Terms,
     Types,
+    Upload,
+    Verdict,
+    Verdicts,
     Welcome,
     Wire,
 )
 from syncd.core.model import DataType
 from syncd.core.settings import Limits
 
+Guilty = TypeVar("Guilty", Failed, Verdict)
 # Any: a tree holds whatever a frame held until msgspec has typed it.
 Tree = dict[str, Any]
 
@@ -45,6 +52,11 @@ KINDS: dict[str, type[Wire]] = {
     "objects": Objects,
     "credit": Credit,
     "report": Report,
+    "terms": Terms,
+    "offer": Offer,
+    "upload": Upload,
+    "taken": Taken,
+    "verdicts": Verdicts,
 }
 NAMES: Mapping[type[Wire], str] = {cls: name for name, cls in KINDS.items()}
 HANDSHAKE = (Hello, Welcome, Refusal)
@@ -53,10 +65,12 @@ _TEXT_CHARS = Limits().text_chars_max
 
 
 def to_tree(message: Wire) -> Tree:
-    """The message as a tree. Bytes stay bytes; what is there for people (a reason, a cause, the key of a failed group's
-    guilty object) is cut to what a peer accepts."""
+    """The message as a tree. Bytes stay bytes; what is there for people (a reason, a cause, the key of a guilty object)
+    is cut to what a peer accepts."""
     if type(message) is Objects:
         return _objects_tree(message)
+    if type(message) is Upload:
+        return _upload_tree(message)
     tree: Tree = {"kind": NAMES[type(message)]}
     tree.update(msgspec.to_builtins(_clipped(message), builtin_types=(bytes,)))
     return tree
@@ -77,6 +91,22 @@ def _objects_tree(message: Objects) -> Tree:
         "fields": message.fields,
         "ties": message.ties,
         "cut": None if cut is None else {"seq": cut.seq, "digest": cut.digest, "objects": cut.objects},
+    }
+
+
+def _upload_tree(message: Upload) -> Tree:
+    """The same for edits."""
+    return {
+        "kind": "upload",
+        "collection": message.collection,
+        "outbox": message.outbox,
+        "clock_us": message.clock_us,
+        "runs": message.runs,
+        "kinds": message.kinds,
+        "types": message.types,
+        "keys": message.keys,
+        "bases": message.bases,
+        "fields": message.fields,
     }
 
 
@@ -108,10 +138,10 @@ def _exact(tree: object, cls: type) -> None:
     for name in _BYTES.get(cls, ()):
         if type(tree[name]) is not bytes:
             raise FrameError(f"{name} of a {cls.__name__} is not bytes")
+    for name in _COLUMNS.get(cls, ()):
+        if type(tree[name]) is not list or not {bytes}.issuperset(map(type, tree[name])):
+            raise FrameError(f"{name} of {cls.__name__} is no list of bytes")
     if cls is Objects:
-        for column in (tree["keys"], tree["fields"]):
-            if type(column) is not list or not {bytes}.issuperset(map(type, column)):
-                raise FrameError("keys and fields of Objects are not lists of bytes")
         if tree["cut"] is not None:
             _exact(tree["cut"], Cut)
     elif cls in _PARTS:
@@ -123,10 +153,22 @@ def _exact(tree: object, cls: type) -> None:
 
 
 _FIELDS: dict[type, frozenset[str]] = {
-    cls: frozenset(field.name for field in fields(cls)) for cls in (*KINDS.values(), Cut, DataType, Failed)
+    cls: frozenset(field.name for field in fields(cls)) for cls in (*KINDS.values(), Cut, DataType, Failed, Verdict)
 }
-_BYTES: dict[type, tuple[str, ...]] = {Objects: ("kinds",), Cut: ("digest",), Report: ("digest",), Failed: ("key",)}
-_PARTS: dict[type, tuple[str, type]] = {Types: ("types", DataType), Report: ("failed", Failed)}
+_BYTES: dict[type, tuple[str, ...]] = {
+    Objects: ("kinds",),
+    Upload: ("kinds",),
+    Cut: ("digest",),
+    Report: ("digest",),
+    Failed: ("key",),
+    Verdict: ("key",),
+}
+_COLUMNS: dict[type, tuple[str, ...]] = {Objects: ("keys", "fields"), Upload: ("keys", "bases", "fields")}
+_PARTS: dict[type, tuple[str, type]] = {
+    Types: ("types", DataType),
+    Report: ("failed", Failed),
+    Verdicts: ("verdicts", Verdict),
+}
 
 
 def clip(text: str) -> str:
@@ -140,17 +182,24 @@ def _clipped(message: Wire) -> Wire:
 
 
 def _clip_report(report: Report) -> Report:
-    failed = tuple(
-        replace(one, cause=clip(one.cause), type=clip(one.type), key=one.key if len(one.key) <= _TEXT_CHARS else b"")
-        for one in report.failed
-    )
-    return replace(report, offline=clip(report.offline), failed=failed)
+    return replace(report, offline=clip(report.offline), failed=tuple(map(_clip_guilty, report.failed)))
+
+
+def _clip_verdicts(verdicts: Verdicts) -> Verdicts:
+    return replace(verdicts, verdicts=tuple(map(_clip_guilty, verdicts.verdicts)))
+
+
+def _clip_guilty(one: Guilty) -> Guilty:
+    """A cause with its object: of a key that is too long nothing is told, as part of it would be another key."""
+    key = one.key if len(one.key) <= _TEXT_CHARS else b""
+    return replace(one, cause=clip(one.cause), type=clip(one.type), key=key)
 
 
 _CLIPPERS: dict[type[Wire], Callable[[Any], Wire]] = {
     Refusal: lambda message: replace(message, text=clip(message.text)),
     Begin: lambda message: replace(message, reason=clip(message.reason)),
     Report: _clip_report,
+    Verdicts: _clip_verdicts,
 }
 
 

@@ -1,6 +1,6 @@
 """What all applications share: the rows of a work one by one, and which of them stand or fall together (R7).
 
-The contract of an application is ``core.ports.Source`` and ``core.ports.Target``. A *unit* is the smallest part of a
+The contract of an application: ``core.source_port.Source``, ``core.ports.Target``. A *unit* is the smallest part of a
 work that may fail alone: groups joined by ties, one loose object, or all loose objects of a type that fails as such. An
 object that a work brings more than once joins the units that bring it, or an old version could outlive a newer one.
 """
@@ -8,13 +8,14 @@ object that a work brings more than once joins the units that bring it, or an ol
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
-from syncd.core.errors import ApplicationOffline
+from syncd.core.errors import ApplicationError, ApplicationOffline
 from syncd.core.inbound_queue import begins_at, divide
 from syncd.core.messages import Objects
 from syncd.core.model import DataType, Failure, ObjectId, OutcomeKind, Tie
-from syncd.core.ports import Part, TargetState, Work
+from syncd.core.ports import Part, Skip, TargetState, Work
 
 
 class WholeType(NamedTuple):
@@ -91,6 +92,31 @@ def check_begins(state: TargetState, work: Work) -> None:
             "the application's data is not what it was: it was reset or replaced by an older copy of itself",
             "it is looked at again, and what it lacks is fetched",
         )
+
+
+def as_planned(work: Work) -> Work:
+    """The work without the objects that its plan leaves as they are: they are passed over like those that it skips."""
+    skip, leave = work.skip, work.plan.leave if work.plan else None
+    if leave is None or skip is None:
+        return work if leave is None else replace(work, skip=leave)
+    return replace(work, skip=_either(skip, leave))
+
+
+def _either(skip: Skip, leave: Skip) -> Skip:
+    def found(objects: Iterable[ObjectId]) -> frozenset[ObjectId]:
+        asked = list(objects)
+        return skip(asked) | leave(asked)
+
+    return found
+
+
+def not_put_back(cause: str) -> ApplicationError:
+    """What the primary holds cannot be put back where edits stood, because of others that stand yet; once these are
+    settled as well it can, so it is tried again."""
+    return ApplicationOffline(
+        f"the primary's versions cannot be put back here: {cause}",
+        "this is tried again; if it stays, change what is in the way in the application",
+    )
 
 
 class Division:

@@ -9,15 +9,26 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from syncd.applications.sqlite_common import connect, file_id, is_ours, mapped, name
-from syncd.applications.sqlite_execute import POSITION
-from syncd.applications.sqlite_schema import shareable
+from syncd.applications.sqlite_common import connect, file_id, is_there, mapped, name, transaction
+from syncd.applications.sqlite_local_capture import LOCALS, LocalCapture
+from syncd.applications.sqlite_position import POSITION
+from syncd.applications.sqlite_schema import shareable, table_names
 from syncd.applications.sqlite_source import SqliteSource
 from syncd.applications.sqlite_target import SqliteTarget
+from syncd.applications.sqlite_writer import SqliteWriter
 from syncd.core.errors import ApplicationOffline, UserError
 from syncd.core.settings import Limits
 
-__all__ = ["SqliteSource", "SqliteTarget", "backup", "check_source", "check_target", "forget", "looked_at"]
+__all__ = [
+    "SqliteSource",
+    "SqliteTarget",
+    "SqliteWriter",
+    "backup",
+    "check_source",
+    "check_target",
+    "forget",
+    "looked_at",
+]
 
 
 def check_source(path: Path, tables: Sequence[str]) -> list[str]:
@@ -39,7 +50,8 @@ def check_source(path: Path, tables: Sequence[str]) -> list[str]:
 
 
 def check_target(path: Path, replace: bool) -> None:
-    """Whether the collection may be written into the database. Raises UserError."""
+    """Whether the collection may be written into the database. ``replace``: a person said what becomes of objects that
+    it holds of its own. Raises UserError."""
     directory = path.absolute().parent
     found = looked_at(directory)
     if found is None or not stat.S_ISDIR(found.st_mode):
@@ -55,7 +67,8 @@ def check_target(path: Path, replace: bool) -> None:
         own = 0 if replace else _rows(connection)
     if own:
         raise UserError(
-            f"{path} holds {own} objects of its own", "use --replace to have them replaced; a backup copy is made first"
+            f"{path} holds {own} objects of its own",
+            "use --merge to offer them to the primary, or --replace to have them replaced; a backup copy is made first",
         )
 
 
@@ -109,13 +122,18 @@ def _share_alike(descriptor: int, original: Path) -> None:
 
 
 def forget(path: Path) -> None:
-    """The database holds no collection any more: the next one that comes into it begins with a snapshot. The rows
-    stay as they are. Raises UserError."""
+    """The database holds no collection any more: the next one that comes into it begins with a snapshot. What the
+    application changes is not captured any more. The rows stay as they are. Raises UserError."""
     if looked_at(path) is None:
         return
-    with _opened(path) as connection:
-        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (POSITION,)).fetchone():
+    with _opened(path) as connection, transaction(connection, "IMMEDIATE"):
+        if is_there(connection, POSITION):
             connection.execute(f"DELETE FROM {POSITION}")
+        if is_there(connection, LOCALS):
+            for (collection,) in connection.execute(f"SELECT collection FROM {LOCALS}").fetchall():
+                capture = LocalCapture(connection, collection, Limits())
+                if capture.there():
+                    capture.remove()
 
 
 def looked_at(path: Path) -> os.stat_result | None:
@@ -143,8 +161,5 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _rows(connection: sqlite3.Connection) -> int:
     """Rows of all tables of the application."""
-    listed = connection.execute(
-        "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual')"
-    ).fetchall()
-    tables = [one for (one,) in listed if not is_ours(one)]
+    tables = [one for one, kind in table_names(connection).items() if kind in ("table", "virtual")]
     return sum(connection.execute(f"SELECT count(*) FROM {name(one)}").fetchone()[0] for one in tables)

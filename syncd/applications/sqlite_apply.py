@@ -16,6 +16,7 @@ from syncd.applications.base import RowFailed, cancelled
 from syncd.applications.sqlite_bulk import held_rows, insert_all
 from syncd.applications.sqlite_common import name, primary_code
 from syncd.applications.sqlite_definition import Shape
+from syncd.applications.sqlite_noted import MADE, NEWEST, SEEN
 from syncd.applications.sqlite_tables import (
     NOT_THE_ROWS,
     Chunks,
@@ -55,8 +56,11 @@ class Applier:
         self.mended = False  # a row was written
         self._dividing = False  # note is taken of each object that was not there
         self._repeated = False  # the work may name an object more than once
-        for temp in ("child", "parent", "seen", "index", "brought", *(("newest",) if tables.renamed else ())):
-            connection.execute(f"DELETE FROM temp._syncd_{temp}")
+        if self._noting:
+            SEEN.clear(connection)
+        if tables.renamed:
+            NEWEST.clear(connection)
+        tables.foreign_keys.begin(connection)
 
     def was_empty(self, shape: Shape) -> bool:
         """Whether the table held nothing before this try, and gets nothing but what the work brings."""
@@ -105,8 +109,7 @@ class Applier:
     def _write(self, shape: Shape, piece: Columns) -> None:
         keys, fields = unpack_many(piece.keys), unpack_many(piece.fields)
         if shape.name_id in self._tables.renamed and shape.type.id not in self._tables.superseded:
-            noted = "INSERT INTO temp._syncd_newest VALUES(?, ?) ON CONFLICT DO NOTHING"
-            self._connection.executemany(noted, ((shape.name_id, key) for key in piece.keys))
+            NEWEST.add_all(self._connection, ((shape.name_id, key) for key in piece.keys))
         if self._noting and not self.was_empty(shape):
             self.note(ObjectId(shape.type.name, key) for key in piece.keys)
         if len(piece.keys) > 1 and not self.mending and self._write_all(shape, piece, keys, fields):
@@ -246,16 +249,14 @@ class Applier:
 
     def seen(self, name_id: int, key: bytes) -> bool:
         """Notes that the work names an object; True the first time."""
-        sql = "INSERT INTO temp._syncd_seen VALUES(?, ?) ON CONFLICT DO NOTHING"
-        first = self._connection.execute(sql, (name_id, key)).rowcount == 1
+        first = SEEN.add(self._connection, name_id, key)
         self._repeated |= not (first or self.mending)
         return first
 
     def _has_newest(self, shape: Shape, key: bytes) -> bool:
         """Whether this work brought the object under the table's newest name: then its removal under an older name
         removes nothing."""
-        asked = "SELECT 1 FROM temp._syncd_newest WHERE name_id = ? AND key = ?"
-        return self._connection.execute(asked, (shape.name_id, key)).fetchone() is not None
+        return NEWEST.has(self._connection, shape.name_id, key)
 
     def upsert(self, shape: Shape, key: bytes, fields: bytes, row: Sequence[Value]) -> bool:
         """Writes an object; True if anything changed. A row with an equal key that is not the same is taken over."""
@@ -327,26 +328,24 @@ class Applier:
 
     def divide(self) -> None:
         """The work is divided in this try: what it makes may have to be taken away again."""
-        self._connection.execute("DELETE FROM temp._syncd_made")
+        MADE.clear(self._connection)
         self._dividing = True
 
     def _made(self, shape: Shape, keys: Iterable[bytes]) -> None:
-        sql = "INSERT INTO temp._syncd_made VALUES(?, ?) ON CONFLICT DO NOTHING"
-        self._connection.executemany(sql, ((shape.name_id, key) for key in keys))
+        MADE.add_all(self._connection, ((shape.name_id, key) for key in keys))
 
     def remove_made(self, objects: Iterable[ObjectId]) -> dict[ObjectId, str]:
         """Takes those of the objects away that were not there before this try, then what names them, and so on: what
         cannot stay without them, with causes. The try is to be given up. Raises RowFailed."""
-        run, tables, found = self._connection.execute, self._tables, dict[ObjectId, str]()
-        run("DELETE FROM temp._syncd_parent")
+        tables, found = self._tables, dict[ObjectId, str]()
+        self._connection.execute("DELETE FROM temp._syncd_parent")
         shapes = {shape.name_id: shape for shape in tables.current}
         for _ in range(_LINKS):
             for one in objects:
                 shape = shapes.get(tables.name_ids[one.type])
-                made = "SELECT 1 FROM temp._syncd_made WHERE name_id = ? AND key = ?"
                 if shape is None:
                     continue
-                if shape.name_id in self.whole or run(made, (shape.name_id, one.key)).fetchone():
+                if shape.name_id in self.whole or MADE.has(self._connection, shape.name_id, one.key):
                     self.guarded(shape, one.key, lambda: self.delete(shape, one.key, unpack_values(one.key)))  # noqa: B023
             left = tables.foreign_keys.bereft(self._connection, tables.current)
             objects = [one for one in left if one not in found]
@@ -355,12 +354,12 @@ class Applier:
             found |= {one: left[one] for one in objects}
         return found
 
-    def violations(self) -> Iterator[tuple[ObjectId, str]]:
-        """Foreign keys that do not hold for what was touched."""
+    def violations(self, discreet: bool = False) -> Iterator[tuple[ObjectId, str]]:
+        """Foreign keys that do not hold for what was touched; ``discreet`` as in ``ForeignKeys.violations``."""
         tables = self._tables
-        if not (tables.foreign_keys.by_child or tables.foreign_keys.by_parent):
+        if not tables.foreign_keys.any:
             return iter(())
-        return tables.foreign_keys.violations(self._connection, tables.current, frozenset(self.whole))
+        return tables.foreign_keys.violations(self._connection, tables.current, frozenset(self.whole), discreet)
 
     def _shape(self, type_id: int) -> Shape:
         shape = self._tables.shapes[type_id]

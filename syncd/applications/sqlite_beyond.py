@@ -8,6 +8,7 @@ from syncd.adapters.canonical import pack_values, unpack_values
 from syncd.applications.sqlite_apply import Applier
 from syncd.applications.sqlite_common import name, names
 from syncd.applications.sqlite_definition import Shape
+from syncd.applications.sqlite_noted import SEEN
 from syncd.applications.sqlite_tables import Chunks, Tables, robust
 from syncd.core.model import Kind, ObjectId
 from syncd.core.ports import Skip
@@ -44,7 +45,7 @@ class Beyond:
         for shape in self._tables.current:
             robust(self._connection, lambda: self._find_unseen(shape, skip))  # noqa: B023
             own += self._connection.execute("SELECT count(*) FROM temp._syncd_index").fetchone()[0]
-        self._connection.execute("DELETE FROM temp._syncd_seen")
+        SEEN.clear(self._connection)
         return own
 
     def remove_unseen(self, skip: Skip | None) -> None:
@@ -63,11 +64,8 @@ class Beyond:
         run("DELETE FROM temp._syncd_index")
         rows = run(f"SELECT {names(shape.type.key)} FROM {name(shape.table.name)}")
         while page := rows.fetchmany(_PAGE_ROWS):
-            unseen: list[bytes] = []
-            for key in map(pack_values, page):
-                asked = (shape.name_id, key)
-                if run("SELECT 1 FROM temp._syncd_seen WHERE name_id = ? AND key = ?", asked).fetchone() is None:
-                    unseen.append(key)
+            keys = map(pack_values, page)
+            unseen = [key for key in keys if not SEEN.has(self._connection, shape.name_id, key)]
             parked = skip(ObjectId(shape.type.name, key) for key in unseen) if skip and unseen else frozenset()
             left = [(shape.name_id, key) for key in unseen if (shape.type.name, key) not in parked]
             run_many("INSERT INTO temp._syncd_index VALUES(?, ?, 0, 0, NULL)", left)

@@ -4,6 +4,9 @@ One connection has one thread of its own. Work is one plain function per transac
 caller that is cancelled leaves the function to run to its end. We never checkpoint (R16: two programs that write and
 checkpoint one write-ahead log meet a bug of SQLite before 3.51.3), never open the file by other means (that would drop
 SQLite's locks in this process), and wait for foreign locks for ``Limits.busy_s_max`` at most.
+
+A copy may be put over a database that is open, and its log removed. The connection then has the locks of a file that
+is another, and would write the log of the former over it where it is the last to close.
 """
 
 from __future__ import annotations
@@ -11,8 +14,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -24,7 +29,13 @@ from syncd.core.settings import Limits
 
 Result = TypeVar("Result")
 CACHE_KIB = 16 * 1024
-_PREFIX = "_syncd_"
+# Ours in an application's database: of a source, of a target, temporary (they would hide others), with a number.
+_OURS = frozenset(
+    f"_syncd_{table}"
+    for table in "log control tables renamed source position types locals captured"
+    " executed authors as brought child index made newest parent seen".split()
+)
+_NUMBERED = re.compile(r"_syncd_((local_)?[0-9]+_[a-z_]+|touched_[0-9]+)")
 _BUSY = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED))
 _DAMAGED = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 _UNREACHABLE = frozenset((sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL))
@@ -42,14 +53,37 @@ def names(identifiers: tuple[str, ...]) -> str:
     return ", ".join(name(one) for one in identifiers)
 
 
+def collated(expression: str, collation: str) -> str:
+    """SQL: an expression with its collation, if it has one."""
+    return f"{expression} COLLATE {name(collation)}" if collation else expression
+
+
 def fold(identifier: str) -> str:
     """What two spellings of one identifier have in common. To SQLite only the letters A to Z have two cases."""
     return identifier.translate(_LOWER)
 
 
 def is_ours(table: str) -> bool:
-    """Whether a table belongs to SQLite or to syncd, not to the application."""
-    return fold(table).startswith((_PREFIX, "sqlite_"))
+    """Whether a table or a trigger belongs to SQLite or to syncd, not to the application."""
+    found = fold(table)
+    return found in _OURS or found.startswith("sqlite_") or _NUMBERED.fullmatch(found) is not None
+
+
+def is_there(connection: sqlite3.Connection, table: str) -> bool:
+    """Whether the schema has a table or anything else of exactly this name."""
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone() is not None
+
+
+def data_version(connection: sqlite3.Connection) -> int:
+    """Changes when another connection commits."""
+    version: int = connection.execute("PRAGMA data_version").fetchone()[0]
+    return version
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    """Changes with the schema."""
+    version: int = connection.execute("PRAGMA schema_version").fetchone()[0]
+    return version
 
 
 def primary_code(error: sqlite3.Error) -> int:
@@ -126,13 +160,31 @@ def transaction(connection: sqlite3.Connection, kind: str) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def _locked_against_checkpoint(path: Path) -> Iterator[None]:
+    """Reads the file meanwhile, so that no connection is its last user; itself it may not write."""
+    with contextlib.ExitStack() as reading:
+        with contextlib.suppress(sqlite3.Error):  # whatever is at the path
+            uri = f"file:{quote(str(path.absolute()))}?mode=ro"
+            reader = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=0)
+            reading.enter_context(contextlib.closing(reader))
+            reader.execute("BEGIN")
+            reader.execute("PRAGMA schema_version").fetchone()
+        yield
+
+
 class Database:
     """One connection with its thread."""
 
     def __init__(self, path: Path, connection: aiosqlite.Connection) -> None:
         self.path = path
-        self.waiting = 0  # functions handed over and not finished; a function that idles looks at it
+        self.waiting = 0  # functions handed over and not finished, but for those that run in turns
+        self.wanted: Callable[[], None] = lambda: None  # tells a function that idles of another
+        self._in_turns = 0  # functions that run in turns
         self._connection = connection
+        self._file = file_id(path)
+        self._index_path = Path(f"{os.path.realpath(path)}-shm")  # companions are beside the file, not beside a link
+        self._index: tuple[int, int] | None = None  # of the log that is open, if one is
 
     @classmethod
     async def open(cls, path: Path, limits: Limits, create: bool = False) -> Database:
@@ -143,29 +195,95 @@ class Database:
             await connection
         except sqlite3.Error as error:
             raise mapped(error, path) from error
-        return cls(path, connection)
+        try:
+            database = cls(path, connection)
+            await database.run(database.in_place)  # the log that is there by then is the one that is open
+        except BaseException:
+            await connection.close()
+            raise
+        return database
 
     async def run(self, function: Callable[[sqlite3.Connection], Result]) -> Result:
         """Runs ``function`` in the database's thread. Our own errors pass, those of SQLite are mapped."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._connection._tx.put_nowait((future, partial(function, self._connection._conn)))
         self.waiting += 1
-        task = asyncio.ensure_future(self._hop(function))
-        task.add_done_callback(self._finished)
+        future.add_done_callback(self._finished)
+        if self.waiting + self._in_turns > 1:
+            self.wanted()
+        return await self._result(future)
+
+    async def in_turns(self, function: Callable[[sqlite3.Connection], Result | None]) -> Result:
+        """The same for a function that idles. Where it returns None it gave way (``is_wanted``): it is run again when
+        those that waited are done, and nobody is told of that."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result | None] = loop.create_future()
+        connection, left = self._connection._conn, False
+
+        def turn() -> None:
+            try:
+                result = function(connection)
+            except BaseException as error:
+                loop.call_soon_threadsafe(future.set_exception, error)
+                return
+            if result is None and not left:
+                self._connection._tx.put_nowait((None, turn))
+            else:
+                loop.call_soon_threadsafe(future.set_result, result)
+
+        self._connection._tx.put_nowait((None, turn))
+        self._in_turns += 1
+        future.add_done_callback(self._turns_over)
         try:
-            result: Result = await asyncio.shield(task)
+            result = await self._result(future)
+        except asyncio.CancelledError:
+            left = True
+            raise
+        assert result is not None
+        return result
+
+    def is_wanted(self) -> bool:
+        """Whether functions wait for the one that asks. In the thread."""
+        return not self._connection._tx.empty()
+
+    async def _result(self, future: asyncio.Future[Result]) -> Result:
+        try:
+            return await asyncio.shield(future)
         except sqlite3.Error as error:
             raise mapped(error, self.path) from error
-        return result
+
+    def in_place(self, connection: sqlite3.Connection) -> bool:
+        """Whether the path leads to the file that is open, and its log is the one that is open. In the thread."""
+        if self._index is None and connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+            self._index = file_id(self._index_path)
+        return file_id(self.path) == self._file and not self._log_is_gone()
 
     async def close(self) -> None:
         """Ends the thread after the functions handed over before."""
-        with contextlib.suppress(sqlite3.Error, ValueError):
-            await self._connection.close()
+        with contextlib.ExitStack() as until_closed:
+            if self._log_is_gone():
+                until_closed.enter_context(_locked_against_checkpoint(self.path))
+            with contextlib.suppress(sqlite3.Error, ValueError):
+                await self._connection.close()
 
-    async def _hop(self, function: Callable[[sqlite3.Connection], Result]) -> Result:
-        result: Result = await self._connection._execute(function, self._connection._conn)  # type: ignore[no-untyped-call]
-        return result
+    def _log_is_gone(self) -> bool:
+        if self._index is None:
+            return False
+        try:
+            return file_id(self._index_path) != self._index
+        except ApplicationOffline:
+            return True
 
-    def _finished(self, task: asyncio.Future[Result]) -> None:
+    def _finished(self, future: asyncio.Future[Result]) -> None:
         self.waiting -= 1
-        if not task.cancelled():
-            task.exception()
+        _seen(future)
+
+    def _turns_over(self, future: asyncio.Future[Result]) -> None:
+        self._in_turns -= 1
+        _seen(future)
+
+
+def _seen(future: asyncio.Future[Result]) -> None:
+    """Nobody may wait for it any more."""
+    if not future.cancelled():
+        future.exception()

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from syncd.adapters.canonical import pack_values
 from syncd.applications.sqlite_common import name, names
 from syncd.applications.sqlite_definition import Shape
-from syncd.applications.sqlite_tables import Tables, robust
+from syncd.applications.sqlite_read import RawRow, RawText, plain, unreadable
+from syncd.applications.sqlite_tables import Tables
 from syncd.core import digest
 from syncd.core.settings import Limits
 
@@ -26,26 +27,65 @@ class GivenUp(Exception):
     """A count was given up: there is something else to do."""
 
 
-def count(connection: sqlite3.Connection, tables: Tables, give_up: GiveUp = lambda: False) -> tuple[int, int]:
-    """What the tables hold: sum of the hashes of the objects, and their number. Raises GivenUp."""
+def count(
+    connection: sqlite3.Connection, tables: Tables, give_up: GiveUp = lambda: False, edited: bool = False
+) -> tuple[int, int]:
+    """What the tables hold: sum of the hashes of the objects, and their number. Raises GivenUp. ``edited``: what cannot
+    be turned into fields counts as an edit of it does: without fields; a row without a key is no object."""
     change, objects = 0, 0
     for shape in tables.current:
-        found = robust(connection, lambda: _count_table(connection, shape, give_up))  # noqa: B023
+        keyed = " AND ".join(f"{name(key)} IS NOT NULL" for key in shape.type.key)
+        rows = f"SELECT {names(shape.columns)} FROM {name(shape.table.name)}"
+        rows += f" WHERE {keyed}" if edited and shape.table.nullable else ""
+        try:
+            found = _count_table(connection, shape, rows, give_up, _packed)
+        except (sqlite3.Error, UnicodeError) as error:
+            if not unreadable(error):
+                raise
+            connection.text_factory = RawText
+            try:
+                found = _count_table(connection, shape, rows, give_up, _untold if edited else _stood_in)
+            finally:
+                connection.text_factory = str
         change, objects = change + found[0], objects + found[1]
     return change, objects
 
 
-def _count_table(connection: sqlite3.Connection, shape: Shape, give_up: GiveUp) -> tuple[int, int]:
+_Pack = Callable[[RawRow, int], tuple[bytes, bytes]]
+
+
+def _count_table(
+    connection: sqlite3.Connection, shape: Shape, sql: str, give_up: GiveUp, pack: _Pack
+) -> tuple[int, int]:
     change, objects, width, prefix = 0, 0, shape.width, shape.prefix
-    rows = connection.execute(f"SELECT {names(shape.columns)} FROM {name(shape.table.name)}")
+    rows = connection.execute(sql)
     while page := rows.fetchmany(_ROWS_BETWEEN):
         for row in page:
-            change += digest.object_hash(prefix, pack_values(row[:width]), pack_values(row[width:]))
+            change += digest.object_hash(prefix, *pack(row, width))
         objects += len(page)
         if give_up():
             rows.close()
             raise GivenUp
     return change, objects
+
+
+def _packed(row: RawRow, width: int) -> tuple[bytes, bytes]:
+    """Key and fields."""
+    return pack_values(row[:width]), pack_values(row[width:])
+
+
+def _stood_in(row: RawRow, width: int) -> tuple[bytes, bytes]:
+    """The same with a stand-in for what cannot be decoded."""
+    values = [bytes(one).decode(errors="replace") if isinstance(one, RawText) else one for one in row]
+    return pack_values(values[:width]), pack_values(values[width:])
+
+
+def _untold(row: RawRow, width: int) -> tuple[bytes, bytes]:
+    """The same without fields where they cannot be decoded."""
+    try:
+        return pack_values(plain(row[:width])), pack_values(plain(row[width:]))
+    except UnicodeDecodeError:
+        return _stood_in(row, width)[0], b""
 
 
 class Pace:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from syncd.applications.base import Division, RowFailed, Unit, WholeType
 from syncd.applications.sqlite_apply import Applier
+from syncd.applications.sqlite_noted import BROUGHT
 from syncd.applications.sqlite_tables import Columns, Tables, UniqueFailed
 from syncd.core.inbound_queue import ids_of
 from syncd.core.model import Failure, ObjectId, OutcomeKind
@@ -63,13 +64,10 @@ def division(connection: sqlite3.Connection, work: Work, tables: Tables) -> Divi
     found = Division(work, tables.void)
     name_ids = tables.name_ids
     repeated: set[ObjectId] = set()
-    connection.execute("DELETE FROM temp._syncd_brought")
+    BROUGHT.clear(connection)
     for columns in chunks_of(work):
         ids = ids_of(work, columns)
-        insert = "INSERT OR IGNORE INTO temp._syncd_brought VALUES(?, ?)"
-        before = connection.total_changes
-        connection.executemany(insert, [(name_ids[one.type], one.key) for one in ids])
-        if connection.total_changes - before < len(ids):
+        if BROUGHT.add_all(connection, [(name_ids[one.type], one.key) for one in ids]) < len(ids):
             repeated.update(ids)  # all of this frame may be: more is asked than is needed, nothing is missed
     if repeated:
         brought: dict[ObjectId, list[tuple[int, bool]]] = {}

@@ -8,29 +8,43 @@ Position, checksum and data move in the same commit.
 
 from __future__ import annotations
 
-import json
+import contextlib
 import sqlite3
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from syncd.applications.base import Division, RowFailed, Unit, check_begins, nothing_to_do, rolled_back
+from syncd.applications.base import (
+    Division,
+    RowFailed,
+    Unit,
+    as_planned,
+    check_begins,
+    not_put_back,
+    nothing_to_do,
+    rolled_back,
+)
 from syncd.applications.sqlite_apply import Applier
 from syncd.applications.sqlite_beyond import Beyond
-from syncd.applications.sqlite_common import name, transaction
-from syncd.applications.sqlite_count import GivenUp, GiveUp, Pace, count
+from syncd.applications.sqlite_common import data_version, is_there, name, schema_version, transaction
+from syncd.applications.sqlite_count import count
 from syncd.applications.sqlite_divide import Divided, TransactionLost, chunks_of, division
+from syncd.applications.sqlite_local import Local
+from syncd.applications.sqlite_position import NOTHING, Position
+from syncd.applications.sqlite_put_back import named, put_back, restored
+from syncd.applications.sqlite_recount import Recount
+from syncd.applications.sqlite_schema import table_names
 from syncd.applications.sqlite_tables import TEMP_TABLES, Chunks, PieceFailed, Tables, UniqueFailed
 from syncd.applications.sqlite_touched import Touched, settle, watch
 from syncd.core import digest
+from syncd.core.edits import Plan
 from syncd.core.errors import TargetHeld
 from syncd.core.model import DataType, Failure
 from syncd.core.ports import Executed, TargetState, Tried, Unexecuted, Work
+from syncd.core.settings import Limits
 
-POSITION, TYPES = "_syncd_position", "_syncd_types"
-_CONTROL = "_syncd_control"  # of a capture on the same database (R12)
+_CONTROL = "_syncd_control"  # of a primary's capture on the same database (R12)
 _TRIES = 32  # each finds units that fail only when others are left out
-NOTHING = TargetState("", 0, digest.EMPTY, 0)
+_NO_PLAN = Plan(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +61,25 @@ class _Kept:
 
 
 class Executor:
-    """Runs in the database's thread, on one connection."""
+    """Runs in the database's thread, on one connection. ``captures``: what the application changes is captured."""
 
-    def __init__(self, connection: sqlite3.Connection, collection: str, replace: bool) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, collection: str, replace: bool, limits: Limits, captures: bool
+    ) -> None:
         self._connection = connection
         self._run = connection.execute
-        self._collection = collection
         self._replace = replace
         self._kept: _Kept | None = None
-        self._counted: int | None = None  # data_version of the last count: nobody else had written after it
+        self.position = Position(connection, collection)
+        self.local = Local(connection, collection, self.position, limits, captures)
+        self.count = Recount(connection, self.position, self.local)
         self._run("PRAGMA synchronous=FULL")
         for sql in TEMP_TABLES:
             self._run(sql)
 
-    def state(self) -> TargetState | None:
-        """The position kept in the database; None if there is none."""
-        if not self._run("SELECT 1 FROM sqlite_master WHERE name = ?", (POSITION,)).fetchone():
-            return None
-        sql = f"SELECT epoch, position, digest, objects FROM {POSITION} WHERE collection = ?"
-        row = self._run(sql, (self._collection,)).fetchone()
-        return None if row is None else TargetState(*row)
-
     def execute(self, work: Work) -> Executed | Unexecuted:
         """All roads in turn."""
+        work = as_planned(work)
         try:
             try:
                 return self._one(work, lambda applier: self._whole(work, applier, applier.execute), careful=False)
@@ -91,93 +101,90 @@ class Executor:
             return self._retried(works)
         except TransactionLost as lost:
             if len(works) == 1:
-                return Tried(self.state() or NOTHING, (lost.failure,))
+                return Tried(self.position.state() or NOTHING, (lost.failure,))
         tried = [self.retry([work]) for work in works]
         return Tried(tried[-1].state, tuple(one.failures[0] for one in tried))
 
-    def recount(self) -> TargetState:
-        """Checksum and number of what the tables hold."""
-        return self._recount(lambda: False)
-
-    def look(self, pace: Pace, give_up: GiveUp) -> TargetState | None:
-        """What the tables hold, if somebody else wrote, a count is due, and finds something else than is kept."""
-        began = time.monotonic()
-        if self._data_version() == self._counted:
-            pace.quiet(began)
-            return None
-        before = self.state()
-        if before is None or not before.epoch or not pace.due(began):
-            return None
-        try:
-            state = self._recount(give_up)
-        except GivenUp:
-            return None
-        pace.counted(ended := time.monotonic(), ended - began)
-        return None if state == before else state
-
-    def _recount(self, give_up: GiveUp) -> TargetState:
-        """Counts without the application's lock, which is taken only to keep what is not as it was kept (R16)."""
-        with transaction(self._connection, "DEFERRED"):
-            before = self.state()
-            if before is None:
-                return NOTHING
-            version = self._data_version()
-            tables = Tables(self._connection, self._kept_types(), create=False)
-            change, objects = count(self._connection, tables, give_up)
-        state = TargetState(before.epoch, before.position, digest.of((change,)), objects)
-        if state != before:
-            with transaction(self._connection, "IMMEDIATE"):
-                held = self.state()
-                if held != before:  # it was restored or reset meanwhile
-                    return held or NOTHING
-                self._keep(state)
-        self._counted = version
+    def restore(self, plan: Plan) -> TargetState:
+        """What a plan puts back, and its id, in one transaction. What it breaks was made by edits that stand yet."""
+        with self._trying():
+            before = self.position.state() or NOTHING
+            kept = self._look(self.position.types())
+            self.local.check(plan, kept.tables, restored(plan))
+            with self._silent(kept, snapshot=False):
+                applier = Applier(self._connection, kept.tables, False, True, self._noted(kept))
+                put_back(self._connection, applier, plan, kept.touched)
+                for _, cause in applier.violations():
+                    raise not_put_back(cause)
+            state = replace(before, plan=plan.id or before.plan)
+            if state != before:
+                self.position.keep(state)
         return state
-
-    def _data_version(self) -> int:
-        """Changes when another connection commits."""
-        version: int = self._run("PRAGMA data_version").fetchone()[0]
-        return version
 
     # ------------------------------------------------------------ one try
 
-    def _one(self, work: Work, body: Callable[[Applier], None], careful: bool = True) -> Executed:
-        """One transaction, committed if ``body`` raises nothing and what it did holds."""
+    @contextlib.contextmanager
+    def _trying(self) -> Iterator[None]:
+        """A transaction that writes; what is known of a schema that was rolled back is forgotten."""
         try:
             with transaction(self._connection, "IMMEDIATE"):
-                state = self.state() or NOTHING
-                if nothing_to_do(state, work):
-                    return Executed(state)
-                kept = self._look(work.types)
-                if kept.captured:
-                    self._run(f"UPDATE {_CONTROL} SET applying = 1")
-                touched = kept.touched
-                applier = Applier(self._connection, kept.tables, work.snapshot, careful, touched is not None)
-                if touched is not None:
-                    touched.forget()
+                yield
+        except BaseException:
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        self._kept = None
+        self.local.forget()
+
+    def _one(self, work: Work, body: Callable[[Applier], None], careful: bool = True) -> Executed:
+        """One transaction, committed if ``body`` raises nothing and what it did holds."""
+        with self._trying():
+            state = self.position.state() or NOTHING
+            if nothing_to_do(state, work):
+                return Executed(state)
+            kept = self._look(work.types)
+            plan = work.plan or _NO_PLAN
+            self.local.check(work.plan, kept.tables, None if work.snapshot else named(work))
+            with self._silent(kept, work.snapshot, anew=not state.epoch and not plan.mark):
+                applier = Applier(self._connection, kept.tables, work.snapshot, careful, self._noted(kept))
                 if not state.epoch and not self._replace:
                     self._check_own(work, applier)
+                put_back(self._connection, applier, plan, kept.touched)
+                before = _done(applier, kept) if plan.restore else (0, 0)
                 body(applier)
-                state = self._finish(work, state, applier, kept)
-                counted = self._data_version() if work.snapshot else self._counted
-                if touched is not None and touched.replaces:
-                    counted = None  # a look will count
-                if kept.captured:
-                    self._run(f"UPDATE {_CONTROL} SET applying = 0")
-            self._counted = counted
-            if kept.recast:
-                self._kept = replace(kept, recast=False)
-        except BaseException:
-            self._kept = None  # what was looked up may belong to a schema that was rolled back
-            raise
+                state = self._finish(work, state, applier, before)
+            counted = data_version(self._connection) if work.snapshot else self.count.counted
+            if kept.touched is not None and kept.touched.replaces:
+                counted = None  # a look will count
+        self.count.counted = counted
+        self._kept = replace(kept, recast=False, version=self._version)
         return Executed(state)
+
+    @contextlib.contextmanager
+    def _silent(self, kept: _Kept, snapshot: bool, anew: bool = False) -> Iterator[None]:
+        """A capture on the same database logs nothing of what is written (R12); that of the collection is as it should
+        be at the end."""
+        if kept.captured:
+            self._run(f"UPDATE {_CONTROL} SET applying = 1")
+        with self.local.silent(kept.tables, snapshot, anew):
+            yield
+        if kept.captured:  # after an error the transaction is rolled back, and this with it
+            self._run(f"UPDATE {_CONTROL} SET applying = 0")
+        self._version = schema_version(self._connection)
+
+    def _noted(self, kept: _Kept) -> bool:
+        """Whether notes are taken of what the application's triggers do; a try begins."""
+        if kept.touched is not None:
+            kept.touched.forget()
+        return kept.touched is not None
 
     def _check_own(self, work: Work, applier: Applier) -> None:
         own = self._beyond(applier).own_rows(lambda: chunks_of(work), work.skip)
         if own:
             raise TargetHeld(
                 f"the target holds {own} objects of its own",
-                "`syncd accept` it with --replace: a backup copy is made first",
+                "`syncd accept` it with --merge or --replace: a backup copy is made first",
             )
 
     def _whole(self, work: Work, applier: Applier, execute: Callable[[Chunks], None]) -> None:
@@ -210,102 +217,65 @@ class Executor:
             else:
                 touched.restore_untold(applier)
 
-        settle(self._connection, applier, lambda: chunks_of(work), put_right)
+        settle(self._connection, applier, lambda: named(work), put_right)
 
-    def _finish(self, work: Work, before: TargetState, applier: Applier, kept: _Kept) -> TargetState:
-        """The state after the work, kept in the same commit (R4)."""
+    def _finish(self, work: Work, before: TargetState, applier: Applier, restored: tuple[int, int]) -> TargetState:
+        """The state after the work, kept in the same commit (R4). ``restored``: what is not counted."""
+        assert self._kept is not None
+        kept, plan = self._kept, work.plan or _NO_PLAN
         there = work.snapshot and any(not applier.was_empty(shape) for shape in kept.tables.current)
         if there or (kept.recast and not work.snapshot):
             change, objects = count(self._connection, kept.tables)
             held = digest.EMPTY
         else:
-            change, objects = kept.touched.change() if kept.touched else (applier.change, applier.objects)
+            change, objects = _done(applier, kept)
+            change, objects = change - restored[0] + plan.digest, objects - restored[1] + plan.objects
             objects += 0 if work.snapshot else before.objects
             held = digest.EMPTY if work.snapshot else before.digest
         position = before.position if work.proof is None else work.proof.seq
-        state = TargetState(work.epoch, position, digest.add(held, change), objects)
-        self._keep(state)
+        state = TargetState(work.epoch, position, digest.add(held, change), objects, plan.id or before.plan)
+        self.position.keep(state)
         return state
 
     def _look(self, types: Mapping[int, DataType]) -> _Kept:
-        version = self._run("PRAGMA schema_version").fetchone()[0]
+        version = schema_version(self._connection)
         kept = self._kept
         if kept is None or kept.version != version or kept.tables.types != types:
-            self._run(
-                f"CREATE TABLE IF NOT EXISTS {POSITION}(collection TEXT PRIMARY KEY, epoch TEXT NOT NULL,"
-                " position INTEGER NOT NULL, digest BLOB NOT NULL, objects INTEGER NOT NULL)"
-            )
-            self._run(f"CREATE TABLE IF NOT EXISTS {TYPES}(collection TEXT PRIMARY KEY, types TEXT NOT NULL)")
+            self.position.make()
             tables = Tables(self._connection, types, create=True)
-            recast = tables.recast(self._kept_types())
-            self._keep_types(types)
-            captured = self._run("SELECT 1 FROM sqlite_master WHERE name = ?", (_CONTROL,)).fetchone() is not None
-            kept = _Kept(
-                self._run("PRAGMA schema_version").fetchone()[0],
-                tables,
-                captured,
-                recast,
-                watch(self._connection, tables),
-            )
-            self._kept = kept
+            recast = tables.recast(self.position.types())
+            self.position.keep_types(types)
+            captured = is_there(self._connection, _CONTROL)
+            version = schema_version(self._connection)  # of what was made
+            self._kept = kept = _Kept(version, tables, captured, recast, watch(self._connection, tables))
         return kept
-
-    def _keep(self, state: TargetState) -> None:
-        self._run(
-            f"INSERT INTO {POSITION} VALUES(?, ?, ?, ?, ?) ON CONFLICT(collection) DO UPDATE SET"
-            " epoch = excluded.epoch, position = excluded.position, digest = excluded.digest,"
-            " objects = excluded.objects",
-            (self._collection, state.epoch, state.position, state.digest, state.objects),
-        )
-
-    def _keep_types(self, types: Mapping[int, DataType]) -> None:
-        """A recount needs the types before any work has come."""
-        text = json.dumps([[one.id, one.name, one.key, one.fields, one.definition] for one in types.values()])
-        self._run(
-            f"INSERT INTO {TYPES} VALUES(?, ?) ON CONFLICT(collection) DO UPDATE SET types = excluded.types"
-            " WHERE types <> excluded.types",
-            (self._collection, text),
-        )
-
-    def _kept_types(self) -> dict[int, DataType]:
-        row = self._run(f"SELECT types FROM {TYPES} WHERE collection = ?", (self._collection,)).fetchone()
-        types: dict[int, DataType] = {}
-        for number, type_name, key, fields, definition in json.loads(row[0]) if row else ():
-            types[number] = DataType(number, type_name, tuple(key), tuple(fields), tuple(definition))
-        return types
 
     def _something_there(self) -> bool:
         """Whether any application table holds rows: in an empty database nothing can be in the way."""
-        listed = self._run("SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'").fetchall()
-        user = [one for (one,) in listed if not one.startswith(("_syncd_", "sqlite_"))]
-        return any(self._run(f"SELECT 1 FROM {name(one)} LIMIT 1").fetchone() for one in user)
+        tables = [one for one, kind in table_names(self._connection).items() if kind == "table"]
+        return any(self._run(f"SELECT 1 FROM {name(one)} LIMIT 1").fetchone() for one in tables)
 
     # ------------------------------------------------------------ parked parts
 
     def _retried(self, works: Sequence[Work]) -> Tried:
         """One transaction. Raises TransactionLost."""
         failures: list[Failure | None] = []
-        try:
-            with transaction(self._connection, "IMMEDIATE"):
-                state = self.state() or NOTHING
-                for work in works:
-                    check_begins(state, work)
-                kept = self._look(works[0].types)
-                if kept.captured:
-                    self._run(f"UPDATE {_CONTROL} SET applying = 1")
-                change = objects = 0
+        with self._trying():
+            state = self.position.state() or NOTHING
+            for work in works:
+                check_begins(state, work)
+            kept = self._look(works[0].types)
+            for work in works:
+                self.local.check(work.plan, kept.tables, chunks_of(work))
+            change = objects = 0
+            with self._silent(kept, snapshot=False):
                 for work in works:
                     done = self._part(work, kept)
                     failures.append(done.failure if isinstance(done, RowFailed) else None)
                     if not isinstance(done, RowFailed):
                         change, objects = change + done[0], objects + done[1]
-                state = replace(state, digest=digest.add(state.digest, change), objects=state.objects + objects)
-                self._keep(state)
-                if kept.captured:
-                    self._run(f"UPDATE {_CONTROL} SET applying = 0")
-        except BaseException:
-            self._kept = None
-            raise
+            state = replace(state, digest=digest.add(state.digest, change), objects=state.objects + objects)
+            self.position.keep(state)
         return Tried(state, tuple(failures))
 
     def _part(self, work: Work, kept: _Kept) -> tuple[int, int] | RowFailed:
@@ -318,10 +288,7 @@ class Executor:
         return done
 
     def _try_part(self, work: Work, kept: _Kept, careful: bool, cleared: bool) -> tuple[int, int] | RowFailed:
-        touched = kept.touched
-        applier = Applier(self._connection, kept.tables, False, careful, touched is not None)
-        if touched is not None:
-            touched.forget()
+        applier = Applier(self._connection, kept.tables, work.snapshot, careful, self._noted(kept))
         self._run("SAVEPOINT part")
         try:
             self._whole(work, applier, applier.execute_cleared if cleared else applier.execute)
@@ -332,7 +299,7 @@ class Executor:
             self._run("RELEASE part")
             return error
         self._run("RELEASE part")
-        return touched.change() if touched is not None else (applier.change, applier.objects)
+        return _done(applier, kept)
 
     # ------------------------------------------------------------ in parts
 
@@ -364,7 +331,7 @@ class Executor:
             return division(self._connection, work, self._look(work.types).tables)
         finally:
             self._run("ROLLBACK")
-            self._kept = None
+            self._forget()
 
     def _divided(self, applier: Applier, work: Work, excluded: Mapping[Unit, Failure], by_pieces: bool) -> None:
         """Raises ``_Failed`` unless every unit was executed and what all did holds."""
@@ -381,11 +348,18 @@ class Executor:
         guilty = dict(applier.violations())
         if guilty:
             units = divided.units_with(guilty)
+            if not units and work.plan is not None and work.plan.restore is not None:
+                raise not_put_back(next(iter(guilty.values())))
             if not units:
                 raise TargetHeld(next(iter(guilty.values())), "change or remove that row on this machine")
             failed |= units
         if failed or excluded:
             raise _Failed(parts, failed, final=not guilty)
+
+
+def _done(applier: Applier, kept: _Kept) -> tuple[int, int]:
+    """What a try did to the checksum and to the number of objects."""
+    return kept.touched.change() if kept.touched is not None else (applier.change, applier.objects)
 
 
 class _Failed(Exception):

@@ -14,13 +14,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from syncd.adapters.canonical import Value, pack_values, unpack_values
-from syncd.applications.sqlite_common import fold, is_ours, name, names
+from syncd.applications.sqlite_common import fold, name, names
 from syncd.applications.sqlite_definition import Shape
-from syncd.applications.sqlite_schema import affinity
+from syncd.applications.sqlite_noted import CHILDREN
+from syncd.applications.sqlite_schema import affinity, table_names
 from syncd.core.model import ObjectId
 
 TEMP_TABLES = (
-    "CREATE TEMP TABLE _syncd_child(name_id INTEGER, key BLOB, PRIMARY KEY(name_id, key)) WITHOUT ROWID",
     "CREATE TEMP TABLE _syncd_parent(fk INTEGER, old BLOB, name_id INTEGER, key BLOB, PRIMARY KEY(fk, old))"
     " WITHOUT ROWID",
     "CREATE TEMP TABLE _syncd_as(at INTEGER PRIMARY KEY, text TEXT, numeric NUMERIC, integer INTEGER, real REAL,"
@@ -98,6 +98,16 @@ class ForeignKeys:
                 found.by_parent.setdefault(fold(fk.parent), []).append(fk)
         return found
 
+    @property
+    def any(self) -> bool:
+        return bool(self.by_child or self.by_parent)
+
+    def begin(self, connection: sqlite3.Connection) -> None:
+        """What was noted before is void."""
+        if self.any:
+            CHILDREN.clear(connection)
+            connection.execute("DELETE FROM temp._syncd_parent")
+
     def changed(
         self,
         connection: sqlite3.Connection,
@@ -109,9 +119,7 @@ class ForeignKeys:
         """Takes note of a row that is about to be written (``new``) or removed; ``old``: its values, if it is there."""
         table = fold(shape.table.name)
         if new is not None and table in self.by_child:
-            connection.execute(
-                "INSERT INTO temp._syncd_child VALUES(?, ?) ON CONFLICT DO NOTHING", (shape.name_id, key)
-            )
+            CHILDREN.add(connection, shape.name_id, key)
         if old is None or table not in self.by_parent:
             return
         at = {fold(column): i for i, column in enumerate(shape.columns)}
@@ -128,18 +136,19 @@ class ForeignKeys:
                 )
 
     def violations(
-        self, connection: sqlite3.Connection, shapes: Sequence[Shape], whole: frozenset[int]
+        self, connection: sqlite3.Connection, shapes: Sequence[Shape], whole: frozenset[int], discreet: bool = False
     ) -> Iterator[tuple[ObjectId, str]]:
-        """Guilty object and cause of each violation. ``whole``: name ids of types of which every row is touched."""
+        """Guilty object and cause of each violation. ``whole``: name ids of types of which every row is touched.
+        ``discreet``: another device is told of them, whose business no other table is (R9)."""
         named = {shape.name_id: shape for shape in shapes}
-        by_table = {fold(shape.table.name): shape for shape in shapes}
-        children = connection.execute("SELECT count(*) FROM temp._syncd_child").fetchone()[0]
+        shown = frozenset(fold(shape.table.name) for shape in shapes) if discreet else None
+        children = CHILDREN.count(connection)
         parents = connection.execute("SELECT count(*) FROM temp._syncd_parent").fetchone()[0]
         if not whole and children <= _CHILDREN_SINGLY and parents <= _PARENTS_SINGLY:
-            yield from self._one_by_one(connection, named)
+            yield from self._one_by_one(connection, named, shown)
             return
         for fk in self._numbered().values():
-            yield from _scan(connection, fk, by_table.get(fold(fk.child)), named, whole)
+            yield from _scan(connection, fk, named, whole, shown)
 
     def bereft(self, connection: sqlite3.Connection, shapes: Sequence[Shape]) -> dict[ObjectId, str]:
         """Objects that name a parent of which note was taken and that is gone, with the cause; the notes end here."""
@@ -159,8 +168,10 @@ class ForeignKeys:
         tables = (*self.by_child.values(), *self.by_parent.values())
         return {fk.number: fk for of_table in tables for fk in of_table}
 
-    def _one_by_one(self, connection: sqlite3.Connection, named: dict[int, Shape]) -> Iterator[tuple[ObjectId, str]]:
-        for name_id, key in connection.execute("SELECT name_id, key FROM temp._syncd_child").fetchall():
+    def _one_by_one(
+        self, connection: sqlite3.Connection, named: dict[int, Shape], shown: frozenset[str] | None
+    ) -> Iterator[tuple[ObjectId, str]]:
+        for name_id, key in CHILDREN.all(connection):
             shape = named[name_id]
             for fk in self.by_child[fold(shape.table.name)]:
                 where = shape.table.key_equal("c.", ["?"] * shape.width)
@@ -173,23 +184,22 @@ class ForeignKeys:
             fk = by_number[number]
             row = _naming(connection, fk, unpack_values(old)).fetchone()
             if row is not None:
-                yield ObjectId(named[name_id].type.name, key), _left(fk, row)
+                yield ObjectId(named[name_id].type.name, key), _left(fk, row, shown)
 
 
 def _scan(
     connection: sqlite3.Connection,
     fk: ForeignKey,
-    child: Shape | None,
     named: dict[int, Shape],
     whole: frozenset[int],
+    shown: frozenset[str] | None,
 ) -> Iterator[tuple[ObjectId, str]]:
     width = len(fk.child_key)
+    child = next((one for one in named.values() if fold(one.table.name) == fold(fk.child)), None)
     for row in connection.execute(fk.orphan("1")):
         if child is not None:
             key = pack_values(row[:width])
-            asked = (child.name_id, key)
-            touched = "SELECT 1 FROM temp._syncd_child WHERE name_id = ? AND key = ?"
-            if child.name_id in whole or connection.execute(touched, asked).fetchone():
+            if child.name_id in whole or CHILDREN.has(connection, child.name_id, key):
                 yield ObjectId(child.type.name, key), _no_parent(fk, row)
                 continue
         named_values = fk.normal(row[width:] if fk.alike else _as_parent(connection, fk, row[width:]))
@@ -198,15 +208,12 @@ def _scan(
             (fk.number, pack_values(named_values)),
         ).fetchone()
         if parent is not None:
-            yield ObjectId(named[parent[0]].type.name, parent[1]), _left(fk, row)
+            yield ObjectId(named[parent[0]].type.name, parent[1]), _left(fk, row, shown)
 
 
 def _all(connection: sqlite3.Connection) -> Iterator[ForeignKey]:
     """All foreign keys of the application's tables that can be checked."""
-    tables = connection.execute(
-        "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'"
-    ).fetchall()
-    known = {fold(table): table for (table,) in tables if not is_ours(table)}
+    known = {fold(table): table for table, kind in table_names(connection).items() if kind == "table"}
     number = 0
     for table in known.values():
         listed = connection.execute(
@@ -297,9 +304,10 @@ def _no_parent(fk: ForeignKey, row: Sequence[Value]) -> str:
     return f"table {fk.child}: {', '.join(fk.columns)} = {values} has no row in table {fk.parent}"
 
 
-def _left(fk: ForeignKey, row: Sequence[Value]) -> str:
+def _left(fk: ForeignKey, row: Sequence[Value], shown: frozenset[str] | None) -> str:
+    """``shown``: folded names of tables of which rows may be named; None: of all."""
     width = len(fk.child_key)
-    return (
-        f"table {fk.parent}: {_show(row[width:])} is still named by table {fk.child},"
-        f" {', '.join(fk.child_key)} = {_show(row[:width])}"
-    )
+    still = f"table {fk.parent}: {_show(row[width:])} is still named by"
+    if shown is not None and fold(fk.child) not in shown:
+        return f"{still} a table that is not shared"
+    return f"{still} table {fk.child}, {', '.join(fk.child_key)} = {_show(row[:width])}"

@@ -8,7 +8,9 @@ put back, and what follows the same number in it is not what follows the mark.
 from __future__ import annotations
 
 import sqlite3
+from typing import NamedTuple
 
+from syncd.applications import sqlite_authors as authors
 from syncd.applications.sqlite_capture import CONTROL, LOG
 from syncd.applications.sqlite_common import transaction
 from syncd.applications.sqlite_read import RawRow, fetch, fetch_raw, unreadable
@@ -16,6 +18,16 @@ from syncd.core.settings import Limits
 
 KEY_AT = 3  # where the key begins in a row: n, t, r, k0, ...
 _NONCE_BITS = 24
+_LAST = f"SELECT n, r FROM {LOG} ORDER BY n DESC LIMIT 1"
+_EXTENT = f"SELECT (SELECT lost FROM {CONTROL}), (SELECT min(n) FROM {LOG}), (SELECT max(n) FROM {LOG})"
+
+
+class Extent(NamedTuple):
+    """``lost``: capture was incomplete. Numbers of the first and the last row; an empty log is before 1."""
+
+    lost: bool
+    first: int
+    last: int
 
 
 def mark_of(number: int, nonce: int) -> int:
@@ -36,8 +48,25 @@ def bounds(connection: sqlite3.Connection) -> tuple[int, int]:
 
 def last_mark(connection: sqlite3.Connection) -> int:
     """The mark at the end of the log."""
-    row = connection.execute(f"SELECT n, r FROM {LOG} ORDER BY n DESC LIMIT 1").fetchone()
+    row = connection.execute(_LAST).fetchone()
     return mark_of(*row) if row else 0
+
+
+def extent(connection: sqlite3.Connection) -> Extent:
+    """At the beginning of a transaction that writes."""
+    row = connection.execute(_EXTENT).fetchone()
+    return Extent(row[0] != 0, 1 if row[1] is None else row[1], row[2] or 0)
+
+
+def end_of(connection: sqlite3.Connection, begin: Extent, limits: Limits) -> tuple[int, int]:
+    """Number of the last row, and the mark at which all that was written so far has been read. ``begin``: as the log
+    was when the transaction began. Where it misses something, only a comparison reads that, which begins after the last
+    row."""
+    row = connection.execute(_LAST).fetchone()
+    last = row[0] if row else 0
+    if begin.lost or last - begin.first >= limits.log_rows_max - 1:
+        return last, mark_of(last + 1, 0)
+    return last, mark_of(*row) if row else 0
 
 
 def follows(connection: sqlite3.Connection, mark: int) -> bool:
@@ -62,6 +91,7 @@ def begin_anew(connection: sqlite3.Connection) -> None:
         connection.execute(f"DELETE FROM {LOG}")
         connection.execute(f"INSERT INTO {LOG}(n, t, r) VALUES(?, 0, random())", (last + 1,))
         connection.execute(f"UPDATE {CONTROL} SET lost = 0")
+        authors.cut_back(connection, last + 1)
 
 
 def read(connection: sqlite3.Connection, mark: int, limit: int, bytes_max: int) -> list[RawRow]:
@@ -76,11 +106,16 @@ def read(connection: sqlite3.Connection, mark: int, limit: int, bytes_max: int) 
         return fetch_raw(connection, sql, after, bytes_max)
 
 
-def cut_back(connection: sqlite3.Connection, number: int) -> None:
-    """Forgets the rows before ``number``. What a power cut brings back of them is cut back again: no need to sync."""
+def cut_back(connection: sqlite3.Connection, number: int, limits: Limits) -> None:
+    """Forgets the rows before ``number``. What a power cut brings back of them is cut back again: no need to sync.
+    That the log was at its bound is not forgotten with them."""
     before = connection.execute("PRAGMA synchronous").fetchone()[0]
     connection.execute("PRAGMA synchronous=NORMAL")
     try:
-        connection.execute(f"DELETE FROM {LOG} WHERE n < ?", (number,))
+        with transaction(connection, "IMMEDIATE"):
+            if lost(connection, limits):
+                connection.execute(f"UPDATE {CONTROL} SET lost = 1")
+            connection.execute(f"DELETE FROM {LOG} WHERE n < ?", (number,))
+            authors.cut_back(connection, number)
     finally:
         connection.execute(f"PRAGMA synchronous={before}")

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from syncd.adapters.canonical import Value, pack_values
-from syncd.applications.sqlite_common import name, names, primary_code
+from syncd.applications.sqlite_common import collated, name, names, primary_code
 from syncd.applications.sqlite_schema import Table
 from syncd.core.model import Observed
 from syncd.core.settings import Limits
@@ -20,6 +20,8 @@ from syncd.core.settings import Limits
 _LENGTH_MAX = 1_000_000_000  # SQLite's own bound for one value
 _LARGE = 1024  # bytes from which a value counts
 _ENCODINGS = ("utf-8", "utf-16-le", "utf-16-be")  # of SQLite
+TOGETHER = 256  # objects that are looked up by one statement
+_FEW = 4  # of one table: from here on they are
 
 
 class RawText(bytes):
@@ -48,14 +50,23 @@ def fetch(connection: sqlite3.Connection, sql: str, values: Sequence[RawValue], 
     size = 0
     for row in connection.execute(sql, tuple(values)):
         rows.append(row)
-        size += sum(len(one) for one in row if isinstance(one, str | bytes) and len(one) >= _LARGE)
+        for one in row:
+            if isinstance(one, str | bytes) and len(one) >= _LARGE:
+                size += len(one)
         if size >= bytes_max:
             break
     return rows
 
 
+def size_bytes(observed: Observed) -> int:
+    """What an object takes in memory, about."""
+    return len(observed.key) + len(observed.fields or b"")
+
+
 def plain(row: Sequence[RawValue]) -> list[Value]:
     """Raw values with their text decoded; raises UnicodeDecodeError."""
+    if RawText not in map(type, row):
+        return list(row)
     return [bytes(value).decode() if isinstance(value, RawText) else value for value in row]
 
 
@@ -80,8 +91,7 @@ class Reader:
         self._columns = (*table.key, *table.fields)
         self._from = f" FROM {name(table.name)} WHERE "
         self._order = [
-            f"{name(key)} COLLATE {name(collation)}" if collation else name(key)
-            for key, collation in zip(table.key, table.key_collations, strict=True)
+            collated(name(key), collation) for key, collation in zip(table.key, table.key_collations, strict=True)
         ]
         self._filled = " AND ".join(f"{name(key)} IS NOT NULL" for key in table.key) if table.nullable else "1"
         self._length = " + ".join(f"length(CAST({name(key)} AS BLOB))" for key in table.key)
@@ -131,6 +141,28 @@ class Reader:
             found.insert(0, Observed(self.type_id, key, None))
         return found
 
+    def listed(self, connection: sqlite3.Connection, keys: Sequence[Sequence[RawValue]]) -> Iterator[Observed]:
+        """Objects with these keys that are there and can be read at once, as many as a page may have bytes. Only where
+        equal keys are the same."""
+        size = 1 << (len(keys) - 1).bit_length()  # few sizes: each is one prepared statement
+        values = [value for key in (*keys, *[keys[-1]] * (size - len(keys))) for value in key]
+        try:
+            rows = fetch(connection, self._listed_sql(size), values, self._page_bytes_max)
+            rows.reverse()
+            found = [self._pack(rows.pop()) for _ in range(len(rows))]  # what is packed is not held twice
+        except Exception as error:
+            if not unreadable(error):
+                raise
+            return
+        yield from (one for one in found if one is not None)
+
+    def _listed_sql(self, size: int) -> str:
+        columns = ", ".join(f"_syncd_row.{name(column)}" for column in self._columns)
+        given = ", ".join([f"({', '.join('?' * self._width)})"] * size)
+        equal = self.table.key_equal("_syncd_row.", [f"_syncd_key.column{at}" for at in range(1, self._width + 1)])
+        table = f"{name(self.table.name)} AS _syncd_row"
+        return f"SELECT {columns} FROM (VALUES {given}) AS _syncd_key CROSS JOIN {table} WHERE {equal}"
+
     def _fast_page(
         self, connection: sqlite3.Connection, after: RawRow | None, limit: int
     ) -> tuple[list[Observed], RawRow | None, list[str]]:
@@ -144,7 +176,7 @@ class Reader:
                 problems.append(self._too_long())
             else:
                 observed.append(packed)
-                size += len(packed.key) + len(packed.fields or b"")
+                size += size_bytes(packed)
             if count == limit or size >= self._page_bytes_max:
                 return observed, row[: self._width], problems
         return observed, None, problems
@@ -163,6 +195,10 @@ class Reader:
     def _too_long(self) -> str:
         return f"table {self.table.name}: the key of a row is over the limit of {self._bytes_max} bytes; it is left out"
 
+    def not_text(self) -> str:
+        """What is said of a row that cannot be named."""
+        return f"table {self.table.name}: the key of a row is text that is not UTF-8; it is left out"
+
     def _slow_page(
         self, connection: sqlite3.Connection, after: RawRow | None, limit: int
     ) -> tuple[list[Observed], RawRow | None, list[str]]:
@@ -176,7 +212,7 @@ class Reader:
             found, problem = self._slow_row(connection, reached)
             observed += found
             problems += problem
-            size += sum(len(one.key) + len(one.fields or b"") for one in found)
+            size += sum(map(size_bytes, found))
             if size >= self._page_bytes_max:
                 break
         if self._too_long_within(connection, after or (), reached or ()):
@@ -189,7 +225,7 @@ class Reader:
         held = ", ".join(f"CASE typeof({key}) WHEN 'text' THEN CAST({key} AS BLOB) END" for key in quoted)
         marks = list(map(_mark, after))
         sql = self._page_sql(f"{names(self.table.key)}, {held}", marks, f"{self._length} <= {self._bytes_max}")
-        with _any_length(connection):
+        with any_length(connection):
             rows = fetch_raw(connection, sql, (*after, limit), self._page_bytes_max)
         return [tuple(map(_exact, row[: self._width], row[self._width :])) for row in rows]
 
@@ -199,7 +235,7 @@ class Reader:
         condition = f"{self._length} > {self._bytes_max}"
         if reached:
             condition += f" AND ({order}) <= ({', '.join(map(_mark, reached))})"
-        with _any_length(connection):
+        with any_length(connection):
             sql = self._page_sql("1", list(map(_mark, after)), condition)
             return connection.execute(sql, (*reached, *after, 1)).fetchone() is not None
 
@@ -212,7 +248,7 @@ class Reader:
         try:
             key = pack_values(plain(keys[0]))
         except UnicodeDecodeError:
-            return [], [f"table {table}: the key of a row is text that is not UTF-8; it is left out"]
+            return [], [self.not_text()]
         try:
             row = fetch_raw(connection, self._one_sql(marks, self._columns), asked)[0]
         except (sqlite3.Error, OverflowError, MemoryError) as error:
@@ -226,6 +262,47 @@ class Reader:
             return [Observed(self.type_id, key, b"", fault)], []
         packed = self._pack(plain(row))
         return ([packed], []) if packed else ([], [self._too_long()])
+
+
+Named = tuple[Reader, Sequence[RawValue], bytes]  # an object: its table, its key, the same packed
+
+
+def together(connection: sqlite3.Connection, asked: Iterable[Named | None]) -> dict[tuple[int, bytes], Observed]:
+    """Those of at most ``TOGETHER`` objects that are there and can be read by one statement for each table."""
+    by_reader: dict[Reader, dict[bytes, Sequence[RawValue]]] = {}
+    for named in asked:
+        if named is not None and named[0].table.exact:
+            by_reader.setdefault(named[0], {})[named[2]] = named[1]
+    return {
+        (one.type, one.key): one
+        for reader, keys in by_reader.items()
+        if len(keys) >= _FEW
+        for one in reader.listed(connection, list(keys.values()))
+    }
+
+
+def touched(connection: sqlite3.Connection, rows: Sequence[Named | None], bytes_max: int) -> tuple[list[Observed], int]:
+    """The distinct objects that rows of a log name, as they are; each once, its last reading. And the number of rows
+    that were taken: the objects may be large."""
+    asked: set[tuple[int, bytes]] = set()
+    observed: dict[tuple[int, bytes], Observed] = {}
+    ahead: dict[tuple[int, bytes], Observed] = {}
+    size = 0
+    for at, named in enumerate(rows):
+        if at % TOGETHER == 0 and len(rows) >= _FEW:
+            ahead = together(connection, rows[at : at + TOGETHER])
+        if named is None or (named[0].type_id, named[2]) in asked:
+            continue
+        reader, values, key = named
+        asked.add((reader.type_id, key))
+        read = ahead.get((reader.type_id, key))
+        for one in reader.one(connection, values, key) if read is None else (read,):
+            if one.fields is not None or (reader.type_id, one.key) not in observed:
+                observed[reader.type_id, one.key] = one
+                size += size_bytes(one)
+        if size >= bytes_max:
+            return list(observed.values()), at + 1
+    return list(observed.values()), len(rows)
 
 
 def _decodes(value: RawValue) -> bool:
@@ -253,7 +330,7 @@ def _mark(value: RawValue) -> str:
 
 
 @contextlib.contextmanager
-def _any_length(connection: sqlite3.Connection) -> Iterator[None]:
+def any_length(connection: sqlite3.Connection) -> Iterator[None]:
     """Lets SQLite look at values over the limit, one at a time, to tell their length."""
     before = connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LENGTH_MAX)
     try:

@@ -5,33 +5,35 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from syncd.applications.sqlite_common import fold, is_ours, name
-from syncd.applications.sqlite_text import default_expression, index_condition
+from syncd.applications.sqlite_common import collated, fold, is_ours, name, primary_code
+from syncd.applications.sqlite_text import default_expression, index_condition, index_terms
 from syncd.core.model import DataType
 
 _GENERATED = (2, 3)  # values of ``hidden`` in pragma_table_xinfo
 
 
+class Part(NamedTuple):
+    """What one place of an index is on: a column, or the text of an expression; neither where that cannot be told."""
+
+    column: str | None
+    collation: str
+    expression: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class UniqueIndex:
-    """A unique index: its columns with their collations; a column is None where it is an expression or the rowid.
-
-    ``condition``: of a partial index, else empty; None where it could not be read.
-    """
+    """A unique index. ``condition``: of a partial index, else empty; None where it could not be read."""
 
     name: str
-    columns: tuple[tuple[str | None, str], ...]
+    parts: tuple[Part, ...]
     condition: str | None = ""
 
     @property
     def told(self) -> bool:
         """Whether a trigger can tell which rows are equal in it."""
-        return self.condition is not None and all(column is not None for column, _ in self.columns)
-
-    def named(self) -> tuple[tuple[str, str], ...]:
-        """The columns that have a name."""
-        return tuple((column, collation) for column, collation in self.columns if column is not None)
+        return self.condition is not None and all(part.column or part.expression for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,7 @@ class Table:
         """SQL: the key is equal to these, as the primary key compares, which may be another way than its columns."""
         keys = zip(self.key, self.key_collations, values, strict=True)
         return " AND ".join(
-            f"{prefix}{name(key)}{f' COLLATE {name(collation)}' if collation else ''} = {value}"
-            for key, collation, value in keys
+            f"{collated(f'{prefix}{name(key)}', collation)} = {value}" for key, collation, value in keys
         )
 
     def data_type(self) -> DataType:
@@ -101,9 +102,9 @@ def inspect(connection: sqlite3.Connection, table: str) -> Table:
     keyed = sorted((column for column in columns if column[2]), key=lambda column: int(column[2]))
     others = [column for column in columns if not column[2] and column[3] not in _GENERATED]
     affinities = tuple(affinity(column[1], bool(strict)) for column in (*keyed, *others))
-    primary, unique = _indexes(connection, table)
+    primary, unique = _indexes(connection, table, [column[0] for column in (*keyed, *others)])
     rowid_alias = primary is None and not without_rowid
-    collations = tuple(collation for _, collation in primary.columns) if primary else ("",) * len(keyed)
+    collations = tuple(part.collation for part in primary.parts) if primary else ("",) * len(keyed)
     exact = all(one in ("", "BINARY") for one in collations) and all(one != "BLOB" for one in affinities[: len(keyed)])
     definition, triggers = _definition(connection, table)
     return Table(
@@ -121,7 +122,9 @@ def inspect(connection: sqlite3.Connection, table: str) -> Table:
     )
 
 
-def _indexes(connection: sqlite3.Connection, table: str) -> tuple[UniqueIndex | None, tuple[UniqueIndex, ...]]:
+def _indexes(
+    connection: sqlite3.Connection, table: str, columns: Sequence[str]
+) -> tuple[UniqueIndex | None, tuple[UniqueIndex, ...]]:
     """The index of the primary key, if it has one, and the other unique indexes."""
     primary: UniqueIndex | None = None
     unique: list[UniqueIndex] = []
@@ -131,17 +134,38 @@ def _indexes(connection: sqlite3.Connection, table: str) -> tuple[UniqueIndex | 
         (table,),
     ).fetchall()
     for index, origin, partial, sql in listed:
-        columns = connection.execute(
+        keyed = connection.execute(
             "SELECT CASE WHEN cid >= 0 THEN name END, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno",
             (index,),
         ).fetchall()
-        condition = index_condition(sql or "") if partial else ""
-        found = UniqueIndex(index, tuple((column, collation) for column, collation in columns), condition)
+        parts = [Part(column, collation) for column, collation in keyed]
+        terms = index_terms(sql or "")
+        if len(terms) == len(parts):
+            parts = [
+                part if part.column or not _computes(connection, term, columns) else part._replace(expression=term)
+                for part, term in zip(parts, terms, strict=True)
+            ]
+        found = UniqueIndex(index, tuple(parts), index_condition(sql or "") if partial else "")
         if origin == "pk":
             primary = found
         else:
             unique.append(found)
     return primary, tuple(unique)
+
+
+def _computes(connection: sqlite3.Connection, expression: str | None, columns: Sequence[str]) -> bool:
+    """Whether the value of an expression follows from these columns by SQLite's own functions."""
+    if expression is None:
+        return False
+    try:
+        connection.execute(
+            f"SELECT ({expression}) FROM (SELECT {', '.join(f'1 AS {name(one)}' for one in columns)}) LIMIT 0"
+        )
+    except sqlite3.OperationalError as error:
+        if primary_code(error) != sqlite3.SQLITE_ERROR:
+            raise
+        return False
+    return True
 
 
 def _definition(connection: sqlite3.Connection, table: str) -> tuple[tuple[str, ...], bool]:
@@ -179,7 +203,7 @@ def shareable(connection: sqlite3.Connection, wanted: tuple[str, ...]) -> tuple[
     for table in tables:
         problems += [
             f"table {table.name}: a row that REPLACE removes through index {index.name} is not noticed until the next"
-            " comparison of the whole database (the index is on an expression)"
+            " comparison of the whole database (what the index is on cannot be told)"
             for index in table.unique
             if not index.told
         ]
@@ -187,5 +211,5 @@ def shareable(connection: sqlite3.Connection, wanted: tuple[str, ...]) -> tuple[
 
 
 def _foreign_collations(table: Table) -> list[str]:
-    used = [*table.key_collations, *(collation for index in table.unique for _, collation in index.columns)]
+    used = [*table.key_collations, *(part.collation for index in table.unique for part in index.parts)]
     return [one for one in used if one.upper() not in ("", "BINARY", "NOCASE", "RTRIM")]

@@ -17,27 +17,49 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from syncd.adapters.canonical import Value, pack_values, unpack_values
+from syncd.adapters.canonical import pack_values, unpack_values
+from syncd.applications import sqlite_authors as authors
 from syncd.applications import sqlite_capture as capture
 from syncd.applications import sqlite_log as log
-from syncd.applications.sqlite_common import Database, file_id, primary_code, transaction
-from syncd.applications.sqlite_read import RawRow, RawText, RawValue, Reader, plain
+from syncd.applications.sqlite_common import (
+    Database,
+    data_version,
+    file_id,
+    primary_code,
+    schema_version,
+    transaction,
+)
+from syncd.applications.sqlite_identity import identity as identity_of
+from syncd.applications.sqlite_identity import place_of, set_identity
+from syncd.applications.sqlite_read import (
+    Named,
+    RawRow,
+    RawText,
+    RawValue,
+    Reader,
+    plain,
+    size_bytes,
+    touched,
+)
 from syncd.applications.sqlite_schema import Table, shareable
 from syncd.applications.sqlite_wait import Waiter
+from syncd.applications.sqlite_wal import Growth
 from syncd.core.errors import ApplicationOffline
 from syncd.core.model import DataType, Observed
 from syncd.core.ports import ScanPage, SourceChanges, SourceState
 from syncd.core.settings import Limits
 
 Result = TypeVar("Result")
+_CACHE_KIB = 4 * 1024  # a source reads in order or here and there: more is no gain
 _DISCARD_ROWS = 1_000  # the log is cut back in pieces of at least this
-_DISCARD_IDLE_S = 1.0  # or when nothing happened for so long
+_DISCARD_ROWS_ROLLBACK = 100_000  # the same where readers and writers lock each other out
+_DISCARD_IDLE_S = 1.0  # or when nothing happened for so long; so is room made for a checkpoint
 _DISCARD_BUSY_MS = 20  # R16: the application's lock comes first, the log can wait
 _REPLACED = "the database at {} is not the one that was shared (it was replaced)"
 
 
 class SqliteSource:
-    """``core.ports.Source`` on the database at ``path``; ``tables``: those to share, empty for all."""
+    """``core.source_port.Source`` on the database at ``path``; ``tables``: those to share, empty for all."""
 
     def __init__(self, path: Path, tables: Sequence[str], limits: Limits) -> None:
         self._path = path
@@ -50,9 +72,15 @@ class SqliteSource:
         self._by_number: dict[int, Reader] = {}
         self._by_type: dict[int, Reader] = {}
         self._schema_version = -1
+        self._authors = False  # whether any may be noted, as of that version
+        self._schema_seen = (-1, 0.0)  # the last version, and since when
+        self._waits = False  # a table appeared and is not taken in yet
+        self._renamed: tuple[tuple[str, str], ...] = ()
         self._drained: tuple[int, int] | None = None  # data_version and mark at which nothing remained
+        self._written_ns = 0  # when the file was written, as of the last look
         self._discarded = 0
-        self._discarded_at = 0.0
+        self._discard_to = 0
+        self._growth = Growth(path, limits)
         self._problems: dict[str, None] = {}
         self._problem_count = 0
 
@@ -71,15 +99,18 @@ class SqliteSource:
             )
         if not self._path.is_file():
             raise ApplicationOffline(f"{self._path} is not a file", "share the path of an SQLite database")
-        self._database = await Database.open(self._path, self._limits)
+        self._database = database = await Database.open(self._path, self._limits)
         self._drained = None
+        self._discarded = self._discard_to = 0  # of the log that was there before
+        self._growth.made_room()
         try:
             identity = await self._run(lambda connection: self._open(connection, expected))
-            self._waiter = Waiter(self._path)
+            self._waiter = Waiter(database)
         except BaseException:
             await self.close()
             raise
-        return SourceState(identity, tuple(table.data_type() for table in self._tables), self.problems)
+        types = tuple(table.data_type() for table in self._tables)
+        return SourceState(identity, types, self.problems, self._renamed)
 
     async def number(self, types: Sequence[DataType]) -> None:
         tables = {table.name: table for table in self._tables}
@@ -116,41 +147,31 @@ class SqliteSource:
                         continue
                     found = reader.one(connection, unpack_values(key), key)
                     observed += [one for one in found if one.key == key]
-                    size += sum(map(_size, found))
+                    size += sum(map(size_bytes, found))
             return observed
 
         return await self._run(read)
 
-    async def changes(self, mark: int, limit: int) -> SourceChanges:
-        return await self._run(lambda connection: self._changes(connection, mark, limit))
+    async def changes(self, mark: int, limit: int, wait_s: float = 0.0) -> SourceChanges:
+        """One hop to the thread for the wait and for what it was for."""
+        database, waiter = self._reached()
+
+        def changes(connection: sqlite3.Connection) -> SourceChanges:
+            if wait_s and waiter is not None:
+                waiter.wait(connection, wait_s, lambda: database.waiting > 1)
+            self._check_in_place(connection, waiter)
+            if wait_s and self._discard_to > self._discarded and self._idle():
+                self._cut_back(connection)
+            return self._changes(connection, mark, limit)
+
+        return await database.run(changes)
 
     async def discard(self, mark: int) -> None:
-        now = time.monotonic()
-        number = log.number_of(mark)
-        idle = now - self._discarded_at >= _DISCARD_IDLE_S
-        if number <= self._discarded or (number - self._discarded < _DISCARD_ROWS and not idle):
-            return
-        self._discarded_at = now
-
-        def cut_back(connection: sqlite3.Connection) -> bool:
-            connection.execute(f"PRAGMA busy_timeout={_DISCARD_BUSY_MS}")
-            try:
-                log.cut_back(connection, number)
-            except sqlite3.OperationalError as error:
-                if primary_code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                    raise
-                return False
-            finally:
-                connection.execute(f"PRAGMA busy_timeout={int(self._limits.busy_s_max * 1000)}")
-            return True
-
-        if await self._run(cut_back):
-            self._discarded = number
-
-    async def wait(self, timeout_s: float) -> None:
-        database, waiter = self._reached()
-        if waiter is not None:
-            await database.run(lambda connection: waiter.wait(connection, timeout_s, lambda: database.waiting > 1))
+        """At once where many rows wait, else when the application is idle: cutting back takes its lock (R16)."""
+        self._discard_to = log.number_of(mark)
+        rollback = self._waiter is not None and self._waiter.rollback
+        if self._discard_to - self._discarded >= (_DISCARD_ROWS_ROLLBACK if rollback else _DISCARD_ROWS):
+            await self._run(self._cut_back)
 
     async def close(self) -> None:
         waiter, self._waiter = self._waiter, None
@@ -171,10 +192,7 @@ class SqliteSource:
         database, waiter = self._reached()
 
         def checked(connection: sqlite3.Connection) -> Result:
-            if waiter is not None and not waiter.in_place(time.monotonic()):
-                raise ApplicationOffline(
-                    f"the database {self._path} is missing or was replaced", "it is opened again when it is back"
-                )
+            self._check_in_place(connection, waiter)
             return function(connection)
 
         return await database.run(checked)
@@ -187,53 +205,93 @@ class SqliteSource:
 
     # ------------------------------------------------------------ in the database's thread
 
+    def _check_in_place(self, connection: sqlite3.Connection, waiter: Waiter | None) -> None:
+        if waiter is not None and not waiter.in_place(connection, time.monotonic()):
+            raise ApplicationOffline(
+                f"the database {self._path} is missing or was replaced", "it is opened again when it is back"
+            )
+
+    def _cut_back(self, connection: sqlite3.Connection) -> None:
+        """Forgets what is kept in the store, unless the application has its lock."""
+        number = self._discard_to
+        connection.execute(f"PRAGMA busy_timeout={_DISCARD_BUSY_MS}")
+        try:
+            log.cut_back(connection, number, self._limits)
+            self._discarded = number
+        except sqlite3.OperationalError as error:
+            if primary_code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise
+        finally:
+            connection.execute(f"PRAGMA busy_timeout={int(self._limits.busy_s_max * 1000)}")
+
     def _open(self, connection: sqlite3.Connection, expected: str) -> str:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, self._limits.object_bytes_max + 4096)
+        connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         with transaction(connection, "DEFERRED"):
-            identity, place = _identity(connection)
+            identity, place = identity_of(connection)
             if expected and identity != expected:
                 raise ApplicationOffline(
                     _REPLACED.format(self._path), "put the shared one back, or share this one as another collection"
                 )
             tables = self._inspect(connection)
             numbers = capture.complete(connection, tables, self._limits)
-        here = _place(self._path)
+            version = schema_version(connection)
+        here = place_of(self._path)
         if numbers is None or not expected or place != here:
             with transaction(connection, "IMMEDIATE"):
-                identity, place = _identity(connection)
+                identity, place = identity_of(connection)
                 identity = identity or expected or secrets.token_hex(16)
                 tables = self._inspect(connection)
+                capture.note_renamed(connection, tables)
                 numbers = capture.install(connection, tables, self._limits)
-                _set_identity(connection, identity, here)
+                set_identity(connection, identity, here)
                 if place not in ("", here):
                     connection.execute(f"UPDATE {capture.CONTROL} SET lost = 1")
                 if not expected:  # a first import follows, which reads everything
                     connection.execute(f"DELETE FROM {capture.LOG}")
                     connection.execute(f"UPDATE {capture.CONTROL} SET lost = 0")
-        self._tables, self._numbers = tables, numbers
-        self._schema_version = connection.execute("PRAGMA schema_version").fetchone()[0]
+                authors.keep_within_log(connection)
+                version = schema_version(connection)
+        self._tables, self._numbers, self._renamed = tables, numbers, capture.renamed(connection)
+        self._schema_version = -1 if self._waits else version
+        self._authors = authors.are_noted(connection)
         return identity
 
     def _inspect(self, connection: sqlite3.Connection) -> tuple[Table, ...]:
-        tables, problems = shareable(connection, self._wanted)
+        tables, problems = self._shareable(connection)
         self._problems, self._problem_count = {}, 0
         for problem in problems:
             self._problem(problem)
-        found = {table.name for table in tables}
-        captured = {reader.table.name for reader in self._by_type.values()}
-        for gone in sorted({*self._wanted, *captured} - found):
+        for gone in sorted(set(self._wanted) - {table.name for table in tables}):
             raise ApplicationOffline(
-                f"table {gone} of {self._path} is gone or has no primary key any more"
-                if gone in captured
-                else f"{self._path} has no table {gone} with a primary key",
+                f"{self._path} has no table {gone} with a primary key",
                 "put it back, or `syncd share` the collection again: then its objects are deleted everywhere",
             )
-        return tuple(tables)
+        return tables
+
+    def _shareable(self, connection: sqlite3.Connection) -> tuple[tuple[Table, ...], list[str]]:
+        """The tables that can be shared and what cannot be captured. A table that appears is left out while the schema
+        still changes: it may be there for the while, as in a rebuild."""
+        tables, problems = shareable(connection, self._wanted)
+        version, now = schema_version(connection), time.monotonic()
+        if version != self._schema_seen[0]:
+            self._schema_seen = version, now
+        captured = {reader.table.name for reader in self._by_type.values()}
+        known = [table for table in tables if not captured or table.name in captured or table.name in self._wanted]
+        quiet = now - self._schema_seen[1] >= self._limits.schema_quiet_s
+        self._waits = len(known) < len(tables) and not quiet
+        return tuple(known if self._waits else tables), problems
 
     def _changes(self, connection: sqlite3.Connection, mark: int, limit: int) -> SourceChanges:
-        version = connection.execute("PRAGMA data_version").fetchone()[0]
+        written_ns, before_ns = _written_ns(self._path), self._written_ns
+        version = data_version(connection)
+        self._written_ns = written_ns
         if self._drained == (version, mark):
-            return SourceChanges((), mark, True)
+            if written_ns == before_ns:
+                return SourceChanges((), mark, drained := not self._makes_room(), reshaped=not drained)
+            # Written by what is no commit: a checkpoint, or a copy that was put over it, which SQLite does not see as
+            # long as it has pages of the former in memory.
+            connection.execute("PRAGMA shrink_memory")
         try:
             connection.execute("BEGIN")
             changes = self._read(connection, mark, limit)
@@ -251,44 +309,34 @@ class SqliteSource:
                 log.begin_anew(connection)
             return replace(changes, mark=log.last_mark(connection))
         if changes.drained:
-            self._drained = (version, changes.mark)
+            self._drained = None if self._waits else (version, changes.mark)
             if self._waiter is not None:
                 self._waiter.seen(version, time.monotonic())
         return changes
 
+    def _makes_room(self) -> bool:
+        """Whether to close the connection and open it again: while nobody else has the database open, its write-ahead
+        log, which the writer grows, is checkpointed by that."""
+        return self._idle() and self._growth.due()
+
+    def _idle(self) -> bool:
+        """Whether nothing was touched for a while."""
+        return self._waiter is not None and self._waiter.idle(time.monotonic()) >= _DISCARD_IDLE_S
+
     def _read(self, connection: sqlite3.Connection, mark: int, limit: int) -> SourceChanges:
-        if connection.execute("PRAGMA schema_version").fetchone()[0] != self._schema_version and self._reshaped(
-            connection
-        ):
+        if schema_version(connection) != self._schema_version and self._reshaped(connection):
             return SourceChanges((), mark, False, reshaped=True)
         if not log.follows(connection, mark) or (self._tables and log.lost(connection, self._limits)):
             return SourceChanges((), mark, False, lost=True)
         rows = log.read(connection, mark, limit, self._limits.scan_bytes_max)
-        observed, taken = self._touched(connection, rows)
+        named = [self._named(row) for row in rows]
+        observed, taken = touched(connection, named, self._limits.scan_bytes_max)
+        if self._authors and taken:
+            observed = authors.signed(connection, rows[:taken], named, observed)
         reached = log.mark_of(int(rows[taken - 1][0] or 0), int(rows[taken - 1][2] or 0)) if taken else mark
         return SourceChanges(observed, reached, reached == log.last_mark(connection))
 
-    def _touched(self, connection: sqlite3.Connection, rows: Sequence[RawRow]) -> tuple[list[Observed], int]:
-        """The distinct objects that rows of the log name, as they are; each once, its last reading. And the number of
-        rows that were taken: the objects may be large."""
-        asked: set[tuple[int, bytes]] = set()
-        observed: dict[tuple[int, bytes], Observed] = {}
-        size = 0
-        for count, row in enumerate(rows, 1):
-            named = self._named(row)
-            if named is None or (named[0].type_id, named[2]) in asked:
-                continue
-            reader, values, key = named
-            asked.add((reader.type_id, key))
-            for one in reader.one(connection, values, key):
-                if one.fields is not None or (reader.type_id, one.key) not in observed:
-                    observed[reader.type_id, one.key] = one
-                    size += _size(one)
-            if size >= self._limits.scan_bytes_max:
-                return list(observed.values()), count
-        return list(observed.values()), len(rows)
-
-    def _named(self, row: RawRow) -> tuple[Reader, tuple[Value, ...], bytes] | None:
+    def _named(self, row: RawRow) -> Named | None:
         """Which object a row of the log names: its table, its key, the same packed. None: no object."""
         reader = self._by_number.get(int(row[1] or 0))
         if reader is None:
@@ -304,21 +352,17 @@ class SqliteSource:
             values = tuple(plain(key))
             return reader, values, pack_values(values)
         except UnicodeError:
-            self._problem(f"table {reader.table.name}: the key of a row is text that is not UTF-8; it is left out")
+            self._problem(reader.not_text())
             return None
 
     def _reshaped(self, connection: sqlite3.Connection) -> bool:
         """Whether the schema differs in what concerns us; if not, its version is taken note of."""
-        version = connection.execute("PRAGMA schema_version").fetchone()[0]
-        tables, _ = shareable(connection, self._wanted)
-        if tuple(tables) != self._tables or capture.complete(connection, tables, self._limits) is None:
+        tables, _ = self._shareable(connection)
+        if tables != self._tables or capture.complete(connection, tables, self._limits) is None:
             return True
-        self._schema_version = version
+        self._schema_version = -1 if self._waits else schema_version(connection)
+        self._authors = authors.are_noted(connection)
         return False
-
-
-def _size(observed: Observed) -> int:
-    return len(observed.key) + len(observed.fields or b"")
 
 
 def _raw(value: object) -> RawValue:
@@ -327,19 +371,9 @@ def _raw(value: object) -> RawValue:
     raise TypeError(f"no value of SQLite: {type(value).__name__}")
 
 
-def _place(path: Path) -> str:
-    """Where the file is: a copy that was put in its place has another, and its log cannot be trusted."""
-    found = os.stat(path)
-    return f"{found.st_dev}:{found.st_ino}"
-
-
-def _identity(connection: sqlite3.Connection) -> tuple[str, str]:
-    there = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (capture.SOURCE,)).fetchone()[0]
-    row = connection.execute(f"SELECT id, place FROM {capture.SOURCE}").fetchone() if there else None
-    return (str(row[0]), str(row[1])) if row else ("", "")
-
-
-def _set_identity(connection: sqlite3.Connection, identity: str, place: str) -> None:
-    connection.execute(f"CREATE TABLE IF NOT EXISTS {capture.SOURCE}(id TEXT NOT NULL, place TEXT NOT NULL)")
-    connection.execute(f"DELETE FROM {capture.SOURCE}")
-    connection.execute(f"INSERT INTO {capture.SOURCE} VALUES(?, ?)", (identity, place))
+def _written_ns(path: Path) -> int:
+    """When the file itself was written; 0 where it is not there: it is looked for once in a while."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0

@@ -11,18 +11,16 @@ from syncd.applications.sqlite_common import fold
 from syncd.applications.sqlite_definition import Shape, shape
 from syncd.applications.sqlite_foreign_keys import TEMP_TABLES as FOREIGN_KEY_TABLES
 from syncd.applications.sqlite_foreign_keys import ForeignKeys
+from syncd.applications.sqlite_noted import ALL
 from syncd.applications.sqlite_read import unreadable
 from syncd.core.model import DataType, Failure, OutcomeKind
 
 Result = TypeVar("Result")
 TEMP_TABLES = (
     *FOREIGN_KEY_TABLES,
-    "CREATE TEMP TABLE _syncd_seen(name_id INTEGER, key BLOB, PRIMARY KEY(name_id, key)) WITHOUT ROWID",
+    *(noted.table for noted in ALL),
     "CREATE TEMP TABLE _syncd_index(name_id INTEGER, key BLOB, type INTEGER, at INTEGER, extra BLOB,"
     " PRIMARY KEY(name_id, key)) WITHOUT ROWID",
-    "CREATE TEMP TABLE _syncd_brought(name_id INTEGER, key BLOB, PRIMARY KEY(name_id, key)) WITHOUT ROWID",
-    "CREATE TEMP TABLE _syncd_made(name_id INTEGER, key BLOB, PRIMARY KEY(name_id, key)) WITHOUT ROWID",
-    "CREATE TEMP TABLE _syncd_newest(name_id INTEGER, key BLOB, PRIMARY KEY(name_id, key)) WITHOUT ROWID",
 )
 NOT_THE_ROWS = frozenset(  # errors that no other row would escape
     (

@@ -7,32 +7,47 @@ The application's own triggers fire for what is written; its foreign keys are ch
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from syncd.applications.sqlite_common import Database, file_id
+from syncd.applications.sqlite_common import Database, data_version, file_id
 from syncd.applications.sqlite_count import Pace
-from syncd.applications.sqlite_execute import NOTHING, Executor
+from syncd.applications.sqlite_execute import Executor
+from syncd.applications.sqlite_position import NOTHING
+from syncd.applications.sqlite_wait import Waiter
+from syncd.core.edits import LocalChanges, Overlay, Plan
 from syncd.core.errors import ApplicationOffline
+from syncd.core.model import DataType
 from syncd.core.ports import Executed, TargetState, Tried, Unexecuted, Work
 from syncd.core.settings import Limits
 
 Result = TypeVar("Result")
 _BULK_CACHE_KIB = 32 * 1024
+_DISCARD_IDLE_S = 1.0  # the log is cut back when nothing happened for so long
 
 
 class SqliteTarget:
     """``core.ports.Target`` on the database at ``path``.
 
     ``replace``: objects of its own may be overwritten and removed. ``established``: this target held the collection
-    before, so a file that is missing or without position is not the one that was accepted.
+    before, so a file that is missing or without position is not the one that was accepted. ``captures``: it is also
+    ``core.upward_ports.Local``, and what the application changes is captured from the first work on.
     """
 
-    def __init__(self, path: Path, collection: str, replace: bool, established: bool, limits: Limits) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 -- each of them is another fact about one target
+        self,
+        path: Path,
+        collection: str,
+        replace: bool,
+        established: bool,
+        limits: Limits,
+        captures: bool = False,
+    ) -> None:
         self._path = path
         self._collection = collection
         self._replace = replace
@@ -40,7 +55,10 @@ class SqliteTarget:
         self._limits = limits
         self._database: Database | None = None
         self._executor: Executor | None = None
-        self._file: tuple[int, int] | None = None
+        self._captures = captures
+        self._waiter: Waiter | None = None
+        self._types: dict[int, DataType] = {}
+        self._discard_to = 0
         self._pace = Pace(limits)
         self._log = ""  # path of the write-ahead log: beside the file itself, not beside a link to it
         self._log_bytes_left = 0  # of the write-ahead log after it was last to be kept short
@@ -73,7 +91,7 @@ class SqliteTarget:
             await self.close()
             raise ApplicationOffline(
                 f"the database {self._path} is not the one that was accepted (it was replaced)",
-                "put the accepted one back; to begin anew, `syncd accept` it with --replace",
+                "put the accepted one back; to begin anew, `syncd accept` it with --replace, or with --merge",
             )
         self._established = state is not None
         return state or NOTHING
@@ -83,7 +101,15 @@ class SqliteTarget:
             if self._established or file_id(self._path) is not None:
                 raise ApplicationOffline(f"the database {self._path} is not open")
             await self._connect(create=True)
-        result = await self._run(lambda executor: executor.execute(work))
+
+        def execute(executor: Executor) -> Executed | Unexecuted:
+            try:
+                return executor.execute(work)
+            finally:
+                if self._waiter is not None:
+                    self._waiter.wrote()
+
+        result = await self._run(execute)
         self._established = self._established or isinstance(result, Executed)
         await self._keep_log_short()
         return result
@@ -93,21 +119,94 @@ class SqliteTarget:
         await self._keep_log_short()
         return tried
 
-    async def recount(self) -> TargetState:
-        return await self._run(lambda executor: executor.recount())
+    async def restore(self, plan: Plan) -> TargetState:
+        state = await self._run(lambda executor: executor.restore(plan))
+        await self._keep_log_short()
+        return state
 
-    async def look(self) -> TargetState | None:
+    async def recount(self, overlay: Overlay | None = None) -> TargetState:
+        return await self._run(lambda executor: executor.count.recount(overlay))
+
+    async def look(self, overlay: Overlay | None = None) -> TargetState | None:
         database = self._database
         if database is None:
             return None
         now = time.monotonic()
         patient = self._pace.may_give_up(now)
-        return await self._run(lambda executor: executor.look(self._pace, lambda: patient and database.waiting > 1))
+
+        def busy() -> bool:
+            return patient and database.waiting > 1
+
+        return await self._run(lambda executor: executor.count.look(self._pace, overlay, busy))
+
+    # ------------------------------------------------------------ what the application changes
+
+    async def describe(self, types: Mapping[int, DataType]) -> None:
+        self._types = dict(types)
+        if self._executor is not None:
+            self._executor.local.describe(self._types)
+
+    async def changes(self, mark: int, limit: int, wait_s: float | None = None) -> LocalChanges:
+        if wait_s is not None:
+            return await self._changes_to_come(mark, limit, wait_s)
+        if self._database is None and not self._established:
+            return LocalChanges((), mark, True)
+        return await self._run_on(self._reading(mark, limit, beside=False))
+
+    def _reading(self, mark: int, limit: int, beside: bool) -> Callable[[Executor, sqlite3.Connection], LocalChanges]:
+        waiter = self._waiter
+
+        def read(executor: Executor, connection: sqlite3.Connection) -> LocalChanges:
+            version = data_version(connection)
+            found = executor.local.changes(mark, limit, beside)
+            if found.drained and waiter is not None:
+                waiter.seen(version, time.monotonic())
+            return found
+
+        return read
+
+    async def _changes_to_come(self, mark: int, limit: int, wait_s: float) -> LocalChanges:
+        """Waiting gives way to all else that is to be done in the thread, then it begins again."""
+        database, waiter, nothing = self._database, self._waiter, LocalChanges((), mark, False)
+        if database is None or waiter is None:
+            await asyncio.sleep(wait_s)
+            return nothing
+        until, read = time.monotonic() + wait_s, self._reading(mark, limit, beside=True)
+
+        def changes(executor: Executor, connection: sqlite3.Connection) -> LocalChanges | None:
+            gave_way = waiter.wait(connection, until - time.monotonic(), database.is_wanted)
+            if gave_way or not database.in_place(connection):
+                return None
+            found = read(executor, connection)
+            if waiter.idle(time.monotonic()) >= _DISCARD_IDLE_S:
+                executor.local.cut_back(self._discard_to)
+            return found
+
+        checked = self._checked(changes)
+        return await database.in_turns(lambda connection: checked(connection) if self._waiter is waiter else nothing)
+
+    async def discard(self, mark: int) -> None:
+        """At once where many rows wait, else when the application is idle: cutting back takes its lock (R16)."""
+        self._discard_to = mark
+        if self._executor is not None and self._executor.local.is_long(mark):
+            await self._run(lambda executor: executor.local.cut_back(mark))
+
+    async def offer(
+        self, after: tuple[object, ...] | None, limit: int
+    ) -> tuple[LocalChanges, tuple[object, ...] | None]:
+        if self._database is None and not self._established:
+            return LocalChanges((), 0, True), None
+        return await self._run(lambda executor: executor.local.offer(after, limit))
 
     async def close(self) -> None:
+        waiter, self._waiter = self._waiter, None
         database, self._database, self._executor = self._database, None, None
+        if waiter is not None:
+            waiter.stop()
         if database is not None:
             await database.close()
+        if waiter is not None:
+            waiter.close()
 
     async def _connect(self, create: bool) -> TargetState | None:
         """Opens the database; returns the position that it keeps, if any."""
@@ -117,12 +216,13 @@ class SqliteTarget:
             if create:
                 connection.execute("PRAGMA journal_mode=WAL")
             connection.execute(f"PRAGMA cache_size=-{_BULK_CACHE_KIB}")
-            executor = Executor(connection, self._collection, self._replace)
-            return executor, executor.state()
+            executor = Executor(connection, self._collection, self._replace, self._limits, self._captures)
+            executor.local.describe(self._types)
+            return executor, executor.position.state()
 
         try:
             self._executor, state = await self._database.run(begin)
-            self._file = file_id(self._path)
+            self._waiter = Waiter(self._database) if self._captures else None
         except BaseException:
             await self.close()
             raise
@@ -130,18 +230,29 @@ class SqliteTarget:
         return state
 
     async def _run(self, function: Callable[[Executor], Result]) -> Result:
-        database, executor, path, file = self._database, self._executor, self._path, self._file
+        return await self._run_on(lambda executor, _: function(executor))
+
+    async def _run_on(self, function: Callable[[Executor, sqlite3.Connection], Result]) -> Result:
+        checked = self._checked(function)
+        assert self._database is not None
+        return await self._database.run(checked)
+
+    def _checked(
+        self, function: Callable[[Executor, sqlite3.Connection], Result]
+    ) -> Callable[[sqlite3.Connection], Result]:
+        """For the database's thread: nothing is done in a file that is not in its place."""
+        database, executor = self._database, self._executor
         if database is None or executor is None:
-            raise ApplicationOffline(f"the database {path} is not open")
+            raise ApplicationOffline(f"the database {self._path} is not open")
 
-        def checked(_connection: sqlite3.Connection) -> Result:
-            if file_id(path) != file:
+        def checked(connection: sqlite3.Connection) -> Result:
+            if not database.in_place(connection):
                 raise ApplicationOffline(
-                    f"the database {path} is missing or was replaced", "put back the one that was accepted"
+                    f"the database {self._path} is missing or was replaced", "put back the one that was accepted"
                 )
-            return function(executor)
+            return function(executor, connection)
 
-        return await database.run(checked)
+        return checked
 
     async def _keep_log_short(self) -> None:
         """Nobody may checkpoint somebody else's database. But where syncd is its only user, nobody would: SQLite does

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from syncd.adapters.canonical import Value, pack_values
 from syncd.applications.base import RowFailed
 from syncd.applications.sqlite_apply import Applier
-from syncd.applications.sqlite_common import name, names
+from syncd.applications.sqlite_common import collated, name, names
 from syncd.applications.sqlite_definition import Shape
+from syncd.applications.sqlite_noted import SEEN
 from syncd.applications.sqlite_tables import Chunks, Tables, robust
 from syncd.core import digest
 from syncd.core.errors import TargetHeld
@@ -86,14 +87,12 @@ class Touched:
         return found
 
     def _told(self, shape: Shape, row: Sequence[Value]) -> bool:
-        asked = shape.name_id, pack_values(row[: shape.width])
-        sql = "SELECT 1 FROM temp._syncd_seen WHERE name_id = ? AND key = ?"
-        return self._connection.execute(sql, asked).fetchone() is not None
+        return SEEN.has(self._connection, shape.name_id, pack_values(row[: shape.width]))
 
     def _rows(self, shape: Shape) -> Iterator[tuple[Sequence[Value] | None, Sequence[Value] | None]]:
         """Each row touched, as it was before and as it is."""
         collations = shape.table.key_collations
-        keys = ", ".join(f"c{at}{f' COLLATE {name(one)}' if one else ''}" for at, one in enumerate(collations))
+        keys = ", ".join(collated(f"c{at}", one) for at, one in enumerate(collations))
         noted = f"SELECT min(rowid), * FROM temp.{_PREFIX}{shape.name_id} GROUP BY {keys}"
         for _, was, *before in self._connection.execute(noted):
             after = self._connection.execute(shape.select, before[: shape.width]).fetchone()
@@ -138,7 +137,7 @@ def _noting(shape: Shape) -> Iterator[str]:
     old = ", ".join(f"OLD.{name(one)}" for one in shape.columns)
     new = ", ".join(f"NEW.{name(one)}" for one in shape.type.key)
     same = " AND ".join(
-        f"NEW.{name(key)}{f' COLLATE {name(collation)}' if collation else ''} IS OLD.{name(key)}"
+        f"{collated(f'NEW.{name(key)}', collation)} IS OLD.{name(key)}"
         for key, collation in zip(shape.table.key, shape.table.key_collations, strict=True)
     )
     for_key = f"{notes}(was, {names(tuple(columns[: shape.width]))})"

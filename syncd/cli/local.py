@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from syncd.home.config import Config
+from syncd.home.config import Asked, Config
 from syncd.home.paths import Home
 
 
 class Arrange(Protocol):
-    """Verbs that write config.toml. The caller holds the home's lock (``init`` takes it by itself)."""
+    """Verbs that write files of a home. The caller holds the home's lock (``init`` takes it by itself)."""
 
     def init(self, home: Home, options: Config) -> dict[str, object]: ...
 
-    def share(self, home: Home, name: str, kind: str, path: str, tables: tuple[str, ...]) -> list[str]: ...
+    def share(self, home: Home, asked: Asked) -> dict[str, object]: ...
 
-    def accept(self, home: Home, name: str, kind: str, path: str, replace: bool) -> dict[str, object]: ...
+    def accept(self, home: Home, asked: Asked) -> dict[str, object]: ...
+
+    def choose(self, home: Home, verb: str, args: dict[str, object]) -> dict[str, object]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Runs one verb and turns what comes of it into an exit code and, if it failed, one line on stderr.
 
-Exit codes (DESIGN §6): 0 done, 1 refused or failed, 2 usage, 3 daemon not running. With SYNCD_DEBUG set, a
-traceback comes before it.
+A mistake in an expression is marked in two lines after it. Exit codes (DESIGN §6): 0 done, 1 refused or failed,
+2 usage, 3 daemon not running. With SYNCD_DEBUG set, a traceback comes before it.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ import os
 import sys
 
 from syncd.cli.arguments import UsageError, parse
+from syncd.cli.call import Call
 from syncd.cli.fields import clean
 from syncd.cli.local import Local
-from syncd.cli.verbs import VERBS, Call
+from syncd.cli.verbs import VERBS
 from syncd.control.protocol import DaemonNotRunning
-from syncd.core.errors import SyncdError, UserError
+from syncd.core.errors import ExpressionError, SyncdError, UserError
 from syncd.home.paths import Home, find_home
 
 DONE, FAILED, USAGE, NOT_RUNNING = 0, 1, 2, 3
 _LINE_MAX = 2_000
+_MARK_LINES = 2
 _NO_OUTPUT = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF))  # of a file without a name
 
 
@@ -70,13 +72,16 @@ def _internal(error: Exception) -> str:
 
 
 def _fail(error: BaseException, line: str = "") -> int:
-    """One line that says what happened and what to do, and the exit code."""
+    """One line that says what happened and what to do, the marked expression where one is at fault, and the exit
+    code."""
     if os.environ.get("SYNCD_DEBUG"):
         import traceback
 
         traceback.print_exception(error)
     said = error.line() if isinstance(error, SyncdError) else line
-    print(f"syncd: {clean(said, _LINE_MAX)}", file=sys.stderr)
+    is_marked = isinstance(error, SyncdError) and error.code == ExpressionError.code
+    lines = said.split("\n", _MARK_LINES) if is_marked else [said]
+    print("syncd: " + "\n".join(clean(one, _LINE_MAX) for one in lines), file=sys.stderr)
     match error:
         case DaemonNotRunning():
             return NOT_RUNNING

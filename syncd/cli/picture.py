@@ -28,11 +28,15 @@ def picture(status: Json, now: datetime) -> list[Text]:
 
 def _heading(status: Json) -> list[Text]:
     device = record(status, "device")
-    role, user, address = text(device, "role"), text(status, "user"), text(status, "address")
+    role, user = text(device, "role"), text(status, "user")
     about = f"{role} of {user}" if user else role
-    parts = [about, address, f"up {duration(number(status, 'uptime_s'))}"]
+    address, *others = text(status, "address").split(", ")
+    where = f"{address} and {len(others)} more" if others else address
+    parts = [about, where, f"up {duration(number(status, 'uptime_s'))}"]
     line = Text.assemble((text(device, "name"), "bold"), " · ", " · ".join(part for part in parts if part))
-    return [line, Text(_device_id(text(device, "id")), "dim"), _summary(status)]
+    problem = text(record(status, "discovery"), "problem")
+    notes = [Text(f"devices do not find each other by mDNS: {problem}", "yellow")] if problem else []
+    return [line, Text(_device_id(text(device, "id")), "dim"), _summary(status), *notes]
 
 
 def _device_id(device: str) -> str:
@@ -41,11 +45,11 @@ def _device_id(device: str) -> str:
 
 def _summary(status: Json) -> Text:
     """One line that answers: is all well?"""
-    lines = [line for device in records(status, "devices") for line in records(device, "collections")]
+    lines = [line for device in records(status, "devices") for line in _standings(device)]
     states = Counter(text(line, "state") for line in lines)
-    offline = [text(line, "name") for line in records(status, "collections") if text(line, "state") == "offline"]
-    if offline:
-        return Text(f"{', '.join(offline)}: offline here", "red")
+    for state in ("offline", "held"):
+        if here := [text(line, "name") for line in records(status, "collections") if text(line, "state") == state]:
+            return Text(f"{', '.join(here)}: {state} here", "red")
     if not lines:
         return Text("nothing is synchronized yet", "yellow")
     if states["identical"] == len(lines):
@@ -70,7 +74,8 @@ def _collections(status: Json) -> list[Text]:
     for line in collections:
         look = _look(SOURCE_STATES, text(line, "state"))
         amount = f"{count(number(line, 'objects'), 'object')} at {number(line, 'head')}"
-        lines += [_row(line, look, widths, f"{amount}   {text(line, 'application')}"), *_notes(line, look)]
+        about = f"{amount}   {text(line, 'application')}{_one_way(line)}"
+        lines += [_row(line, look, widths, about), *_notes(line, look), *_disputes(line)]
     return lines
 
 
@@ -78,16 +83,21 @@ def _devices(status: Json, now: datetime) -> list[Text]:
     devices = records(status, "devices")
     lines = [Text(), Text("Devices", "bold")]
     if not devices:
-        lines.append(Text("  none: `syncd pair --token`, and `syncd pair TOKEN` on the other machine", "yellow"))
-    widths = _widths([line for device in devices for line in records(device, "collections")])
+        lines.append(Text("  none: `syncd pair`, and `syncd pair CODE` on the other machine", "yellow"))
+    widths = _widths([line for device in devices for line in _standings(device)])
     for device in devices:
         lines += _device(device, now)
-        collections = records(device, "collections")
-        if not collections:
+        collections = _standings(device)
+        if not collections and not text(device, "revoked"):
             lines.append(Text("    takes nothing yet: `syncd accept NAME --into sqlite:PATH` there", "yellow"))
         for line in collections:
             lines += [Text("  ") + part for part in _standing(line, widths, "there")]
     return lines
+
+
+def _standings(device: Json) -> list[Json]:
+    """How its collections stand; of one that was cut off nothing is to be expected."""
+    return [] if text(device, "revoked") else records(device, "collections")
 
 
 # ---------------------------------------------------------------- on an auxiliary
@@ -100,7 +110,7 @@ def _primary(status: Json, now: datetime) -> list[Text]:
     lines = [Text(), Text("Primary", "bold")]
     lines += [line for device in devices for line in _device(device, now)]
     if not devices:
-        lines.append(Text("  none: `syncd pair --token` there, and `syncd pair TOKEN` here", "yellow"))
+        lines.append(Text("  none: `syncd pair` there, and `syncd pair CODE` here", "yellow"))
     collections = [{**standings.get(text(line, "name"), {}), **line} for line in records(status, "collections")]
     lines += [Text(), Text("Collections", "bold")]
     if not collections:
@@ -134,11 +144,11 @@ def _standing(line: Json, widths: tuple[int, int], where: str) -> list[Text]:
     if behind:
         about += f", {count(behind, 'change')} behind"
     if application := text(line, "application"):
-        about += f"   {application}"
+        about += f"   {application}{_one_way(line)}"
     lines = [_row(line, look, widths, about)]
     if transfer := record(line, "progress"):
         lines.append(_bar(number(transfer, "done"), number(transfer, "total")))
-    return lines + _notes(line, look) + _parked(line, where)
+    return lines + _notes(line, look) + _changed_here(line) + _parked(line, where)
 
 
 def _row(line: Json, look: Look, widths: tuple[int, int], about: str) -> Text:
@@ -159,6 +169,29 @@ def _notes(line: Json, look: Look) -> list[Text]:
     notes += [Text(f"      ! {problem}", "yellow") for problem in problems[:_PROBLEMS_SHOWN]]
     if len(problems) > _PROBLEMS_SHOWN:
         notes.append(Text(f"      ! and {len(problems) - _PROBLEMS_SHOWN} more: `syncd status --json`", "yellow"))
+    return notes
+
+
+def _one_way(line: Json) -> str:
+    """Which way its changes travel, where it is not both."""
+    ways = {"out": "   from the primary only", "in": "   to the primary only"}
+    return ways.get(text(line, "direction"), "")
+
+
+def _disputes(line: Json) -> list[Text]:
+    amount = number(line, "conflicts")
+    return [Text(f"      {count(amount, 'conflict')}: `syncd conflicts`", "yellow")] if amount else []
+
+
+def _changed_here(line: Json) -> list[Text]:
+    """What was changed on this auxiliary and is not the primary's."""
+    notes: list[Text] = []
+    if pending := number(line, "pending"):
+        where = "which stay here" if text(line, "direction") == "out" else "on the way to the primary"
+        notes.append(Text(f"      {count(pending, 'group')} of changes made here, {where}"))
+    if refused := number(line, "refused"):
+        said = f"      {count(refused, 'group')} of changes made here refused: `syncd conflicts`"
+        notes.append(Text(said, "yellow"))
     return notes
 
 

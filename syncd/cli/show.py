@@ -21,30 +21,30 @@ _PIPE_CELLS = 240  # width of a table where there is no terminal
 
 def status(told: Json) -> None:
     """The status once."""
-    console = _console()
-    _lines(console, picture(told, datetime.now(UTC)))
+    screen = console()
+    print_lines(screen, picture(told, datetime.now(UTC)))
 
 
 def watch(statuses: Iterator[Json]) -> None:
     """Each status as it comes: one living picture on a terminal, elsewhere a block for each change."""
-    console = _console()
-    if console.is_terminal and not console.is_dumb_terminal:
-        with Live(console=console, auto_refresh=False) as live:
+    screen = console()
+    if screen.is_terminal and not screen.is_dumb_terminal:
+        with Live(console=screen, auto_refresh=False) as live:
             for told in statuses:
                 live.update(Group(*picture(told, datetime.now(UTC))), refresh=True)
         return
     first = True
     for told in changes(statuses):
-        _lines(console, picture(told, datetime.now(UTC)) if first else [Text(), *picture(told, datetime.now(UTC))])
+        print_lines(screen, picture(told, datetime.now(UTC)) if first else [Text(), *picture(told, datetime.now(UTC))])
         first = False
 
 
 def transactions(told: Json) -> None:
     """Groups with what became of them, as a table."""
     rows = records(told, "transactions")
-    console = _console()
+    screen = console()
     if not rows:
-        _lines(console, [Text(text(told, "note") or "no groups")])
+        print_lines(screen, [Text(text(told, "note") or "no groups")])
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("GROUP", "DEVICE", "OUTCOME"):
@@ -62,7 +62,7 @@ def transactions(told: Json) -> None:
             Text(local_time(row.get("time"))),
             Text(clean(row.get("cause")) + guilty(row)),
         )
-    console.print(table)
+    screen.print(table)
 
 
 class _Console(Console):
@@ -71,12 +71,12 @@ class _Console(Console):
         raise BrokenPipeError
 
 
-def _console() -> Console:
+def console() -> Console:
     """Decides by itself whether colours go out (not into a pipe, not with NO_COLOR)."""
     width = None if sys.stdout.isatty() else _PIPE_CELLS
     return _Console(highlight=False, markup=False, emoji=False, width=width)
 
 
-def _lines(console: Console, lines: Iterable[Text]) -> None:
+def print_lines(screen: Console, lines: Iterable[Text]) -> None:
     for line in lines:
-        console.print(line, soft_wrap=True)
+        screen.print(line, soft_wrap=True)

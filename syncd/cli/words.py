@@ -88,6 +88,11 @@ def ago(value: object, now: datetime) -> str:
     return "just now" if passed < 2 else f"{duration(passed)} ago"
 
 
+def ago_or_never(value: object) -> str:
+    """The same, by the clock of this machine, in a sentence."""
+    return ago(value, datetime.now(UTC)) or "never"
+
+
 def local_time(value: object) -> str:
     """The time on this machine's clock, to the second; empty if it is not known."""
     then = moment(value)

@@ -19,8 +19,35 @@ VERBS: dict[str, bool] = {
     "share": False,
     "accept": False,
     "pair_open": False,
+    "pair_wait": False,
+    "pair_close": False,
     "pair": False,
+    "users": True,
+    "user_add": False,
+    "user_rename": False,
+    "devices": True,
+    "device_rename": False,
+    "device_link": False,
+    "device_unlink": False,
+    "device_allow": False,
+    "revoke": False,
     "retry": False,
+    "conflicts": True,
+    "conflict": False,
+    "resolve": False,
+    "undo": False,
+    "held": True,
+    "approve": False,
+    "reject": False,
+    "history": False,
+    "resend": False,
+    "settings": True,
+    "settings_explain": True,
+    "settings_journal": True,
+    "settings_export": True,
+    "settings_set": False,
+    "settings_unset": False,
+    "settings_import": False,
 }
 
 ANSWER_BYTES_MAX = 16 * 1024 * 1024  # a longer answer is not read
@@ -63,6 +90,7 @@ def parse_request(line: bytes) -> Request:
         return Request("status", {})
     try:
         value: object = json.loads(line)
+        json.dumps(value, ensure_ascii=False).encode()  # half a character can be neither kept nor shown
     except (ValueError, RecursionError) as error:
         raise RequestError("the line is not JSON", 'send one object per line, as {"verb": "status"}') from error
     if not isinstance(value, dict):

@@ -16,6 +16,7 @@ import socket
 import stat
 import struct
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -33,6 +34,8 @@ from syncd.core.errors import HomeError, SyncdError
 from syncd.core.settings import Limits
 
 Handler = Callable[[str, dict[str, object]], Awaitable[dict[str, object]]]
+
+ASKER: ContextVar[int] = ContextVar("ASKER", default=-1)  # the user (uid) whose verb is being answered; -1: nobody's
 
 _log = logging.getLogger(__name__)
 _BACKLOG = 32
@@ -132,6 +135,7 @@ class ControlServer:
                 raise RequestError(f"the line is longer than {self._limits.control_line_bytes_max} bytes")
             request = parse_request(line)
             self._check_user(request, user)
+            ASKER.set(user)
             async with asyncio.timeout(self._limits.control_verb_s_max):
                 return encode_result(await self._handler(request.verb, request.args))
         except SyncdError as error:

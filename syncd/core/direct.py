@@ -8,9 +8,8 @@ failure, an application that is offline) takes the long road through the inbound
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from syncd.core.effects import BeginTransfer, Effect, ExecuteNow, Stage
+from syncd.core.frozen import replace
 from syncd.core.messages import Begin, Objects
 from syncd.core.target_state import Arrived, Step, Target, TargetPhase
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from syncd.core.messages import Begin, Objects, Report, Wire
 from syncd.core.model import DataType
 from syncd.core.ports import ChunkRequest, Part, TargetState
+from syncd.core.selection import Selection
+from syncd.core.upward_effects import UpwardEffect
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class SendFrame:
-    """Send an encoded frame of Objects. ``collection``: whose credit window it uses."""
+    """Send an encoded frame of Objects or an Upload. ``collection``: whose window it uses."""
 
     device: str
     frame: bytes | str
@@ -33,11 +35,12 @@ class SendFrame:
 
 @dataclass(frozen=True, slots=True)
 class CloseLink:
-    """Close the link after what was sent before; ``code`` empty: no fault."""
+    """Close the link after what was sent before; ``code`` empty: no fault. ``at_once``: what has not left does not."""
 
     device: str
     code: str
     text: str
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,14 @@ class SaveAdapter:
 
     device: str
     adapter: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaveName:
+    """The sync database is to say what a device calls itself. Where that fails the device says it again one day."""
+
+    device: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +115,10 @@ class ReadSource:
 
 @dataclass(frozen=True, slots=True)
 class WaitSource:
+    """Wait until something may have been touched after ``mark``, then do as ``ReadSource`` does."""
+
     collection: str
+    mark: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +132,22 @@ class NewEpoch:
     """A device holds more than the store: the store was restored. Positions held anywhere become void (R4)."""
 
     collection: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenClass:
+    """Create the class of a selection in the store, or go on filling it with some objects (R8)."""
+
+    collection: str
+    selection: Selection
+
+
+@dataclass(frozen=True, slots=True)
+class DropClass:
+    """No device takes it any more."""
+
+    collection: str
+    selection: Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,12 +227,20 @@ class LookAtTarget:
     collection: str
 
 
+@dataclass(frozen=True, slots=True)
+class JoinReports:
+    """Wait for further reports that tell of nothing but a position (``report_join_s``)."""
+
+    collection: str
+
+
 Effect = (
     Send
     | SendFrame
     | CloseLink
     | UseAdapter
     | SaveAdapter
+    | SaveName
     | SaveReport
     | OpenSource
     | BeginScan
@@ -212,6 +250,8 @@ Effect = (
     | WaitSource
     | ReadChunk
     | NewEpoch
+    | OpenClass
+    | DropClass
     | OpenTarget
     | SaveTypes
     | BeginTransfer
@@ -222,4 +262,6 @@ Effect = (
     | RetryParked
     | Recount
     | LookAtTarget
+    | JoinReports
+    | UpwardEffect
 )

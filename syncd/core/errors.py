@@ -36,6 +36,35 @@ class UserError(SyncdError):
     code = "usage"
 
 
+class ExpressionError(UserError):
+    """A selection that cannot be taken as it is written: ``start`` and ``end`` are the mistake in ``source``.
+
+    ``text`` and the first line of ``advice`` are sentences; the advice ends in two lines that show the source and a
+    caret under each character of the mistake.
+    """
+
+    code = "expression"
+
+    def __init__(self, text: str, advice: str, source: str, start: int, end: int) -> None:
+        super().__init__(_cut(text), _cut(advice) + _caret(source, start, end))
+        self.start = start
+        self.end = end
+
+
+def _cut(text: str) -> str:
+    """What a hostile source can make long."""
+    return text if len(text) <= 300 else text[:300] + "…"
+
+
+def _caret(source: str, start: int, end: int) -> str:
+    """Two lines: at most 72 characters of the source around the mistake, and what marks it."""
+    begin = max(0, min(start - 24, len(source) - 72))
+    shown = "".join(letter if letter.isprintable() else " " for letter in source[begin : begin + 72])
+    width = max(1, min(end, begin + 72) - start)
+    left, right = "…" if begin else "", "…" if begin + 72 < len(source) else ""
+    return f"\n  {left}{shown}{right}\n  {' ' * (len(left) + start - begin)}{'^' * width}"
+
+
 class HomeError(UserError):
     """The home directory: missing, locked by another daemon, unreadable, written by a newer version."""
 
@@ -90,6 +119,12 @@ class ApplicationBusy(ApplicationOffline):
     code = "busy"
 
 
+class EditsUnread(ApplicationBusy):
+    """The application changed objects just now that are about to be written: its changes are read first."""
+
+    code = "unread"
+
+
 class TargetHeld(ApplicationError):
     """The target holds objects of its own; a person decides (R13)."""
 
@@ -124,17 +159,25 @@ class SchemaTooNew(DiskError):
 REFUSALS: dict[str, str] = {
     "version": "install the same syncd version on both machines",
     "role": "an auxiliary talks to a primary only; see `syncd status` on both",
-    "unknown-device": "pair this device first: `syncd pair --token` on the primary, `syncd pair TOKEN` here",
+    "unknown-device": "pair this device first: `syncd pair` on the primary, `syncd pair CODE` here",
     "adapter": "set an adapter in config.toml that the primary knows (msgpack or json)",
     "bad-frame": "the peer sent what is no message; if it happens again, report it with both versions",
     "bad-order": "the peer broke the order of the protocol; if it happens again, report it with both versions",
     "too-large": "the peer sent a frame over the limit; check the versions of both",
     "token-wrong": "copy the whole line that `syncd pair --token` printed on the primary",
     "token-used": "run `syncd pair --token` on the primary again: a token works once",
-    "token-expired": "run `syncd pair --token` on the primary again: a token works for ten minutes",
-    "pairing-closed": "run `syncd pair --token` on the primary first",
+    "token-expired": "run `syncd pair --token` on the primary again: a token works for five minutes",
+    "code-wrong": "the words are not those of the code; run `syncd pair` on the primary again and type the code that "
+    "it shows: each code can be tried once",
+    "code-other": "check the number at its beginning; if it is right, run `syncd pair` on the primary again: a code "
+    "can be tried once, for five minutes",
+    "pairing-closed": "run `syncd pair` on the primary: what it shows works for five minutes",
     "duplicate": "a newer link of the same device took over; if this home was copied from another machine, make one of "
     "them anew with `syncd init`",
+    "revoked": "a person at the primary cut this device off; to link it again: `syncd pair` there, then here "
+    "`syncd pair CODE`",
+    "copied": "two machines use the identity of this device: set one of them up anew in another home with "
+    "`syncd init`, then `syncd devices allow NAME` on the primary",
     "stopping": "the peer is shutting down; this device tries again",
     "disk": "the peer cannot store anything; see its `syncd status`",
 }

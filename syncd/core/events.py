@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from syncd.core.edits import OutboxState
 from syncd.core.messages import Wire
 from syncd.core.model import DataType, Proof
 from syncd.core.ports import (
@@ -17,6 +18,8 @@ from syncd.core.ports import (
     Transfer,
     Unexecuted,
 )
+from syncd.core.selection import Selection
+from syncd.core.upward_events import UpwardEvent
 
 # ---------------------------------------------------------------- events of links
 
@@ -50,6 +53,14 @@ class AdapterSaved:
     device: str
     adapter: str
     failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NameSaved:
+    """The sync database says what a device calls itself."""
+
+    device: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +110,15 @@ class Swept:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceHeld:
+    """A comparison would delete so much that a person decides (R13). Nothing of that is kept."""
+
+    collection: str
+    reason: str
+    state: CollectionState
+
+
+@dataclass(frozen=True, slots=True)
 class SourceRead:
     """What was touched is kept. ``more``: not all of it was read yet."""
 
@@ -107,11 +127,6 @@ class SourceRead:
     more: bool
     lost: bool
     reshaped: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SourceWoken:
-    collection: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,18 +175,45 @@ class EpochFailed:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class ClassOpened:
+    """The class of a selection is there, ready or on its way to be. ``state``: of the store after that."""
+
+    collection: str
+    selection: Selection
+    state: CollectionState
+
+
+@dataclass(frozen=True, slots=True)
+class ClassDropped:
+    collection: str
+    selection: Selection
+    state: CollectionState
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFailed:
+    """The store could not open it, or not drop it; tried again later."""
+
+    collection: str
+    selection: Selection
+    reason: str
+
+
 # ---------------------------------------------------------------- events of a target
 
 
 @dataclass(frozen=True, slots=True)
 class TargetOpened:
-    """``types``: those described, by id, as the inbound queue has them."""
+    """``types``: those described, by id, as the inbound queue has them. ``outbox``: what it holds, where edits are
+    captured."""
 
     collection: str
     state: TargetState
     transfer: Transfer | None
     types: Mapping[int, DataType]
     parked: Parking
+    outbox: OutboxState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,18 +247,22 @@ class StageFailed:
 
 @dataclass(frozen=True, slots=True)
 class WorkDone:
-    """Waiting cuts were executed. ``proof``: of the last of them; None: there was nothing to do."""
+    """Waiting cuts were executed. ``proof``: of the last of them; None: there was nothing to do. ``outbox``: what it
+    holds after it, where that changed."""
 
     collection: str
     proof: Proof | None
     result: Executed | Unexecuted
+    outbox: OutboxState | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WorkVoid:
-    """What waited does not begin where the target is (it was restored from a copy); the inbound queue was cleared."""
+    """What waited does not begin where the target is (it was restored from a copy), or it is not known what was edited
+    here (``lost``); the inbound queue was cleared."""
 
     collection: str
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +296,11 @@ class LookedAtTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportsJoined:
+    collection: str
+
+
+@dataclass(frozen=True, slots=True)
 class RetryAsked:
     """A person asks for parked parts to be tried at once. ``seq`` None: all."""
 
@@ -262,18 +313,22 @@ Event = (
     | LinkDown
     | Received
     | AdapterSaved
+    | NameSaved
     | Tick
     | SourceOpened
     | SourceFailed
     | Scanned
     | Swept
+    | SourceHeld
     | SourceRead
-    | SourceWoken
     | ChunkRead
     | ChunkFailed
     | StoreMoved
     | EpochMoved
     | EpochFailed
+    | ClassOpened
+    | ClassDropped
+    | ClassFailed
     | TargetOpened
     | TargetFailed
     | Staged
@@ -284,5 +339,7 @@ Event = (
     | Retried
     | Recounted
     | LookedAtTarget
+    | ReportsJoined
     | RetryAsked
+    | UpwardEvent
 )

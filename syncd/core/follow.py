@@ -42,6 +42,10 @@ class Following:
             return False
         return self.cursor < state.head or (self.owes_cut and state.published)
 
+    def of_another_class(self, state: CollectionState) -> bool:
+        """The class was filled anew since it began: it is to begin anew as well."""
+        return bool(self.epoch) and self.epoch.partition(".")[2] != state.epoch.partition(".")[2]
+
     def sent(self, chunk: ChunkRead) -> Following:
         """After the chunk's frame was handed to the link."""
         frame = chunk.frame
@@ -75,24 +79,32 @@ def why_snapshot(asked: Follow, state: CollectionState) -> str:
     if not asked.epoch:
         return "the device holds nothing yet"
     if asked.epoch != state.epoch:
+        if store_epoch(asked.epoch) == store_epoch(state.epoch):
+            return "the selection of this device changed"
         return "the primary's store was made anew, its positions are of another epoch"
     if asked.cursor < state.horizon:
         return "the device was away longer than deleted objects are remembered"
     return ""
 
 
-def restored(asked: Follow, state: CollectionState) -> bool:
-    """The device is ahead of the store: the store was restored from an older copy (R4)."""
-    return asked.epoch == state.epoch and max(asked.position, asked.cursor, asked.floor) > state.head
+def store_epoch(epoch: str) -> str:
+    """The store's, of the epoch of one of its classes (``ports.ClassState``)."""
+    return epoch.partition(".")[0]
+
+
+def restored(asked: Follow, state: CollectionState, head: int) -> bool:
+    """The device is ahead of the store: the store was restored from an older copy (R4). ``head``: of the collection;
+    what a device of a class has proven may be beyond the class's."""
+    return asked.epoch == state.epoch and max(asked.position, asked.cursor, asked.floor) > head
 
 
 def begin(following: Following, asked: Follow, state: CollectionState) -> tuple[Following, Begin]:
-    """Answer to a Follow."""
-    reason = why_snapshot(asked, state)
+    """Answer to a Follow. ``state``: of the collection as devices of the selection see it."""
+    reason, head = why_snapshot(asked, state), max(state.head, asked.cursor, asked.floor)
     if reason:
         answer = Begin(asked.collection, state.epoch, True, 0, state.head, 0, state.head, reason)
     else:
-        answer = Begin(asked.collection, state.epoch, asked.snapshot, asked.base, asked.floor, asked.cursor, state.head)
+        answer = Begin(asked.collection, state.epoch, asked.snapshot, asked.base, asked.floor, asked.cursor, head)
     after = replace(
         following,
         asked=None,

@@ -195,4 +195,112 @@ class Report:
     failed: tuple[Failed, ...] = ()
 
 
-Wire = Hello | Welcome | Refusal | Follow | Types | Begin | Objects | Credit | Report
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Primary -> auxiliary, for each collection after Welcome and whenever they change: which way its changes travel
+    (``edits.Direction``) and what decides a conflict (``edits.Policy``)."""
+
+    collection: str
+    direction: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Auxiliary -> primary: which groups of edits wait. ``outbox``: identity of their numbering. ``first``: the oldest
+    that has no verdict, ``last + 1`` if none waits; verdicts of earlier ones are known. ``last``: the newest."""
+
+    collection: str
+    outbox: str
+    first: int
+    last: int
+
+
+class Made(NamedTuple):
+    """``rows`` consecutive rows of an Upload that belong to the group ``number``.
+
+    ``time_us``: when it was made, by the auxiliary's clock. ``whole``: its rows end here; else they go on with the next
+    Upload. ``offered``: the versions that were changed are not known (R13).
+    """
+
+    number: int
+    time_us: int
+    rows: int
+    whole: bool
+    offered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Auxiliary -> primary: groups of edits in the order of their numbers, columns of equal length.
+
+    ``clock_us``: the auxiliary's clock when it was sent. ``kinds``: one byte per row: add (there was no object), modify
+    or delete. ``types``: as the primary's Types numbered them. ``bases``: fields of the version that was changed,
+    empty for an add; ``fields``: empty for a delete.
+    """
+
+    collection: str
+    outbox: str
+    clock_us: int
+    runs: tuple[Made, ...]
+    kinds: bytes
+    types: list[int]
+    keys: list[bytes]
+    bases: list[bytes]
+    fields: list[bytes]
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Primary -> auxiliary, answer to Offer and as Uploads become durable: all groups up to ``number`` are in the
+    inbound queue, whole. ``received_bytes``: Uploads of the collection that are settled there, since the link began."""
+
+    collection: str
+    outbox: str
+    number: int
+    received_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of the group ``number``. ``ruling``: see ``edits.Ruling``. ``seq``: of the primary's group that came
+    of it (0 where it was refused). ``cause``: why, with the guilty object (``type``, ``key``). ``conflict``: id of
+    the conflict that is kept on the primary, 0 if there was none."""
+
+    number: int
+    ruling: str
+    seq: int
+    cause: str
+    type: str
+    key: bytes
+    conflict: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Primary -> auxiliary, for groups of ``outbox``; each once they are durable there, again after each Offer."""
+
+    collection: str
+    outbox: str
+    verdicts: tuple[Verdict, ...]
+
+
+Wire = (
+    Hello
+    | Welcome
+    | Refusal
+    | Follow
+    | Types
+    | Begin
+    | Objects
+    | Credit
+    | Report
+    | Terms
+    | Offer
+    | Upload
+    | Taken
+    | Verdicts
+)

@@ -82,13 +82,15 @@ class ObjectId(NamedTuple):
 class Observed(NamedTuple):
     """A data object as the application interface read it; ``fields`` is None where the object is gone.
 
-    ``fault`` says why an object that is there cannot be turned into fields (then ``fields`` is ``b""``).
+    ``fault`` says why an object that is there cannot be turned into fields (then ``fields`` is ``b""``). ``author``:
+    who changed it last, see ``edits.EditGroup``; empty for the application itself.
     """
 
     type: int
     key: bytes
     fields: bytes | None
     fault: str = ""
+    author: str = ""
 
 
 class Tie(NamedTuple):

@@ -5,10 +5,9 @@ The inbound queue knows them all; a target knows how many there are, when the fi
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from syncd.core.effects import RetryParked
 from syncd.core.events import Retried
+from syncd.core.frozen import replace
 from syncd.core.ports import TargetState
 from syncd.core.target_state import Step, Target, TargetPhase
 

@@ -7,14 +7,34 @@ that says *durable* returns only when what it did survives a power cut.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
 
+from syncd.core.edits import Overlay, Plan
+from syncd.core.history_port import StoreHistory
+from syncd.core.holding import Batch, Held, Holding
 from syncd.core.messages import Objects
 from syncd.core.model import DataType, Failure, ObjectId, Observed, Proof, Tie
-from syncd.core.selection import Selection
+from syncd.core.selection import ALL, Selection
 
 # ---------------------------------------------------------------- sync store (primary)
+
+
+class ClassState(NamedTuple):
+    """What the sync store knows of a selection class: its own order of the changes of its objects (R8).
+
+    ``epoch``: of the class and of nothing else ever. ``head``: number of the published group that last changed anything
+    in it, or a later one. ``ready``: it is filled. ``broken``: why it cannot be applied to the collection's types.
+    """
+
+    selection: Selection
+    epoch: str
+    head: int
+    horizon: int
+    digest: bytes
+    objects: int
+    ready: bool
+    broken: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +45,7 @@ class CollectionState:
     ``horizon``: tombstones up to here are gone; a position before it needs a snapshot. ``source``: identity of the
     application's data ("" before the first import). ``mark``: how far the application's log of touched keys has been
     read; 0 is its beginning, any other is for the source alone to read. ``imported``: the first import was completed
-    once; ``scanning``: a comparison was begun and not finished.
+    once; ``scanning``: a comparison was begun and not finished. ``classes``: in the order of their canonical forms.
     """
 
     name: str
@@ -40,22 +60,19 @@ class CollectionState:
     imported: bool
     scanning: bool
     types: tuple[DataType, ...]
+    classes: tuple[ClassState, ...] = ()
+    held: Held | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Objects as observed in one short read of the application, in key order where it is an import.
-
-    ``publish``: with this batch the store equals one state of the application: its rows, and those kept unpublished
-    before, become one group. ``loose``: see ``messages.Run``. ``mark``: new read mark, or None to leave it.
-    ``end_scan``: the running comparison is complete with it.
-    """
-
-    observed: Sequence[Observed]
-    publish: bool
-    loose: bool
-    mark: int | None = None
-    end_scan: bool = False
+    def of(self, selection: Selection) -> CollectionState | None:
+        """What devices of the class see of it. None: the class is not there, not ready or broken."""
+        if selection == ALL:
+            return self
+        found = next((one for one in self.classes if one.selection == selection), None)
+        if found is None or not found.ready or found.broken:
+            return None
+        _, epoch, head, horizon, digest, objects, _, _ = found
+        own: dict[str, Any] = {"head": head, "horizon": horizon, "digest": digest, "objects": objects}
+        return replace(self, epoch=epoch, types=selection.of_types(self.types), classes=(), **own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +129,7 @@ class StoredChunk:
     horizon: int = 0
 
 
-class SyncStore(Protocol):
+class SyncStore(StoreHistory, Holding, Protocol):
     """The sync store (claims 24d, 24h): a copy of the data objects and the order of their changes (R1, R3-R5)."""
 
     async def open_collection(self, name: str) -> CollectionState: ...
@@ -142,15 +159,44 @@ class SyncStore(Protocol):
         given to ``keep`` as gone or as they are, they are seen."""
         ...
 
+    async def count_unseen(self, name: str) -> int:
+        """How many objects of the types that the source has the running scan has not seen."""
+        ...
+
+    async def holds(self, name: str, type_id: int) -> bool:
+        """Whether any object of the type is there."""
+        ...
+
     async def read(self, request: ChunkRequest, rows_max: int, bytes_max: int) -> StoredChunk: ...
+
+    def at_hand(self, request: ChunkRequest, rows_max: int, bytes_max: int) -> StoredChunk | None:
+        """What ``read`` returns, where it need not be read for that: a small group that was just published."""
+        ...
 
     async def groups(self, name: str, limit: int) -> Sequence[Group]:
         """The newest groups, newest first."""
         ...
 
-    async def prune(self, name: str, passed: int, older_than_us: int) -> int:
-        """Removes tombstones up to ``passed``, tombstones and groups of a time before ``older_than_us``, and groups
-        beyond ``groups_max``; moves the horizon (R5). Returns the number of tombstones removed."""
+    async def prune(self, name: str, passed: int, older_than_us: int, groups_us: int | None = None) -> int:
+        """Removes tombstones up to ``passed``, tombstones of a time before ``older_than_us``, groups of a time before
+        that and before ``groups_us``, and groups beyond ``groups_max``; moves the horizon (R5). Returns the number of
+        tombstones removed."""
+        ...
+
+    # ------------------------------------------------------------ selection classes
+
+    async def open_class(self, name: str, selection: Selection, rows_max: int) -> CollectionState:
+        """Durable. The class is made, or filled on with at most ``rows_max`` objects; to be called until it is ready
+        or broken. Does nothing where it is, and for all objects, which are no class. A class that is broken is filled
+        anew, as another one, once it can be applied again."""
+        ...
+
+    async def drop_class(self, name: str, selection: Selection) -> CollectionState:
+        """Durable. The class's order is forgotten."""
+        ...
+
+    async def prune_class(self, name: str, selection: Selection, passed: int, older_than_us: int) -> int:
+        """As ``prune``, which leaves them, for the tombstones of a class and its horizon."""
         ...
 
 
@@ -214,9 +260,9 @@ Skip = Callable[[Iterable[ObjectId]], frozenset[ObjectId]]  # those of the objec
 class Work:
     """What a target executes in one transaction.
 
-    ``frames`` may be called repeatedly, from any thread, and gives the frames in order. ``proof``: the state after
-    it, None when parked objects are tried again. ``skip``: says which objects are parked (they may be very many); None:
-    none is. ``types``: by id.
+    ``frames`` may be called repeatedly, from any thread, and gives them in order (``at_hand``: from memory). ``proof``:
+    the state after it, None when parked objects are tried again. ``skip``: says which objects are parked, perhaps very
+    many. ``types``: by id. ``plan``: what to do about edits made here; None where none are looked for.
     """
 
     collection: str
@@ -226,6 +272,8 @@ class Work:
     types: dict[int, DataType]
     proof: Proof | None
     skip: Skip | None = None
+    plan: Plan | None = None
+    at_hand: bool = False
 
 
 # ---------------------------------------------------------------- application interface
@@ -233,11 +281,15 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """An open source: its identity, its types (ids are 0) and what cannot be captured, in words."""
+    """An open source: its identity, its types (ids are 0) and what cannot be captured, in words.
+
+    ``renamed``: former name of a type -> the name it has, where that is known for certain.
+    """
 
     identity: str
     types: tuple[DataType, ...]
     problems: tuple[str, ...]
+    renamed: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,45 +316,16 @@ class SourceChanges:
     reshaped: bool = False
 
 
-class Source(Protocol):
-    """The application on the primary, read (claim 24e). Raises ApplicationOffline (R13)."""
-
-    async def open(self, expected: str) -> SourceState:
-        """``expected``: identity seen before ("" the first time). Another one is offline, never empty."""
-        ...
-
-    async def number(self, types: Sequence[DataType]) -> None:
-        """The types with the ids that the store gave; later reads use them."""
-        ...
-
-    async def scan(self, type_id: int, after: tuple[object, ...] | None, limit: int) -> ScanPage: ...
-
-    async def observe(self, objects: Sequence[tuple[int, bytes]]) -> Sequence[Observed]:
-        """The objects with these types and keys as they are: the first of them at least, and those that fit in one
-        short read."""
-        ...
-
-    async def changes(self, mark: int, limit: int) -> SourceChanges: ...
-
-    async def discard(self, mark: int) -> None:
-        """What was touched up to the mark is kept in the store and may be forgotten."""
-        ...
-
-    async def wait(self, timeout_s: float) -> None:
-        """Returns when something may have changed, at the latest after ``timeout_s``."""
-        ...
-
-    async def close(self) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class TargetState:
-    """An open target: what it holds of which epoch. ``epoch`` empty: nothing yet."""
+    """An open target: what it holds of which epoch. ``epoch`` empty: nothing yet. ``plan``: the last plan about edits
+    made here that was carried out. Checksum and count are of what the primary sent, without those edits."""
 
     epoch: str
     position: int
     digest: bytes
     objects: int
+    plan: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +351,9 @@ class Tried:
 
 
 class Target(Protocol):
-    """The application on an auxiliary, written (claims 20f, 24e). Raises ApplicationOffline, TargetHeld, DiskFull."""
+    """The application on an auxiliary, written (claims 20f, 24e). Raises ApplicationOffline, TargetHeld, DiskFull, and
+    EditsUnread where a work has a plan. ``overlay``: the edits that stand above what is counted; raises EditsUnread
+    where more of them were logged than can be counted in. ``upward_ports.Local`` is the rest of it."""
 
     async def open(self) -> TargetState: ...
 
@@ -340,11 +365,11 @@ class Target(Protocol):
         """Works without proof, one transaction: each of them whole or not at all (R7)."""
         ...
 
-    async def recount(self) -> TargetState:
+    async def recount(self, overlay: Overlay | None = None) -> TargetState:
         """Counts checksum and objects again from what the application holds, and keeps the result (R14)."""
         ...
 
-    async def look(self) -> TargetState | None:
+    async def look(self, overlay: Overlay | None = None) -> TargetState | None:
         """What the application holds, where that was found not to be what was kept; it is kept (R14). Raises
         ApplicationOffline if what was opened is not in its place any more."""
         ...

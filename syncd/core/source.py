@@ -2,7 +2,8 @@
 
 Import, re-import and everyday capture are one road: read in short steps, keep each step unpublished, publish when
 nothing remains, so that what devices are sent is always one state of the application. A source that fails in any
-way is offline, never empty, and is opened again with growing pauses.
+way is offline, never empty, and is opened again with growing pauses. A comparison that would delete much of the
+collection is held until a person has said so, or what was gone is back.
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ from enum import Enum
 from syncd.core.effects import BeginScan, Effect, OpenSource, ReadSource, ScanSource, SweepSource, WaitSource
 from syncd.core.errors import InvariantBroken
 from syncd.core.events import (
+    ClassDropped,
+    ClassOpened,
     Event,
     Scanned,
     SourceFailed,
+    SourceHeld,
     SourceOpened,
     SourceRead,
-    SourceWoken,
     StoreMoved,
     Swept,
     Tick,
 )
-from syncd.core.ports import CollectionState
+from syncd.core.ports import ClassState, CollectionState
 from syncd.core.settings import Limits, back_off
 
 
@@ -35,11 +38,12 @@ class SourcePhase(Enum):
     READING = "reading"
     WAITING = "waiting"
     OFFLINE = "offline"
+    HELD = "held"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """``state``: what the store holds, None until the first opening. ``retry_at``: when offline ends."""
+    """``state``: what the store holds, None until the first opening. ``retry_at``: when offline or held ends."""
 
     name: str
     limits: Limits
@@ -57,7 +61,7 @@ class Source:
     @property
     def sendable(self) -> bool:
         """Ready, and no comparison runs: while it does, objects may stand under types that are not complete."""
-        comparing = self.phase in (SourcePhase.SCANNING, SourcePhase.SWEEPING)
+        comparing = self.phase in (SourcePhase.SCANNING, SourcePhase.SWEEPING, SourcePhase.HELD)
         return self.ready and not comparing and self.state is not None and not self.state.scanning
 
     @property
@@ -104,13 +108,8 @@ def _read(source: Source, event: SourceRead, now: float) -> Step:
     if event.lost:
         return replace(source, phase=SourcePhase.SCANNING), [BeginScan(source.name)]
     if event.more:
-        return source, [ReadSource(source.name, event.state.mark)]
-    return replace(source, phase=SourcePhase.WAITING, attempt=0), [WaitSource(source.name)]
-
-
-def _woken(source: Source, event: SourceWoken, now: float) -> Step:
-    assert source.state is not None
-    return replace(source, phase=SourcePhase.READING), [ReadSource(source.name, source.state.mark)]
+        return replace(source, phase=SourcePhase.READING), [ReadSource(source.name, event.state.mark)]
+    return replace(source, phase=SourcePhase.WAITING, attempt=0), [WaitSource(source.name, event.state.mark)]
 
 
 def _failed(source: Source, event: SourceFailed, now: float) -> Step:
@@ -127,6 +126,11 @@ def _failed(source: Source, event: SourceFailed, now: float) -> Step:
     return offline, []
 
 
+def _held(source: Source, event: SourceHeld, now: float) -> Step:
+    retry_at = now + source.limits.held_retry_s
+    return replace(source, phase=SourcePhase.HELD, state=event.state, reason=event.reason, retry_at=retry_at), []
+
+
 def _tick_offline(source: Source, event: Tick, now: float) -> Step:
     if now < source.retry_at:
         return source, []
@@ -141,21 +145,55 @@ def _moved(source: Source, event: StoreMoved, now: float) -> Step:
     """Pruning goes on beside the reading: only what it changes is taken over."""
     if source.state is None:
         return source, []
-    return replace(source, state=replace(source.state, horizon=event.state.horizon)), []
+    told = {one.epoch: one for one in event.state.classes}
+    classes = tuple(
+        one._replace(horizon=max(one.horizon, told[one.epoch].horizon)) if one.epoch in told else one
+        for one in source.state.classes
+    )
+    return replace(source, state=replace(source.state, horizon=event.state.horizon, classes=classes)), []
+
+
+def _classes(source: Source, event: ClassOpened | ClassDropped, now: float) -> Step:
+    """Classes are opened and dropped beside the reading: only what is said of this one is taken over, and of it the
+    newer."""
+    if source.state is None:
+        return source, []
+    others = [one for one in source.state.classes if one.selection != event.selection]
+    told = [one for one in of_epoch(event.state, source.state.epoch).classes if one.selection == event.selection]
+    if isinstance(event, ClassOpened):
+        known = [one for one in source.state.classes if one.selection == event.selection]
+        if known and told and known[0].epoch == told[0].epoch and known[0].head > told[0].head:
+            told = [known[0]._replace(ready=told[0].ready, broken=told[0].broken)]
+        others += told
+    classes = tuple(sorted(others, key=lambda one: one.selection.canonical))
+    return replace(source, state=replace(source.state, classes=classes)), []
+
+
+def of_epoch(state: CollectionState, epoch: str) -> CollectionState:
+    """The same as the store's epoch has it, with all classes."""
+    classes = tuple(_numbered(one, epoch) for one in state.classes)
+    return replace(state, epoch=epoch, classes=classes)
+
+
+def _numbered(one: ClassState, epoch: str) -> ClassState:
+    return one._replace(epoch=f"{epoch}.{one.epoch.partition('.')[2]}")
 
 
 _P = SourcePhase
+_RESTING = (_P.OFFLINE, _P.HELD)
 # (phase, event) -> what happens; a missing pair is a fault of ours
 TABLE: dict[tuple[SourcePhase, type[Event]], Callable[..., Step]] = {
     (_P.OPENING, SourceOpened): _opened,
     (_P.SCANNING, Scanned): _scanned,
     (_P.SWEEPING, Swept): _swept,
     (_P.READING, SourceRead): _read,
-    (_P.WAITING, SourceWoken): _woken,
-    (_P.OFFLINE, Tick): _tick_offline,
-    **{(phase, SourceFailed): _failed for phase in _P if phase is not _P.OFFLINE},
-    **{(phase, Tick): _nothing for phase in _P if phase is not _P.OFFLINE},
+    (_P.WAITING, SourceRead): _read,
+    (_P.SWEEPING, SourceHeld): _held,
+    **{(phase, Tick): _tick_offline for phase in _RESTING},
+    **{(phase, SourceFailed): _failed for phase in _P if phase not in _RESTING},
+    **{(phase, Tick): _nothing for phase in _P if phase not in _RESTING},
     **{(phase, StoreMoved): _moved for phase in _P},
+    **{(phase, event): _classes for phase in _P for event in (ClassOpened, ClassDropped)},
 }
 
 

@@ -7,26 +7,35 @@ from dataclasses import dataclass, replace
 
 from syncd.core.auxiliary_engine import AuxiliaryEngine
 from syncd.core.conversation import Phase
+from syncd.core.edits import Direction
+from syncd.core.holding import held_id, held_reason
 from syncd.core.messages import Failed, Report
 from syncd.core.model import State, group_id
-from syncd.core.primary_engine import PrimaryEngine, Standing
+from syncd.core.ports import CollectionState
+from syncd.core.primary_engine import PrimaryEngine
+from syncd.core.sending import Standing
 from syncd.core.settings import Limits
 from syncd.core.source import Source, SourcePhase
 from syncd.core.target_state import Target, TargetPhase
+from syncd.core.uplink_state import Uplink
 
 Json = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceLine:
-    """A device as the sync database knows it. ``last_seen``: ISO 8601 UTC, empty if never. ``reason``: why it is not
-    connected, if that is known."""
+    """A device as the sync database knows it. ``reason``: why it is not connected, if that is known. ``users``: names
+    of those that it is linked with. ``revoked``, ``copied``: since when a person cut it off, and since when two
+    machines are known to use its identity. Times in ISO 8601 UTC, empty if never."""
 
     id: str
     name: str
     connected: bool
     last_seen: str
     reason: str = ""
+    users: tuple[str, ...] = ()
+    revoked: str = ""
+    copied: str = ""
 
     def line(self, collections: list[Json]) -> Json:
         return {
@@ -34,9 +43,23 @@ class DeviceLine:
             "name": self.name,
             "connected": self.connected,
             "last_seen": self.last_seen,
-            "reason": self.reason,
+            "reason": self.reason or self._refused(),
+            "users": list(self.users),
+            "revoked": self.revoked,
+            "copied": self.copied,
             "collections": collections,
         }
+
+    def _refused(self) -> str:
+        """Why no link of it is let in."""
+        if self.revoked:
+            return "it is cut off: to let it in again, pair it again"
+        if self.copied:
+            return (
+                "two machines use its identity, and neither is let in: set one of them up anew with `syncd init`, then "
+                "`syncd devices allow` it here"
+            )
+        return ""
 
 
 ShowKey = Callable[[bytes], str]  # a canonical key for people
@@ -58,41 +81,50 @@ def _failed(collection: str, failed: tuple[Failed, ...], show_key: ShowKey) -> l
 def source_state(source: Source) -> State:
     if source.offline:
         return State.OFFLINE
+    if source.phase is SourcePhase.HELD:
+        return State.HELD
+    if source.state is not None and source.state.held is not None:
+        return State.HELD
     published = source.state is not None and source.state.published
     if source.ready and published and source.phase in (SourcePhase.WAITING, SourcePhase.READING):
         return State.IDENTICAL
     return State.SYNCING
 
 
-def source_line(source: Source, application: str) -> Json:
+def source_line(source: Source, application: str, user: str) -> Json:
+    """``user``: whose it is."""
     state = source.state
     return {
         "name": source.name,
+        "user": user,
         "application": application,
         "state": source_state(source).value,
         "objects": state.objects if state else 0,
         "head": state.head if state else 0,
-        "reason": source.reason if source.offline else "",
+        "reason": source.reason or (held_reason(source.name, state.held) if state and state.held else ""),
+        "held": held_id(source.name, state.held.number) if state and state.held else "",
     }
 
 
-def of_epoch(report: Report, source: Source) -> Report:
-    """A report as it counts: positions and groups of another epoch than the store's are none."""
-    if source.state is not None and report.epoch == source.state.epoch:
+def of_epoch(report: Report, state: CollectionState | None) -> Report:
+    """A report as it counts: positions and groups of another epoch are none. ``state``: as the device sees it."""
+    if state is not None and report.epoch == state.epoch:
         return report
     return replace(report, position=0, match=False, parked=0, failed=())
 
 
-def device_state(standing: Standing, source: Source, connected: bool, now: float, limits: Limits) -> State:
-    """State of a collection on an auxiliary, as the primary knows it."""
-    report, head = of_epoch(standing.report, source), source.state.head if source.state else 0
+def device_state(
+    standing: Standing, state: CollectionState | None, connected: bool, now: float, limits: Limits
+) -> State:
+    """State of a collection on an auxiliary, as the primary knows it. ``state``: as the device sees it."""
+    report, head = of_epoch(standing.report, state), state.head if state else 0
     if connected and report.held:
         return State.HELD
     if connected and report.offline:
         return State.OFFLINE
     if report.parked:
         return State.PARKED
-    if report.match and report.position == head:
+    if report.match and report.position >= head:
         return State.IDENTICAL
     if not connected:
         return State.BEHIND
@@ -105,19 +137,25 @@ def primary_devices(engine: PrimaryEngine, devices: list[DeviceLine], now: float
         collections: list[Json] = []
         for (owner, name), standing in sorted(engine.standings.items()):
             source = engine.sources.get(name)
-            if owner != device.id or source is None:
-                continue
-            report, head = of_epoch(standing.report, source), source.state.head if source.state else 0
+            if owner != device.id or source is None or not engine.may(device.id, name):
+                continue  # R9: what it reported of another user's is not of these users
+            seen, broken = engine.state_of(device.id, name), engine.why_not_sent(device.id, name)
+            report, head = of_epoch(standing.report, seen), seen.head if seen else 0
+            state = device_state(standing, seen, device.connected, now, engine.limits)
+            state = State.HELD if broken else state
+            if inward := engine.terms_of(name, device.id)[0] is Direction.IN:  # it is sent nothing, and lacks nothing
+                head = report.position
+                state = State.IDENTICAL if state in (State.SYNCING, State.STALLED) else state
             line: Json = {
                 "name": name,
-                "state": device_state(standing, source, device.connected, now, engine.limits).value,
+                "state": state.value,
                 "position": report.position,
                 "head": head,
                 "behind": max(0, head - report.position),
                 "parked": report.parked,
                 "digest_match": report.match,
                 "objects": report.objects,
-                "reason": report.offline or _unequal(report, head),
+                "reason": report.offline or ("" if inward else _unsent(source, seen, broken) or _unequal(report, head)),
                 "failed": _failed(name, report.failed, show_key),
             }
             follow = engine.follows.get((device.id, name))
@@ -126,6 +164,13 @@ def primary_devices(engine: PrimaryEngine, devices: list[DeviceLine], now: float
             collections.append(line)
         lines.append(device.line(collections))
     return lines
+
+
+def _unsent(source: Source, seen: CollectionState | None, broken: str) -> str:
+    """Why the selection of a device keeps it from being sent anything."""
+    if broken:
+        return f"its selection cannot be applied: {broken}"
+    return "" if seen is not None or source.state is None else "what its selection takes is being put together"
 
 
 def _unequal(report: Report, head: int) -> str:
@@ -137,8 +182,8 @@ def _progress(base: int, reached: int, head: int) -> Json:
     return {"done": min(reached, head) - base, "total": max(head - base, 1)}
 
 
-def target_state(target: Target, connected: bool, now: float) -> State:
-    """State of a collection on this auxiliary."""
+def target_state(target: Target, connected: bool, now: float, pending: bool = False) -> State:
+    """State of a collection on this auxiliary. ``pending``: edits may wait for their verdict."""
     if target.phase is TargetPhase.HELD:
         return State.HELD
     if target.phase is TargetPhase.OFFLINE:
@@ -149,7 +194,7 @@ def target_state(target: Target, connected: bool, now: float) -> State:
         return State.BEHIND  # as far as anybody knows: the primary's head is not known
     position = target.state.position if target.state else 0
     if target.match and target.begun and position >= target.head:
-        return State.IDENTICAL
+        return State.SYNCING if pending else State.IDENTICAL
     if target.following and not target.begun:
         return State.BEHIND  # the primary does not offer it
     if target.phase in (TargetPhase.EXECUTING, TargetPhase.PARKING, TargetPhase.RETRYING):
@@ -167,20 +212,35 @@ def shared(engine: AuxiliaryEngine) -> tuple[str, ...] | None:
     return engine.welcome.collections if engine.phase is Phase.OPEN and engine.welcome else None
 
 
-def target_line(target: Target, application: str, shared: tuple[str, ...] | None, now: float) -> Json:
+def local_state(target: Target, uplink: Uplink | None, connected: bool, now: float) -> State:
+    """The same, with what was changed here: nothing is identical that still waits for the primary."""
+    kept = uplink is not None and uplink.direction is Direction.OUT and uplink.keep_edits
+    pending = uplink is not None and not kept and (uplink.unread or uplink.pending > 0)
+    if uplink is None or uplink.direction is not Direction.IN or not connected:
+        return target_state(target, connected, now, pending)
+    return State.SYNCING if pending else State.IDENTICAL  # nothing comes down that could differ
+
+
+def target_line(
+    target: Target, application: str, shared: tuple[str, ...] | None, now: float, uplink: Uplink | None = None
+) -> Json:
     """``shared``: see above."""
     return {
         "name": target.name,
         "application": application,
-        "state": target_state(target, shared is not None, now).value,
+        "state": local_state(target, uplink, shared is not None, now).value,
         "objects": target.state.objects if target.state else 0,
         "head": _head(target),
-        "reason": _reason(target, shared),
+        "pending": uplink.pending if uplink else 0,
+        "refused": uplink.refused if uplink else 0,
+        "reason": _reason(target, shared, uplink),
     }
 
 
-def _reason(target: Target, shared: tuple[str, ...] | None) -> str:
+def _reason(target: Target, shared: tuple[str, ...] | None, uplink: Uplink | None = None) -> str:
     """Why a target is not as far as it could be. ``shared``: what the primary shares, None if it is not connected."""
+    if uplink is not None and uplink.direction is Direction.IN and shared is not None:
+        return uplink.reason
     if target.reason:
         return target.reason
     if shared is None:
@@ -188,7 +248,8 @@ def _reason(target: Target, shared: tuple[str, ...] | None) -> str:
     if target.following and not target.begun:
         others = f" (it shares {', '.join(shared)})" if shared else ""
         if target.name not in shared:
-            return f"the primary shares no collection of this name{others}: `syncd share` it there"
+            advice = "`syncd share` it there, or link this device with the user whose it is"
+            return f"the primary shares no collection of this name{others}: {advice}"
         return "the primary is reading it from its application for the first time"
     if target.phase is TargetPhase.EXECUTING and target.transfer is not None and target.transfer.snapshot:
         return "all of it has come and is being executed"
@@ -202,14 +263,14 @@ def primary_line(engine: AuxiliaryEngine, device: DeviceLine, now: float, show_k
         position = target.state.position if target.state else 0
         line: Json = {
             "name": name,
-            "state": target_state(target, device.connected, now).value,
+            "state": local_state(target, engine.uplinks.get(name), device.connected, now).value,
             "position": position,
             "head": _head(target),
             "behind": _head(target) - position,
             "parked": target.parked.parts,
             "digest_match": target.match,
             "objects": target.state.objects if target.state else 0,
-            "reason": _reason(target, shared(engine)),
+            "reason": _reason(target, shared(engine), engine.uplinks.get(name)),
             "failed": _failed(name, target.failed, show_key),
         }
         transfer, state = target.transfer, target.state

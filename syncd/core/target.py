@@ -7,7 +7,6 @@ is parked in the inbound queue before the rest is executed, so that a crash at a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from syncd.core import direct, parked
 from syncd.core.effects import (
@@ -17,9 +16,7 @@ from syncd.core.effects import (
     LookAtTarget,
     OpenTarget,
     Park,
-    Recount,
     SaveTypes,
-    Send,
 )
 from syncd.core.errors import InvariantBroken, OrderError
 from syncd.core.events import (
@@ -27,6 +24,7 @@ from syncd.core.events import (
     LookedAtTarget,
     Parked,
     Recounted,
+    ReportsJoined,
     Retried,
     RetryAsked,
     Staged,
@@ -37,9 +35,11 @@ from syncd.core.events import (
     WorkDone,
     WorkVoid,
 )
+from syncd.core.frozen import replace
 from syncd.core.inbound_queue import Arrival, arrival
 from syncd.core.messages import Begin, Objects, Types
 from syncd.core.model import Proof
+from syncd.core.onward import and_proceed, and_report, check, proceed
 from syncd.core.ports import Executed, Parking, Transfer
 from syncd.core.settings import Limits, back_off
 from syncd.core.target_state import (
@@ -48,11 +48,9 @@ from syncd.core.target_state import (
     Target,
     TargetPhase,
     credit,
-    differs,
     epoch,
     executed,
-    follow,
-    left_behind,
+    joined,
     report,
     settled,
 )
@@ -62,38 +60,14 @@ def start(name: str, limits: Limits) -> Step:
     return Target(name, limits), [OpenTarget(name)]
 
 
-def proceed(target: Target, now: float) -> Step:
-    """What a ready target does next: execute what waits, ask for more, try parked parts again."""
-    state = target.state
-    if target.phase is not TargetPhase.READY or state is None:
-        return target, []
-    if differs(target) and target.heal in (Heal.NONE, Heal.RECOUNTED):
-        return _check(target, now, [])
-    if target.cuts:
-        execute = Execute(target.name, 0, state)
-        return replace(target, phase=TargetPhase.EXECUTING, aim=target.cuts[-1].seq), [execute]
-    if target.begun and not target.staging and left_behind(target, state):
-        target = replace(target, following=False, begun=False)  # an older copy is in its place: ask from there
-    if target.peer and not target.following and not target.staging:
-        ask: Effect = Send(target.peer, follow(target))
-        asking, credits = credit(replace(target, following=True, begun=False))
-        return asking, [ask, *credits]
-    return parked.retry(target, state, now)
-
-
-def _and_proceed(target: Target, now: float, effects: list[Effect]) -> Step:
-    target, more = proceed(target, now)
-    return target, effects + more
-
-
 # ---------------------------------------------------------------- the link
 
 
 def link_open(target: Target, peer: str, now: float) -> Step:
     """The primary welcomed us."""
-    target = replace(target, peer=peer, following=False, begun=False, proof=None, moved_at=now)
+    target = replace(target, peer=peer, following=False, begun=False, proof=None, told=None, untold=False, moved_at=now)
     target = replace(target, arrived_bytes=0, durable_bytes=0, credit_bytes=0)
-    return _and_proceed(target, now, report(target))
+    return and_report(target, now, [])
 
 
 def link_down(target: Target) -> Target:
@@ -104,6 +78,8 @@ def link_down(target: Target) -> Target:
 def _begin(target: Target, begin: Begin, raw: bytes, now: float) -> Step:
     if not target.following or target.begun:
         raise OrderError(f"Begin for {target.name} was not asked for")
+    if target.heal is Heal.FETCHING and not begin.snapshot:  # of a Follow that did not ask for everything yet
+        return and_proceed(replace(target, following=False), now, [])
     old = target.transfer
     fresh = begin.snapshot and begin.cursor == begin.base
     cut = 0 if fresh or old is None or old.cut > begin.cursor else old.cut  # beyond it: of what is restored here
@@ -148,7 +124,7 @@ def _objects(target: Target, frame: Objects, raw: bytes, now: float) -> Step:
             durable_bytes=target.durable_bytes + len(raw),
         )
         target, effects = credit(target)
-        return _check(target, now, effects)
+        return check(target, now, effects)
     return direct.take(target, frame, raw)
 
 
@@ -167,6 +143,14 @@ def message(target: Target, received: Begin | Objects, raw: bytes, now: float) -
     if isinstance(received, Begin):
         return _begin(target, received, raw, now)
     return _objects(target, received, raw, now)
+
+
+def fetch_again(target: Target, now: float) -> Step:
+    """It is not known what the application changed: everything is fetched and compared (R13)."""
+    if target.state is None or not target.state.epoch:
+        return target, []
+    asked = target.following and not target.begun  # the answer comes first, and is passed over
+    return and_proceed(replace(target, heal=Heal.FETCHING, following=asked, begun=False), now, [])
 
 
 # ---------------------------------------------------------------- the table
@@ -195,19 +179,19 @@ def _opened(target: Target, event: TargetOpened, now: float) -> Step:
         reason="",
         looked_at=now,
     )
-    return _and_proceed(target, now, report(target))
+    return and_report(target, now, [])
 
 
 def _staged(target: Target, event: Staged, now: float) -> Step:
     if target.transfer is None:  # what they were staged for is void, and they with it
-        return _and_proceed(settled(target, event.frames, event.staged_bytes), now, [])
+        return and_proceed(settled(target, event.frames, event.staged_bytes), now, [])
     cut = event.cuts[-1].seq if event.cuts else target.transfer.cut
     base = event.cuts[-1].seq if event.cuts else target.transfer.base
     transfer = replace(target.transfer, cursor=event.cursor, cut=cut, base=base)
     target = settled(target, event.frames, event.staged_bytes)
     target = replace(target, transfer=transfer, cuts=target.cuts + event.cuts, overtaken=True, moved_at=now)
     target, effects = credit(target)
-    return _and_proceed(target, now, effects)
+    return and_proceed(target, now, effects)
 
 
 def _stage_failed(target: Target, event: StageFailed, now: float) -> Step:
@@ -228,13 +212,14 @@ def _done_now(target: Target, event: WorkDone, now: float) -> Step:
     target = replace(target, phase=TargetPhase.READY, moved_at=now)
     if not isinstance(event.result, Executed):
         target, effects = direct.failed(target)
-        return _and_proceed(target, now, effects)
+        return and_proceed(target, now, effects)
     target = replace(target, state=event.result.state, proof=event.proof, attempt=0)
     target, effects = direct.done(target)
     target, credits = credit(target)
     if target.phase is not TargetPhase.READY:
-        return target, effects + credits + report(target)
-    return _check(target, now, effects + credits)
+        target, said = report(target)
+        return target, effects + credits + said
+    return check(target, now, effects + credits)
 
 
 def _done(target: Target, event: WorkDone, now: float) -> Step:
@@ -264,33 +249,17 @@ def _done(target: Target, event: WorkDone, now: float) -> Step:
         moved_at=now,
     )
     target, effects = credit(target)
-    return _check(target, now, effects)
-
-
-def _check(target: Target, now: float, effects: list[Effect]) -> Step:
-    """Compares the checksums at the cut (R14): first count again, then fetch everything again, then say so."""
-    if target.match:
-        target = replace(target, heal=Heal.NONE, reason="")
-    if not differs(target) or target.phase is not TargetPhase.READY:
-        return _and_proceed(target, now, effects + report(target))
-    if target.heal is Heal.NONE:
-        target = replace(target, phase=TargetPhase.RECOUNTING, heal=Heal.RECOUNTED)
-        return target, [*effects, Recount(target.name)]
-    if target.heal is Heal.RECOUNTED:
-        target = replace(target, heal=Heal.FETCHING, following=False, begun=False)
-    if target.heal is Heal.FETCHED:
-        reason = "what the application holds is not what was sent: its own triggers or programs change it"
-        target = replace(target, reason=reason)
-    return _and_proceed(target, now, effects + report(target))
+    return check(target, now, effects)
 
 
 def _recounted(target: Target, event: Recounted, now: float) -> Step:
-    return _check(replace(target, phase=TargetPhase.READY, state=event.state), now, [])
+    return check(replace(target, phase=TargetPhase.READY, state=event.state), now, [])
 
 
 def _void(target: Target, event: WorkVoid, now: float) -> Step:
     target = replace(target, phase=TargetPhase.OPENING, transfer=None, cuts=(), parked=Parking(), proof=None)
-    target = replace(target, following=False, begun=False, overtaken=False)
+    heal = Heal.FETCHING if event.lost else target.heal
+    target = replace(target, following=False, begun=False, overtaken=False, heal=heal)
     return target, [OpenTarget(target.name)]
 
 
@@ -308,19 +277,19 @@ def _retried(target: Target, event: Retried, now: float) -> Step:
     going, effects = proceed(target, now)
     if going.phase is TargetPhase.RETRYING and not parked.tell(target, now):
         return going, effects
-    return _check(replace(target, reported_at=now), now, [])
+    return check(replace(target, reported_at=now), now, [])
 
 
 def _retry_asked(target: Target, event: RetryAsked, now: float) -> Step:
     asked = {event.seq} if target.parked.parts else set()
-    return _and_proceed(replace(target, asked=target.asked | asked), now, [])
+    return and_proceed(replace(target, asked=target.asked | asked), now, [])
 
 
 def _offline(target: Target, reason: str, now: float, phase: TargetPhase = TargetPhase.OFFLINE) -> Step:
     limits = target.limits
     pause_s = back_off(target.attempt, limits.offline_retry_s_first, limits.offline_retry_s_max)
     target = replace(target, phase=phase, reason=reason, attempt=target.attempt + 1, retry_at=now + pause_s)
-    return target, report(target)
+    return report(target)
 
 
 def _failed(target: Target, event: TargetFailed, now: float) -> Step:
@@ -352,16 +321,20 @@ def _tick_ready(target: Target, event: Tick, now: float) -> Step:
 def _looked(target: Target, event: LookedAtTarget, now: float) -> Step:
     target = replace(target, phase=TargetPhase.READY)
     if event.state is None:
-        return _and_proceed(target, now, [])
+        return and_proceed(target, now, [])
     heal = Heal.RECOUNTED if target.heal is Heal.NONE else target.heal  # the look counted
-    return _check(replace(target, state=event.state, heal=heal), now, [])
+    return check(replace(target, state=event.state, heal=heal), now, [])
 
 
 def _tick_working(target: Target, event: Tick, now: float) -> Step:
     """A work may take long: the primary is told that it goes on."""
     if now - target.moved_at < target.limits.report_s:
         return target, []
-    return replace(target, moved_at=now), report(target)
+    return report(replace(target, moved_at=now))
+
+
+def _reports_joined(target: Target, event: ReportsJoined, now: float) -> Step:
+    return joined(target)
 
 
 _P = TargetPhase
@@ -383,6 +356,7 @@ TABLE: dict[tuple[TargetPhase, type[Event]], Callable[..., Step]] = {
     (_P.READY, StageFailed): _stage_failed,
     **{(phase, StageFailed): _stage_failed_meanwhile for phase in (*_WORKING, *_RESTING)},
     **{(phase, RetryAsked): _retry_asked for phase in _P},
+    **{(phase, ReportsJoined): _reports_joined for phase in _P},
     **{(phase, TargetFailed): _failed for phase in _WORKING},
 }
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from syncd.core.effects import Effect, Send
+from syncd.core.effects import Effect, JoinReports, Send
+from syncd.core.frozen import replace
 from syncd.core.messages import Credit, Failed, Follow, Objects, Report
 from syncd.core.model import DataType, ObjectId, Proof
 from syncd.core.ports import Parking, TargetState, Transfer
@@ -43,10 +44,20 @@ class Arrived(NamedTuple):
     raw: bytes
 
 
+class Told(NamedTuple):
+    """What a report says beside the position: whoever is told of it is told at once."""
+
+    epoch: str
+    match: bool
+    parked: Parking
+    offline: str
+    held: bool
+
+
 _NONE_PARKED = Parking()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots, for ``frozen.replace``
 class Target:
     """``peer``: the primary's device while its link is open. ``types``: those described, by id.
 
@@ -61,7 +72,9 @@ class Target:
     of frames that came on this link; ``durable_bytes``: of those that are settled; ``credit_bytes``: how much of it
     the primary was told.
     ``overtaken``: frames became durable since the target was to be opened. ``healed_at``: when it was last fetched in
-    vain. ``fetching``: why the primary sends everything, while it does. ``moved_at``: when anything last went on;
+    vain. ``fetching``: why the primary sends everything, while it does. ``told``: what it was last told beside the
+    position, None for nothing on this link; ``joining``: reports of a position alone wait for one another; ``untold``:
+    one does. ``moved_at``: when anything last went on;
     ``looked_at``: when it was last seen that the target is in its place.
     """
 
@@ -98,6 +111,9 @@ class Target:
     credit_bytes: int = 0
     reason: str = ""
     fetching: str = ""
+    told: Told | None = None
+    joining: bool = False
+    untold: bool = False
     attempt: int = 0
     retry_at: float = 0.0
     moved_at: float = 0.0
@@ -165,24 +181,39 @@ def settled(target: Target, frames: int, staged_bytes: int) -> Target:
     )
 
 
-def report(target: Target) -> list[Effect]:
-    """Where the collection stands, for the primary; nothing before that is known."""
+_NOWHERE = TargetState("", 0, bytes(16), 0)
+
+
+def report(target: Target) -> Step:
+    """Where the collection stands, for the primary; nothing before that is known. Reports of a position alone, which
+    come with each cut, are joined."""
     if not target.peer or (target.state is None and target.phase is TargetPhase.OPENING):
-        return []
-    state = target.state or TargetState("", 0, bytes(16), 0)
+        return target, []
+    state, held = target.state or _NOWHERE, target.phase is TargetPhase.HELD
+    offline = target.reason if held or target.phase is TargetPhase.OFFLINE else ""
+    told = Told(state.epoch, target.match, target.parked, offline, held)
+    if target.joining and told == target.told:
+        return (target if target.untold else replace(target, untold=True)), []
     message = Report(
         target.name,
         state.epoch,
         state.position,
         state.digest,
         state.objects,
-        target.match,
+        told.match,
         target.parked.parts,
-        target.reason if target.phase in (TargetPhase.OFFLINE, TargetPhase.HELD) else "",
-        target.phase is TargetPhase.HELD,
+        offline,
+        held,
         target.failed,
     )
-    return [Send(target.peer, message)]
+    join: list[Effect] = [] if target.joining else [JoinReports(target.name)]
+    return replace(target, told=told, joining=True, untold=False), [Send(target.peer, message), *join]
+
+
+def joined(target: Target) -> Step:
+    """The time is over for which reports were joined."""
+    target = replace(target, joining=False)
+    return report(target) if target.untold else (target, [])
 
 
 def follow(target: Target) -> Follow:

@@ -9,7 +9,7 @@ from syncd.core.errors import UserError
 from syncd.core.messages import Failed, Report
 from syncd.core.model import OutcomeKind, Role, group_id
 from syncd.core.ports import CollectionState, Group
-from syncd.core.primary_engine import Standing
+from syncd.core.sending import Standing
 from syncd.core.settings import Limits
 from syncd.core.status import Json
 from syncd.core.target_state import Target
@@ -64,10 +64,13 @@ def check_outcome(role: Role, outcome: str) -> None:
 def of_device(
     state: CollectionState, groups: Sequence[Group], device: tuple[str, str], standing: Standing | None
 ) -> Iterator[Row]:
-    """On the primary: the groups of a collection on one device (id, name), by what it reported last."""
+    """On the primary: the groups of a collection on one device (id, name), by what it reported last. ``state``: as the
+    device sees it; one that has all of its class has all groups, whatever they changed elsewhere."""
     report = standing.report if standing is not None and standing.report.epoch == state.epoch else None
     failed = {one.seq: one for one in report.failed} if report else {}
     position = report.position if report else 0
+    if groups and report and position >= state.head:
+        position = max(position, groups[0].seq)
     reached = OutcomeKind.APPLIED.value if report is None or names_all(report) else UNKNOWN
     known = {group.seq: group for group in groups}
     for seq in sorted(known.keys() | failed.keys()):

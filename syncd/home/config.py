@@ -10,12 +10,12 @@ import msgspec
 
 from syncd.core.errors import HomeError
 from syncd.home import config_text, files
-from syncd.home.config_values import Collection, Config, Mistake, mistakes, split_address
+from syncd.home.config_values import Asked, Collection, Config, Mistake, mistakes, split_address
 
 if TYPE_CHECKING:
     from syncd.home.paths import Home
 
-__all__ = ["Collection", "Config", "load", "save", "split_address"]
+__all__ = ["Asked", "Collection", "Config", "load", "save", "split_address"]
 
 CONFIG_BYTES_MAX = 1024 * 1024  # a larger file is refused
 

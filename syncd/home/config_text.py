@@ -8,8 +8,8 @@ from syncd.core.model import Role
 from syncd.home.config_values import Collection, Config
 
 _HEAD = """\
-# Configuration of syncd on this device. `syncd share` and `syncd accept` write this file anew, without comments of
-# your own. It is read when the daemon starts.
+# Configuration of syncd on this device. `syncd share`, `accept` and `users rename` write this file anew, without
+# comments of your own. It is read when the daemon starts.
 """
 
 
@@ -26,9 +26,14 @@ def write(config: Config) -> str:
             _line("listen", config.listen, "HOST:PORT where auxiliaries connect"),
         ]
     else:
-        lines.append(_line("adapter", config.adapter, "form of the messages to this device: msgpack or json"))
+        lines += [
+            _line("adapter", config.adapter, "form of the messages to this device: msgpack or json"),
+            _line("addresses", config.addresses, "HOST:PORT where the primary is dialed besides where it was found"),
+        ]
     lines += [
-        _line("discovery", config.discovery, "be found, or find the primary, on the local network"),
+        _line("discovery", config.discovery, "be found, or find the primary, on the local network (mDNS)"),
+        _line("interfaces", config.interfaces, "network interfaces for that, by name or address; empty: all"),
+        _line("interfaces_excluded", config.interfaces_excluded, "and those that are left out"),
         _line("socket", config.socket, "control socket; empty: syncd.sock in this directory"),
         _line("socket_group", config.socket_group, "group that may ask for the status; empty: none"),
         _line("log_level", config.log_level, "debug, info, warning or error"),
@@ -41,9 +46,16 @@ def write(config: Config) -> str:
 def _collection(entry: Collection, role: Role) -> list[str]:
     lines = [_line("name", entry.name), _line("kind", entry.kind), _line("path", entry.path)]
     if role is Role.PRIMARY:
-        lines.append(_line("tables", entry.tables, "empty: every table that has a primary key"))
+        lines += [
+            _line("tables", entry.tables, "empty: every table that has a primary key"),
+            _line("user", entry.user, "whose it is; empty: the user above"),
+        ]
     else:
-        lines.append(_line("replace", entry.replace, "what the target held of its own may be replaced"))
+        lines += [
+            _line("replace", entry.replace, "what the target held of its own may be replaced"),
+            _line("merge", entry.merge, "or is offered to the primary, when the target is first filled"),
+            _line("keep_edits", entry.keep_edits, "what is changed here stays where nothing may travel to the primary"),
+        ]
     return lines
 
 

@@ -76,6 +76,16 @@ class Home:
         return self.path / "inbound.db"
 
     @property
+    def outbox(self) -> Path:
+        """What an auxiliary's applications changed, until it is settled."""
+        return self.path / "outbox.db"
+
+    @property
+    def uploads(self) -> Path:
+        """The primary's inbound queue, with verdicts and conflicts."""
+        return self.path / "uploads.db"
+
+    @property
     def lock(self) -> Path:
         """Held by the one daemon of this home."""
         return self.path / "lock"

@@ -75,6 +75,7 @@ def mapped(error: sqlite3.Error, path: Path) -> SyncdError:
 class _Waiting(Generic[T]):
     function: Callable[[sqlite3.Connection], T]
     future: asyncio.Future[T]
+    lazily: bool
 
 
 class Database:
@@ -83,10 +84,13 @@ class Database:
     def __init__(self, path: Path, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
         self.path = path
         self.commits = 0
+        self.synced = False  # all that was written is known to be durable
         self._writer = writer
         self._reader = reader
         self._waiting: asyncio.Queue[_Waiting[Any]] = asyncio.Queue(WAITING_MAX)
-        self._unsettled: set[asyncio.Future[Any]] = set()
+        self._unsettled = 0  # functions asked for of which nobody was told yet what became
+        self._at_rest = asyncio.Event()
+        self._at_rest.set()
         self._closed = False
         self._task = asyncio.create_task(self._write_all(), name=f"writer of {path.name}")
 
@@ -119,19 +123,21 @@ class Database:
         """How many functions wait for the writer, bounded by ``WAITING_MAX``."""
         return self._waiting.qsize()
 
-    async def write(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """Durable. Runs the function in a transaction of the writer and returns after the commit."""
+    async def write(self, function: Callable[[sqlite3.Connection], T], lazily: bool = False) -> T:
+        """Durable. Runs the function in a transaction of the writer and returns after the commit. ``lazily``: it is
+        durable with the next one, and not before."""
         if self._closed:
             raise InvariantBroken(f"{self.path} was closed")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._unsettled.add(future)
+        self._unsettled += 1
+        self._at_rest.clear()
         try:
-            await self._waiting.put(_Waiting(function, future))
+            await self._waiting.put(_Waiting(function, future, lazily))
         except asyncio.CancelledError:
             self._settle(future, DiskError("cancelled while waiting for the writer"))
             future.exception()
             raise
-        return await asyncio.shield(future)
+        return await future  # a caller that is cancelled gives up just this
 
     async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Runs the function in one read transaction: all it sees is of one state."""
@@ -147,8 +153,7 @@ class Database:
         if self._closed:
             return
         self._closed = True
-        while self._unsettled:
-            await asyncio.wait(set(self._unsettled))
+        await self._at_rest.wait()
         self._task.cancel()
         await asyncio.wait([self._task])
         await self._reader.close()
@@ -163,10 +168,12 @@ class Database:
 
     async def _write_together(self, waiting: list[_Waiting[Any]]) -> None:
         functions = [one.function for one in waiting]
+        lazily = all(one.lazily for one in waiting)
         outcomes: Sequence[object]
         try:
-            outcomes = await in_thread(self._writer, lambda connection: _in_write(connection, functions))
+            outcomes = await in_thread(self._writer, lambda connection: _in_write(connection, functions, lazily))
             self.commits += 1
+            self.synced = not lazily
         except BaseException as error:
             for one in waiting:
                 self._settle(one.future, self._as_ours(error))
@@ -186,7 +193,11 @@ class Database:
         return outcome
 
     def _settle(self, future: asyncio.Future[Any], outcome: object) -> None:
-        self._unsettled.discard(future)
+        self._unsettled -= 1
+        if not self._unsettled:
+            self._at_rest.set()
+        if future.done():  # its caller was cancelled
+            return
         if isinstance(outcome, BaseException):
             future.set_exception(outcome)
         else:
@@ -242,8 +253,22 @@ def _in_read(connection: sqlite3.Connection, function: Callable[[sqlite3.Connect
             connection.execute("COMMIT")
 
 
-def _in_write(connection: sqlite3.Connection, functions: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[object]:
+def _in_write(
+    connection: sqlite3.Connection, functions: Sequence[Callable[[sqlite3.Connection], Any]], lazily: bool
+) -> list[object]:
     """The functions' results or errors. Raises if nothing at all was committed."""
+    if lazily:
+        connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        return _in_transaction(connection, functions)
+    finally:
+        if lazily:
+            connection.execute("PRAGMA synchronous = FULL")
+
+
+def _in_transaction(
+    connection: sqlite3.Connection, functions: Sequence[Callable[[sqlite3.Connection], Any]]
+) -> list[object]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         if len(functions) == 1:

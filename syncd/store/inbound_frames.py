@@ -89,7 +89,7 @@ class ParkedIds:
 
     def __call__(self, objects: Iterable[ObjectId]) -> frozenset[ObjectId]:
         try:
-            with closing(_reader(self.path)) as own:
+            with closing(reader(self.path)) as own:
                 return parked_among(own, self.collection, objects)
         except sqlite3.Error as error:
             raise mapped(error, self.path) from error
@@ -109,7 +109,7 @@ def parked_among(connection: sqlite3.Connection, collection: str, objects: Itera
     return frozenset(found)
 
 
-def _reader(path: Path) -> sqlite3.Connection:
+def reader(path: Path) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode=ro"
     own = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     own.execute("PRAGMA trusted_schema = OFF")
@@ -120,7 +120,7 @@ def _reader(path: Path) -> sqlite3.Connection:
 
 def _rows(path: Path, query: str, values: tuple[object, ...]) -> Iterator[tuple[Any, ...]]:
     try:
-        with closing(_reader(path)) as own:
+        with closing(reader(path)) as own:
             yield from own.execute(query, values)
     except sqlite3.Error as error:
         raise mapped(error, path) from error

@@ -9,64 +9,27 @@ from __future__ import annotations
 import secrets
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from itertools import count
 
 from syncd.core import digest
+from syncd.core.edits import Edit, Fact, Version
 from syncd.core.errors import InvariantBroken
+from syncd.core.holding import Batch, HeldObject
 from syncd.core.model import DataType, ObjectId, Observed, Proof, Tie
-from syncd.core.ports import (
-    Batch,
-    ChunkRequest,
-    CollectionState,
-    Group,
-    StoredChunk,
-    StoredRow,
-)
+from syncd.core.ports import ChunkRequest, CollectionState, Group, StoredChunk, StoredRow
+from syncd.core.selection import ALL, Selection
 from syncd.core.settings import Limits
+from syncd.store.memory_classes import MemoryClasses
+from syncd.store.memory_collection import MemoryCollection
+from syncd.store.memory_held import Named
+from syncd.store.memory_history import group_at, undoing_of
 from syncd.store.ties import Owner, ties_of
 
 
 def random_epoch() -> str:
     """16 hexadecimal digits."""
     return secrets.token_hex(8)
-
-
-@dataclass
-class _Collection:
-    """One collection. ``rows`` is in the order of their changes. ``ties`` is by the change that made the tie, ``tied``
-    names the older groups of those not published. ``seen`` is None while no comparison runs."""
-
-    name: str
-    rows: dict[ObjectId, StoredRow] = field(default_factory=dict)
-    groups: list[Group] = field(default_factory=list)
-    ties: dict[int, Tie] = field(default_factory=dict)
-    tied: set[int] = field(default_factory=set)
-    types: tuple[DataType, ...] = ()
-    former: dict[int, DataType] = field(default_factory=dict)
-    seen: set[ObjectId] | None = None
-    head: int = 0
-    last: int = 0
-    horizon: int = 0
-    version: int = 0
-    digest: bytes = digest.EMPTY
-    objects: int = 0
-    source: str = ""
-    mark: int = 0
-    loose: bool = False
-    scanning: bool = False
-    scanned: bool = False
-    imported: bool = False
-
-    def names(self) -> dict[int, str]:
-        return {number: type_.name for number, type_ in self.former.items()} | {one.id: one.name for one in self.types}
-
-    def count(self, row: StoredRow | None, sign: int) -> None:
-        """Takes the object of a row into the checksum (+1) or out of it (-1)."""
-        if row is None or row.fields is None:
-            return
-        hashed = digest.object_hash(digest.type_prefix(self.names()[row.type]), row.key, row.fields)
-        self.digest = digest.add(self.digest, sign * hashed)
-        self.objects += sign
 
 
 class MemorySyncStore:
@@ -76,8 +39,9 @@ class MemorySyncStore:
         self._epochs = epochs
         self._limits = limits or Limits()
         self._epoch = epochs()
-        self._collections: dict[str, _Collection] = {}
+        self._collections: dict[str, MemoryCollection] = {}
         self._last_type = 0
+        self._class_numbers = count(1)
 
     def crash(self) -> None:
         """A running comparison is forgotten, as it is when a daemon ends."""
@@ -85,7 +49,9 @@ class MemorySyncStore:
             collection.seen = None
 
     async def open_collection(self, name: str) -> CollectionState:
-        return self._state(self._collections.setdefault(name, _Collection(name)))
+        if name not in self._collections:
+            self._collections[name] = MemoryCollection(name, MemoryClasses(lambda: next(self._class_numbers)))
+        return self._state(self._collections[name])
 
     async def new_epoch(self) -> str:
         self._epoch = self._epochs()
@@ -99,10 +65,14 @@ class MemorySyncStore:
         collection.rows = {
             one: row._replace(type=moved.get(row.type, row.type)) for one, row in collection.rows.items()
         }
+        for type_ in numbered:
+            if type_.name not in before or before[type_.name].id != type_.id:
+                collection.history.since[type_.id] = collection.last
         names = {type_.name for type_ in numbered}
         collection.former = {type_.id: type_ for type_ in before.values() if type_.name not in names}
         collection.scanning |= (collection.source, collection.types) != (source, numbered)
         collection.types, collection.source = numbered, source
+        collection.classes.set_types(tuple(before.values()), numbered)
         collection.version += 1
         return numbered
 
@@ -114,7 +84,7 @@ class MemorySyncStore:
 
     async def begin_scan(self, name: str) -> None:
         collection = self._collections[name]
-        collection.seen, collection.scanning, collection.scanned = set(), True, False
+        collection.seen, collection.scanning, collection.scanned = set(collection.held.objects), True, False
 
     async def unseen(self, name: str, limit: int) -> Sequence[Observed]:
         collection = self._collections[name]
@@ -123,13 +93,22 @@ class MemorySyncStore:
         left = (row for one, row in collection.rows.items() if row.fields is not None and one not in collection.seen)
         return [Observed(row.type, row.key, None) for row, _ in zip(left, range(limit), strict=False)]
 
+    async def count_unseen(self, name: str) -> int:
+        there = {one.id for one in self._collections[name].types}
+        return sum(one.type in there for one in await self.unseen(name, len(self._collections[name].rows)))
+
+    async def holds(self, name: str, type_id: int) -> bool:
+        return any(row.type == type_id and row.fields is not None for row in self._collections[name].rows.values())
+
     async def keep(self, name: str, batch: Batch, now_us: int) -> CollectionState:
         collection = self._collections[name]
-        names = collection.names()
-        before, head = collection.last, collection.head
+        apart = self._apart(collection, batch, now_us)
+        if apart is None:
+            return self._hold(collection, batch, now_us)
+        before, head, objects = collection.last, collection.head, collection.objects
         moved: list[tuple[int, int]] = []
-        for observed in {ObjectId(names[one.type], one.key): one for one in batch.observed}.items():
-            moved += self._observe(collection, *observed)
+        for one in apart.items():
+            moved += self._observe(collection, *one)
         if not (batch.loose or collection.loose):
             self._tie(collection, [(old, new) for old, new in moved if old <= head])
         collection.loose |= batch.loose and collection.last > before
@@ -139,27 +118,74 @@ class MemorySyncStore:
             collection.seen, collection.scanning, collection.scanned = None, False, True
         if batch.publish:
             self._publish(collection, now_us)
+            collection.classes.published(head, collection.head, not collection.scanning)
+            guarded = batch.guard is not None and collection.imported
+            added = collection.objects - objects + collection.held.gone if before == head else 0
+            collection.held.published(collection.source if guarded else "", now_us, added)
         collection.version += 1
         return self._state(collection)
 
-    def _observe(self, collection: _Collection, one: ObjectId, observed: Observed) -> list[tuple[int, int]]:
+    def _apart(self, collection: MemoryCollection, batch: Batch, now_us: int) -> dict[ObjectId, Observed] | None:
+        """See ``store_keep``."""
+        held, named = collection.held, collection.named(batch)
+        loose = collection.scanning or collection.loose or batch.loose
+        if held.number and batch.release:
+            held.leave(named)
+        elif held.number and loose:
+            self._join(collection, [(one, seen) for one, seen in named.items() if one in held.objects], now_us)
+            named = {one: seen for one, seen in named.items() if one not in held.objects}
+        elif held.number and (held.open or held.objects.keys() & named.keys()):
+            return None
+        if batch.guard is None:
+            return named
+        gone, spent = collection.gone(named), held.spent(collection.source, batch.guard, now_us)
+        all_gone = max(held.gone + gone, 0)
+        if gone and collection.imported and batch.guard.holds(all_gone, spent, collection.objects + max(held.gone, 0)):
+            if not loose:
+                return None
+            self._join(collection, [(one, seen) for one, seen in named.items() if seen.fields is None], now_us)
+            named = {one: seen for one, seen in named.items() if seen.fields is not None}
+        held.gone += collection.gone(named)
+        return named
+
+    def _join(self, collection: MemoryCollection, observed: Sequence[Named], now_us: int) -> None:
+        if observed:
+            there = {one for one, row in collection.rows.items() if row.fields is not None}
+            collection.held.join(observed, there, collection.objects, now_us)
+
+    def _hold(self, collection: MemoryCollection, batch: Batch, now_us: int) -> CollectionState:
+        back = collection.take_back()
+        collection.mark = collection.mark if batch.mark is None else batch.mark
+        self._join(collection, [*back, *collection.named(batch).items()], now_us)
+        collection.held.close(open_=not batch.publish)
+        collection.version += 1
+        return self._state(collection)
+
+    def _observe(self, collection: MemoryCollection, one: ObjectId, observed: Observed) -> list[tuple[int, int]]:
         """The change number before and after, if there was a row and it changed."""
         if collection.seen is not None:
             collection.seen.add(one)
         row = collection.rows.get(one)
-        if row is None and observed.fields is None:
+        type_, key, fields, fault, author = observed
+        if row is None and fields is None:
             return []
-        if row is not None and (row.fields, row.fault) == (observed.fields, observed.fault):
+        if row is not None and (row.fields, row.fault) == (fields, fault):
             return []
+        if row is None or row.change <= collection.head:
+            collection.held.before[one] = row
         collection.last = change = collection.last + 1
         born = change if row is None else row.born  # a device may hold it from before it was deleted
-        collection.rows.pop(one, None)
-        collection.rows[one] = StoredRow(change, born, *observed)
+        if row is not None:
+            collection.history.replaced(row, change, collection.head)
+            del collection.rows[one]
+        collection.rows[one] = StoredRow(change, born, type_, key, fields, fault)
+        collection.history.made(change, author)
         collection.count(row, -1)
         collection.count(collection.rows[one], +1)
+        collection.classes.changed(one, collection.rows[one], collection.head)
         return [] if row is None else [(row.change, change)]
 
-    def _tie(self, collection: _Collection, moved: list[tuple[int, int]]) -> None:
+    def _tie(self, collection: MemoryCollection, moved: list[tuple[int, int]]) -> None:
         def owner_of(change: int) -> Owner | None:
             at = bisect_left(collection.groups, change, key=lambda group: group.seq)
             if at == len(collection.groups):
@@ -175,7 +201,7 @@ class MemorySyncStore:
             del collection.ties[at]
         collection.ties |= {at: Tie(older, 0) for at, older in ties.made}
 
-    def _publish(self, collection: _Collection, now_us: int) -> None:
+    def _publish(self, collection: MemoryCollection, now_us: int) -> None:
         head, last = collection.head, collection.last
         if last > head:
             rows = sum(row.change > head for row in collection.rows.values())
@@ -186,14 +212,34 @@ class MemorySyncStore:
                     collection.ties[at] = Tie(tie.older, last)
             collection.head, collection.loose = last, False
             collection.tied.clear()
-        collection.imported |= collection.scanned and not collection.scanning
+        if collection.scanned and not (collection.scanning or collection.imported):
+            collection.imported = True
+            collection.history.begin_at(collection.head)
 
     async def read(self, request: ChunkRequest, rows_max: int, bytes_max: int) -> StoredChunk:
+        return self._read(request, rows_max, bytes_max)
+
+    def at_hand(self, request: ChunkRequest, rows_max: int, bytes_max: int) -> StoredChunk | None:
+        newest = self._collections[request.collection].groups[-1:]
+        is_asked_for = bool(newest) and newest[0].first == request.cursor + 1
+        return self._read(request, rows_max, bytes_max) if is_asked_for else None
+
+    def _read(self, request: ChunkRequest, rows_max: int, bytes_max: int) -> StoredChunk:
         collection = self._collections[request.collection]
         rows: list[StoredRow] = []
-        last, size = collection.head, 0
-        for row in collection.rows.values():
-            if not request.cursor < row.change <= collection.head:
+        replaced, size = [row.change for row in collection.held.before.values() if row is not None], 0
+        held, seen = Proof(collection.head, collection.digest, collection.objects), list(collection.rows.values())
+        horizon = collection.horizon
+        if request.selection != ALL:
+            of_class = collection.classes.find(request.selection)
+            if of_class is None or not of_class.ready or of_class.broken:  # no use to any device
+                return StoredChunk((), request.cursor, (), None, (), collection.version, collection.last + 1)
+            held, horizon = Proof(collection.head, of_class.digest, of_class.objects), of_class.horizon
+            replaced += [member.change for member in of_class.before.values()]
+            seen = of_class.rows(collection.rows, {type_: number for number, type_ in collection.names().items()})
+        last = end = collection.end(replaced, request.cursor)
+        for row in seen:
+            if not request.cursor < row.change <= end:
                 continue
             size += len(row.key) + len(row.fields or b"")
             if rows and (len(rows) == rows_max or size > bytes_max):
@@ -206,33 +252,102 @@ class MemorySyncStore:
             rows = [row for row in rows if row.change <= last]
             ties = ties[:ties_max]
         groups = tuple(g for g in collection.groups if any(g.first <= row.change <= g.seq for row in rows))
-        proof = None
-        if last == collection.head == collection.last:
-            proof = Proof(last, collection.digest, collection.objects)
-        return StoredChunk(
-            rows, last, groups, proof, tuple(tie for _, tie in ties), collection.version, collection.horizon
-        )
+        proof = held if last == collection.head == collection.last else None
+        return StoredChunk(rows, last, groups, proof, tuple(tie for _, tie in ties), collection.version, horizon)
 
     async def groups(self, name: str, limit: int) -> Sequence[Group]:
         return self._collections[name].groups[: -limit - 1 : -1]
 
-    async def prune(self, name: str, passed: int, older_than_us: int) -> int:
+    async def prune(self, name: str, passed: int, older_than_us: int, groups_us: int | None = None) -> int:
         collection = self._collections[name]
-        young = [group.first for group in collection.groups if group.time_us >= older_than_us]
-        old = min(young) - 1 if young else collection.groups[-1].seq if collection.groups else 0
+        old = _newest_before(collection, older_than_us)
+        old_groups = old if groups_us is None else _newest_before(collection, min(groups_us, older_than_us))
         limit = min(max(passed, old), collection.head)
         gone = [one for one, row in collection.rows.items() if row.fields is None and row.change <= limit]
         for one in gone:
-            del collection.rows[one]
+            collection.history.pruned(collection.rows.pop(one))
         over = collection.groups[: -self._limits.groups_max]
-        forgotten = min(max([old, *(group.seq for group in over)]), collection.head)
+        forgotten = min(max([old_groups, *(group.seq for group in over)]), collection.head)
         collection.groups = [group for group in collection.groups if group.seq > forgotten]
         collection.ties = {at: tie for at, tie in collection.ties.items() if at > forgotten}
         collection.horizon = max(collection.horizon, limit)
         collection.version += 1
         return len(gone)
 
-    def _state(self, collection: _Collection) -> CollectionState:
+    # ------------------------------------------------------------ selection classes
+
+    async def open_class(self, name: str, selection: Selection, rows_max: int) -> CollectionState:
+        collection = self._collections[name]
+        if selection == ALL:
+            return self._state(collection)
+        one = collection.classes.open(selection, collection.types)
+        one.fill(collection.rows, collection.head, collection.last, rows_max)
+        collection.version += 1
+        return self._state(collection)
+
+    async def drop_class(self, name: str, selection: Selection) -> CollectionState:
+        self._collections[name].classes.drop(selection)
+        return self._state(self._collections[name])
+
+    async def prune_class(self, name: str, selection: Selection, passed: int, older_than_us: int) -> int:
+        collection = self._collections[name]
+        limit = min(max(passed, _newest_before(collection, older_than_us)), collection.head)
+        collection.version += 1
+        of_class = collection.classes.find(selection)
+        return 0 if of_class is None else of_class.prune(limit)
+
+    # ------------------------------------------------------------ what is held
+
+    async def release(self, name: str, number: int) -> bool:
+        return self._collections[name].held.release(number)
+
+    async def held_objects(self, name: str, limit: int) -> Sequence[HeldObject]:
+        collection = self._collections[name]
+        return collection.held.some({type_: number for number, type_ in collection.names().items()}, limit)
+
+    async def lost(self, name: str, after: int, bytes_max: int) -> tuple[Sequence[Edit], int]:
+        collection, edits, size, last = self._collections[name], list[Edit](), 0, 0
+        for one, row in collection.rows.items():
+            if row.change <= after or row.fields is None or not collection.held.objects.get(one):
+                continue
+            size += len(row.key) + len(row.fields)
+            if edits and size > bytes_max:
+                break
+            edits.append(Edit(row.type, row.key, None, row.fields))
+            last = row.change
+        return edits, last
+
+    # ------------------------------------------------------------ history
+
+    async def facts(self, name: str, edits: Sequence[Edit]) -> Sequence[Fact]:
+        collection = self._collections[name]
+        known: list[Fact] = []
+        for edit in edits:
+            row, hashed = _row(collection, edit.type, edit.key), None
+            if row is not None and row.fields is not None:
+                prefix = digest.type_prefix(collection.names()[row.type])
+                hashed = digest.object_hash_bytes(prefix, row.key, row.fields)
+            known.append(collection.history.fact(edit, row, hashed, collection.groups, collection.head))
+        return known
+
+    async def history(self, name: str, type_id: int, key: bytes, limit: int) -> Sequence[Version]:
+        collection = self._collections[name]
+        row = _row(collection, type_id, key)
+        published = row if row is not None and row.change <= collection.head else None
+        return collection.history.versions(type_id, key, published, collection.groups, limit)
+
+    async def inverse(self, name: str, seq: int) -> tuple[Edit, ...]:
+        collection = self._collections[name]
+        group = group_at(name, seq, collection.groups)
+        since = {type_.id: collection.history.since[type_.id] for type_ in collection.types}
+        undoing = undoing_of(name, seq, since, self._limits.edit_group_bytes_max)
+        return collection.history.inverse(undoing, group, collection.rows.values())
+
+    async def forget_history(self, name: str, older_than_us: int, bytes_max: int) -> int:
+        collection = self._collections[name]
+        return collection.history.forget(collection.groups, older_than_us, bytes_max, collection.head)
+
+    def _state(self, collection: MemoryCollection) -> CollectionState:
         return CollectionState(
             name=collection.name,
             epoch=self._epoch,
@@ -246,4 +361,19 @@ class MemorySyncStore:
             imported=collection.imported,
             scanning=collection.scanning,
             types=collection.types,
+            classes=collection.classes.states(self._epoch),
+            held=collection.held.state(),
         )
+
+
+def _row(collection: MemoryCollection, type_id: int, key: bytes) -> StoredRow | None:
+    """The row of an object of this type. None: there is none."""
+    name = collection.names().get(type_id)
+    row = None if name is None else collection.rows.get(ObjectId(name, key))
+    return row if row is not None and row.type == type_id else None
+
+
+def _newest_before(collection: MemoryCollection, older_than_us: int) -> int:
+    """The newest group of those before which all are older; 0 if there is none."""
+    young = [group.first for group in collection.groups if group.time_us >= older_than_us]
+    return min(young) - 1 if young else collection.groups[-1].seq if collection.groups else 0

@@ -3,20 +3,30 @@
 One file holds all collections; each has an own table of objects. In it the rowid is the change number, so that reading
 in sequence order is reading the table in its own order; a changed object moves to the end. The only other order is the
 unique index of (type, key), and a partial one over tombstones.
+
+Published versions that were replaced are in a table of their own, in the order in which they were: its rowid is the
+change that replaced the version, so that remembering is appending, and who knows a version finds the one before it.
+Its other order is the change of the version, for what a group made. A tombstone that was forgotten is there with its
+own change negated; a partial index finds those of an object.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from syncd.core import digest
 from syncd.core.errors import InvariantBroken
+from syncd.core.holding import Held
 from syncd.core.model import DataType, Observed
-from syncd.core.ports import CollectionState
+from syncd.core.ports import ClassState, CollectionState
+from syncd.core.selection import read_selection
+from syncd.store.class_choice import Choice
 from syncd.store.type_rows import COLUMNS, TypeRow, type_of, type_row
+
+_CHOICES_MAX = 256  # selections that stay compiled
 
 
 class CollectionRow(NamedTuple):
@@ -38,10 +48,20 @@ class CollectionRow(NamedTuple):
     scanned: int
     scan_start: int
     imported: int
+    history: int
+    history_bytes: int
+    held: int
+    held_last: int
+    gone: int
 
     @property
     def table(self) -> str:
         return f"objects_{self.id:d}"
+
+    @property
+    def versions(self) -> str:
+        """Former versions."""
+        return f"versions_{self.id:d}"
 
     @property
     def seen(self) -> str:
@@ -58,20 +78,42 @@ CREATE TABLE objects_{0} (
     born INTEGER NOT NULL,
     hash BLOB,
     fault TEXT NOT NULL,
+    author INTEGER NOT NULL,
     fields BLOB
 ) STRICT;
 CREATE UNIQUE INDEX object_{0} ON objects_{0} (type, key);
 CREATE INDEX tombstone_{0} ON objects_{0} (change) WHERE hash IS NULL;
+CREATE TABLE versions_{0} (
+    until INTEGER PRIMARY KEY,
+    change INTEGER NOT NULL,
+    type INTEGER NOT NULL,
+    author INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    fields BLOB
+) STRICT;
+CREATE INDEX made_{0} ON versions_{0} (change);
+CREATE INDEX gone_{0} ON versions_{0} (type, key, change) WHERE until < 0;
 """
 
 
 @dataclass(frozen=True, slots=True)
 class TypeSet:
-    """The types of a collection at one shape. ``prefixes``: for hashing, by id, those of former types too."""
+    """The types of a collection at one shape. ``prefixes``: for hashing, by id, those of former types too.
+    ``choices``: selections compiled for them, by canonical form."""
 
     shape: int
     current: tuple[DataType, ...]
     prefixes: dict[int, bytes]
+    choices: dict[str, Choice] = field(default_factory=dict)
+
+    def choice(self, canonical: str) -> Choice:
+        """Asked for by both threads."""
+        found = self.choices.get(canonical)
+        if found is None:
+            if len(self.choices) >= _CHOICES_MAX:
+                self.choices.clear()
+            found = self.choices[canonical] = Choice(read_selection(canonical), self.current)
+        return found
 
 
 def find(connection: sqlite3.Connection, name: str) -> CollectionRow | None:
@@ -104,10 +146,12 @@ def set_epoch(connection: sqlite3.Connection, value: str) -> None:
     connection.execute("INSERT INTO meta VALUES (?)", (value,))
 
 
-def state(connection: sqlite3.Connection, row: CollectionRow, types: TypeSet) -> CollectionState:
+def state(
+    row: CollectionRow, types: TypeSet, epoch_: str, classes: tuple[ClassState, ...], held: Held | None
+) -> CollectionState:
     return CollectionState(
         name=row.name,
-        epoch=epoch(connection),
+        epoch=epoch_,
         head=row.head,
         horizon=row.horizon,
         digest=row.digest,
@@ -118,6 +162,8 @@ def state(connection: sqlite3.Connection, row: CollectionRow, types: TypeSet) ->
         imported=bool(row.imported),
         scanning=bool(row.scanning),
         types=types.current,
+        classes=classes,
+        held=held,
     )
 
 
@@ -158,18 +204,27 @@ def _number_type(
     connection: sqlite3.Connection, row: CollectionRow, place: int, type_: DataType, before: DataType | None
 ) -> DataType:
     same = before is not None and (before.key, before.fields) == (type_.key, type_.fields)
+    number, *columns = type_row(replace(type_, id=before.id if same and before is not None else 0))
+    since = connection.execute("SELECT since FROM types WHERE id = ?", (number,)).fetchone()[0] if same else row.last
     if before is not None:
         connection.execute("DELETE FROM types WHERE id = ?", (before.id,))
-    number, *columns = type_row(replace(type_, id=before.id if same and before is not None else 0))
     written = connection.execute(
-        f"INSERT INTO types (collection, place, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (row.id, place, number or None, *columns),
+        f"INSERT INTO types (collection, place, since, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (row.id, place, since, number or None, *columns),
     ).lastrowid
     if written is None:
         raise InvariantBroken(f"no id was given to the type {type_.name}")
     if before is not None and not same:
         connection.execute(f"UPDATE {row.table} SET type = ? WHERE type = ?", (written, before.id))
+        moved = (written, row.id, before.id)
+        connection.execute("UPDATE held_objects SET type = ? WHERE collection = ? AND type = ?", moved)
     return replace(type_, id=written)
+
+
+def holds(connection: sqlite3.Connection, name: str, type_id: int) -> bool:
+    row = get(connection, name)
+    found = connection.execute(f"SELECT 1 FROM {row.table} WHERE type = ? AND hash IS NOT NULL LIMIT 1", (type_id,))
+    return found.fetchone() is not None
 
 
 # ---------------------------------------------------------------- comparison
@@ -183,6 +238,12 @@ def begin_scan(connection: sqlite3.Connection, name: str) -> None:
         "UPDATE collections SET scanning = 1, scanned = 0, scan_start = last WHERE id = ?",
         (row.id,),
     )
+    if row.held:  # what is held is not the comparison's to delete
+        connection.execute(
+            f"INSERT OR IGNORE INTO {row.seen} SELECT change FROM {row.table} AS one WHERE EXISTS (SELECT 1 FROM"
+            " held_objects AS held WHERE collection = ? AND held.type = one.type AND held.key = one.key)",
+            (row.id,),
+        )
 
 
 def forget_seen(connection: sqlite3.Connection, row: CollectionRow) -> None:
@@ -202,10 +263,20 @@ def unseen(connection: sqlite3.Connection, name: str, limit: int) -> Sequence[Ob
     row = get(connection, name)
     if not scan_runs(connection, row):
         raise InvariantBroken(f"no comparison of {name} runs")
-    found = connection.execute(
-        f"SELECT type, key FROM {row.table} AS held WHERE change <= ? AND hash IS NOT NULL"
-        f" AND NOT EXISTS (SELECT 1 FROM {row.seen} AS seen WHERE seen.change = held.change)"
-        " ORDER BY change LIMIT ?",
-        (row.scan_start, limit),
-    )
+    found = connection.execute(f"SELECT type, key {_unseen(row)} ORDER BY change LIMIT ?", (row.scan_start, limit))
     return [Observed(type_, key, None) for type_, key in found]
+
+
+def count_unseen(connection: sqlite3.Connection, name: str) -> int:
+    row = get(connection, name)
+    there = "type IN (SELECT id FROM types WHERE collection = ? AND place IS NOT NULL)"
+    found = connection.execute(f"SELECT count(*) {_unseen(row)} AND {there}", (row.scan_start, row.id))
+    count: int = found.fetchone()[0]
+    return count
+
+
+def _unseen(row: CollectionRow) -> str:
+    return (
+        f"FROM {row.table} AS held WHERE change <= ? AND hash IS NOT NULL"
+        f" AND NOT EXISTS (SELECT 1 FROM {row.seen} AS seen WHERE seen.change = held.change)"
+    )

@@ -6,49 +6,66 @@ Runs in the writer's thread, within its transaction.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from operator import itemgetter
 
 from syncd.core import digest
-from syncd.core.model import Observed
-from syncd.core.ports import Batch
+from syncd.core.holding import Batch
+from syncd.core.model import Proof, Tie
+from syncd.core.ports import Group, StoredChunk, StoredRow
+from syncd.core.selection import ALL, Selection
+from syncd.store import store_classes_back, store_held
+from syncd.store.store_classes import ClassRow, classes_of
+from syncd.store.store_classes_keep import Alteration, Altered, close, follow, held_by_class
 from syncd.store.store_collections import CollectionRow, TypeSet, forget_seen, scan_runs
+from syncd.store.store_compare import Changes, Moved, compare, first_import, insert
 from syncd.store.ties import Owner, ties_of
 
-# change, type, key, born, hash, fault, fields
-_New = tuple[int, int, bytes, int, bytes, str, bytes]
-# change, born, hash, fault, fields, change before
-_Moved = tuple[int, int, bytes | None, str, bytes | None, int]
+_AT_HAND_ROWS_MAX = 100  # of a group that stays in memory to be sent at once
+_AT_HAND_BYTES_MAX = 64 * 1024  # the same in bytes of keys and fields
 
 
-@dataclass(slots=True)
-class _Changes:
-    """What a batch changes. ``weight``: what it adds to the checksum. ``equal``: change numbers of rows found equal."""
+@dataclass(frozen=True, slots=True)
+class AtHand:
+    """What ``store_read.read`` returns after cursors from ``first`` to ``cursor`` as long as the store does not change:
+    one small group. Of a class it has the ties of that group alone: none before it has anything to do with the class.
+    """
 
-    last: int
-    new: list[_New] = field(default_factory=list)
-    moved: list[_Moved] = field(default_factory=list)
-    equal: list[int] = field(default_factory=list)
-    weight: int = 0
-    objects: int = 0
+    first: int
+    cursor: int
+    size_bytes: int
+    chunk: StoredChunk
 
 
-def keep(
-    connection: sqlite3.Connection, row: CollectionRow, types: TypeSet, batch: Batch, now_us: int
-) -> CollectionRow:
-    """The collection after the batch."""
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The collection and its classes after a batch. ``at_hand``: what it brought, where that became a small group at
+    once, by class."""
+
+    row: CollectionRow
+    classes: Sequence[ClassRow]
+    at_hand: dict[Selection, AtHand]
+
+
+def keep(connection: sqlite3.Connection, row: CollectionRow, types: TypeSet, batch: Batch, now_us: int) -> Kept:
     scans = scan_runs(connection, row)
-    changes = None
+    changes, remembered = None, 0
     if scans and not row.imported and not row.scan_start:
-        changes = _first_import(connection, row, types, batch.observed)
+        changes = first_import(connection, row, types, batch.observed)
     if changes is None:
-        changes = _compare(connection, row, types, batch.observed)
+        apart = _apart(connection, row, types, batch, now_us)
+        if apart is None:
+            return _hold(connection, row, types, batch, now_us)
+        row, batch, changes = apart
+        remembered = _remember(connection, row, changes.moved)
         _write(connection, row, changes)
+    followed = _follow_classes(connection, row, types, changes, _may_be_taken_back(row, batch))
     if scans:
         marks = ((change,) for change in changes.equal if change <= row.scan_start)
         connection.executemany(f"INSERT OR IGNORE INTO {row.seen} VALUES (?)", marks)
     if changes.moved and not batch.loose and not row.loose:
-        _tie(connection, row, changes.moved)
+        changes.ties = _tie(connection, row, changes.moved)
     after = row._replace(
         last=changes.last,
         version=row.version + 1,
@@ -56,15 +73,33 @@ def keep(
         objects=row.objects + changes.objects,
         mark=row.mark if batch.mark is None else batch.mark,
         loose=int(row.loose or (batch.loose and changes.last > row.last)),
+        history_bytes=row.history_bytes + remembered,
+        gone=row.gone + (changes.gone if batch.guard is not None else 0),
     )
     if batch.end_scan:
         forget_seen(connection, row)
         after = after._replace(scanning=0, scanned=1)
+    at_hand = None
     if batch.publish:
-        after = _publish(connection, after, row.last == row.head, now_us)
+        at_hand = _at_hand(row, after, changes, now_us)
+        at_once = row.last == row.head
+        added = changes.objects + max(changes.gone, 0) if at_once else 0
+        store_held.let_through(connection, after, batch.guard, now_us, added)
+        if not at_once:
+            store_classes_back.forget(connection, row)
+        after = _publish(connection, after, at_once, not at_once or bool(changes.ties), now_us)
+        if after.imported and not row.imported:
+            after = _begin_history(connection, after)
+    _save(connection, after)
+    classes = [close(connection, after, types, one.before, one.after) for one in followed]
+    return Kept(after, classes, {} if at_hand is None else _by_class(types, followed, at_hand))
+
+
+def _save(connection: sqlite3.Connection, after: CollectionRow) -> None:
     connection.execute(
         "UPDATE collections SET head = ?, last = ?, version = ?, digest = ?, objects = ?, mark = ?, loose = ?,"
-        " scanning = ?, scanned = ?, imported = ? WHERE id = ?",
+        " scanning = ?, scanned = ?, imported = ?, history = ?, history_bytes = ?, held = ?, held_last = ?, gone = ?"
+        " WHERE id = ?",
         (
             after.head,
             after.last,
@@ -76,86 +111,207 @@ def keep(
             after.scanning,
             after.scanned,
             after.imported,
+            after.history,
+            after.history_bytes,
+            after.held,
+            after.held_last,
+            after.gone,
             after.id,
         ),
     )
-    return after
 
 
-def _first_import(
-    connection: sqlite3.Connection, row: CollectionRow, types: TypeSet, observed: Sequence[Observed]
-) -> _Changes | None:
-    """Writes objects of which none is held yet, without looking each up. None: one is, nothing was written."""
-    changes = _Changes(row.last)
-    new, prefixes, hash_of = changes.new, types.prefixes, digest.object_hash_bytes
-    change = row.last
-    for type_, key, fields, fault in observed:
-        if fields is None:
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """A class before and after a batch, and the rows that are in its order by that."""
+
+    before: ClassRow
+    after: ClassRow
+    rows: list[StoredRow]
+
+    def at_hand(self, all_: AtHand) -> AtHand:
+        """``all_``: what is at hand of the whole group."""
+        whole, after = all_.chunk, self.after
+        proof = Proof(whole.last, after.digest, after.objects)
+        chunk = StoredChunk(
+            self.rows, whole.last, whole.groups, proof, whole.ties, whole.version, horizon=after.horizon
+        )
+        return AtHand(self.before.head, all_.cursor, all_.size_bytes, chunk)
+
+
+def _by_class(types: TypeSet, followed: Sequence[_Followed], all_: AtHand) -> dict[Selection, AtHand]:
+    of_classes = {types.choice(one.after.canonical).selection: one.at_hand(all_) for one in followed if one.rows}
+    return {ALL: all_} | of_classes
+
+
+def _follow_classes(
+    connection: sqlite3.Connection, row: CollectionRow, types: TypeSet, changes: Changes, remembers: bool
+) -> list[_Followed]:
+    classes = classes_of(connection, row.id)
+    if not classes or not (changes.new or changes.moved):
+        return [_Followed(one, one, []) for one in classes]
+    altered = [
+        Altered(change, 0, None, type_, key, hashed, fields, fault)
+        for change, type_, key, _, hashed, fault, _, fields in changes.new
+    ]
+    altered += [
+        Altered(change, former, before, *named, hashed, fields, fault)
+        for named, before, (change, _, hashed, fault, _, fields, former) in zip(
+            changes.named, changes.before, changes.moved, strict=True
+        )
+    ]
+    altered.sort(key=itemgetter(0))
+    alteration = Alteration(altered, row.head, remembers)
+    whole = [one for one in classes if not one.broken]
+    held = held_by_class(connection, whole, alteration)
+    followed = [_Followed(one, one, []) for one in classes if one.broken]
+    for one in whole:
+        after, rows = follow(connection, one, types.choice(one.canonical), alteration, held[one.id])
+        followed.append(_Followed(one, after, rows))
+    followed.sort(key=lambda one: one.before.canonical)
+    return followed
+
+
+def _apart(
+    connection: sqlite3.Connection, row: CollectionRow, types: TypeSet, batch: Batch, now_us: int
+) -> tuple[CollectionRow, Batch, Changes] | None:
+    """What of the batch goes into the order, and what it changes. None: all of it is held (R13). A comparison is no
+    group: of it only what is of the held group, or is deleted beyond the measure, is left as it is."""
+    loose = bool(row.scanning or row.loose or batch.loose)
+    if row.held:
+        if batch.release:
+            row = store_held.leave(connection, row, batch.observed)
+        elif loose:
+            row, batch = _without_held(connection, row, batch, now_us)
+        elif store_held.is_open(connection, row) or store_held.among(connection, row, batch.observed):
             return None
-        change += 1
-        new.append((change, type_, key, change, hash_of(prefixes[type_], key, fields), fault, fields))
-    connection.execute("SAVEPOINT first_import")
-    try:
-        _insert(connection, row, new)
-    except sqlite3.IntegrityError:
-        connection.execute("ROLLBACK TO first_import")
-        connection.execute("RELEASE first_import")
+    changes = compare(connection, row, types, batch.observed)
+    if batch.guard is None or not row.imported or not changes.gone:
+        return row, batch, changes
+    before, spent = max(row.gone, 0), store_held.spent(connection, row, batch.guard, now_us)
+    if not batch.guard.holds(max(row.gone + changes.gone, 0), spent, row.objects + before):
+        return row, batch, changes
+    if not loose:
         return None
-    connection.execute("RELEASE first_import")
-    changes.last, changes.objects = change, len(new)
-    changes.weight = sum(int.from_bytes(one[4], "big") for one in new)
-    return changes
+    row = store_held.join(connection, row, [one for one in batch.observed if one.fields is None], now_us)
+    batch = replace(batch, observed=[one for one in batch.observed if one.fields is not None])
+    return row, batch, compare(connection, row, types, batch.observed)
 
 
-def _compare(
-    connection: sqlite3.Connection, row: CollectionRow, types: TypeSet, observed: Sequence[Observed]
-) -> _Changes:
-    """Looks each object up; what is equal changes nothing. Of one that comes twice the later counts."""
-    changes = _Changes(row.last)
-    prefixes, hash_of, number = types.prefixes, digest.object_hash_bytes, int.from_bytes
-    look_up = connection.cursor()
-    find = f"SELECT change, born, hash, fault FROM {row.table} WHERE type = ? AND key = ?"
-    for (type_, key), one in {(one.type, one.key): one for one in observed}.items():
-        fields, fault = one.fields, one.fault
-        held = look_up.execute(find, (type_, key)).fetchone()
-        hashed = None if fields is None else hash_of(prefixes[type_], key, fields)
-        if held is None:
-            if fields is None or hashed is None:
-                continue
-            changes.last += 1
-            changes.new.append((changes.last, type_, key, changes.last, hashed, fault, fields))
-        else:
-            change, born, before, fault_before = held
-            if before == hashed and (hashed is None or fault_before == fault):
-                changes.equal.append(change)
-                continue
-            changes.last += 1
-            if before is not None:
-                changes.weight -= number(before, "big")
-                changes.objects -= 1
-            # born stays when a deleted object comes back: a device may hold it from before
-            changes.moved.append((changes.last, born, hashed, fault, fields, change))
-        if hashed is not None:
-            changes.weight += number(hashed, "big")
-            changes.objects += 1
-    return changes
+def _hold(connection: sqlite3.Connection, row: CollectionRow, types: TypeSet, batch: Batch, now_us: int) -> Kept:
+    """The batch and all of its group that was kept before are held, whole (R2, R13): the store is as before it."""
+    classes = store_classes_back.leave(connection, row)
+    back = store_held.take_back(connection, row, types)
+    classes = store_classes_back.come_back(connection, row, types, classes, back.former)
+    after = row._replace(
+        last=row.head,
+        version=row.version + 1,
+        digest=digest.add(row.digest, back.weight),
+        objects=row.objects + back.objects,
+        mark=row.mark if batch.mark is None else batch.mark,
+        loose=0,
+        history_bytes=row.history_bytes - back.history_bytes,
+        gone=0,
+    )
+    after = store_held.join(connection, after, [*back.observed, *batch.observed], now_us)
+    store_held.close(connection, after, open_=not batch.publish)
+    _save(connection, after)
+    return Kept(after, classes, {})
 
 
-def _insert(connection: sqlite3.Connection, row: CollectionRow, new: Iterable[_New]) -> None:
-    connection.executemany(
-        f"INSERT INTO {row.table} (change, type, key, born, hash, fault, fields) VALUES (?, ?, ?, ?, ?, ?, ?)", new
+def _may_be_taken_back(row: CollectionRow, batch: Batch) -> bool:
+    """A comparison is never held whole, see ``_apart``."""
+    return not (batch.publish or batch.loose or row.loose)
+
+
+def _without_held(
+    connection: sqlite3.Connection, row: CollectionRow, batch: Batch, now_us: int
+) -> tuple[CollectionRow, Batch]:
+    """A comparison leaves the objects of the held group as they are, and sees them."""
+    held = store_held.among(connection, row, batch.observed)
+    if not held:
+        return row, batch
+    row = store_held.join(connection, row, [one for one in batch.observed if (one.type, one.key) in held], now_us)
+    left = [one for one in batch.observed if (one.type, one.key) not in held]
+    return row, replace(batch, observed=left)
+
+
+def _at_hand(row: CollectionRow, after: CollectionRow, changes: Changes, now_us: int) -> AtHand | None:
+    """The group that is about to be published, as it will be read. ``after``: before that."""
+    count = len(changes.new) + len(changes.moved)
+    if row.last != row.head or not 0 < count <= _AT_HAND_ROWS_MAX:
+        return None
+    rows = [
+        StoredRow(change, born, type_, key, fields, fault)
+        for change, type_, key, born, _, fault, _, fields in changes.new
+    ]
+    rows += [
+        StoredRow(change, born, *named, fields, fault)
+        for named, (change, born, _, fault, _, fields, _) in zip(changes.named, changes.moved, strict=True)
+    ]
+    size_bytes = sum(len(one.key) + len(one.fields or b"") for one in rows)
+    if size_bytes > _AT_HAND_BYTES_MAX:
+        return None
+    rows.sort()
+    last, loose = after.last, bool(after.loose)
+    ties = () if loose else tuple(Tie(older, last) for _, older in sorted(changes.ties))
+    group = Group(last, row.head + 1, loose, now_us, count)
+    proof = Proof(last, after.digest, after.objects)
+    return AtHand(
+        row.head, row.head, size_bytes, StoredChunk(rows, last, (group,), proof, ties, after.version, after.horizon)
     )
 
 
-def _write(connection: sqlite3.Connection, row: CollectionRow, changes: _Changes) -> None:
+def _remember(connection: sqlite3.Connection, row: CollectionRow, moved: Sequence[Moved]) -> int:
+    """Keeps the published versions that are about to be replaced. One that was never published is none: what replaces
+    it is what replaced the published one. Returns the bytes kept."""
+    replaced = [(one[0], one[-1]) for one in moved if one[-1] <= row.head]
+    kept = 0
+    if replaced:
+        connection.executemany(
+            f"INSERT INTO {row.versions} (until, change, type, author, key, fields)"
+            f" SELECT change + ?, change, type, author, key, fields FROM {row.table} WHERE change BETWEEN ? AND ?",
+            _runs(replaced),
+        )
+        size = f"SELECT sum(length(key) + ifnull(length(fields), 0)) FROM {row.versions} WHERE until > ?"
+        kept = connection.execute(size, (row.last,)).fetchone()[0]
+    if len(replaced) < len(moved):
+        again = [(one[0], one[-1]) for one in moved if one[-1] > row.head]
+        connection.executemany(f"UPDATE {row.versions} SET until = ? WHERE until = ?", again)
+    return kept
+
+
+def _runs(replaced: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Neighbours that were replaced by neighbours, as one: how far they move, the first and the last. Objects that
+    change in the order in which they came, as when a whole table is updated, are few of these."""
+    by, first, last = 0, 0, -1
+    for after, before in replaced:
+        if before == last + 1 and after - before == by:
+            last = before
+            continue
+        if last >= 0:
+            yield by, first, last
+        by, first, last = after - before, before, before
+    yield by, first, last
+
+
+def _begin_history(connection: sqlite3.Connection, row: CollectionRow) -> CollectionRow:
+    """What came before the first import was complete is no state of the application that could be restored."""
+    connection.execute(f"DELETE FROM {row.versions}")
+    return row._replace(history=row.head, history_bytes=0)
+
+
+def _write(connection: sqlite3.Connection, row: CollectionRow, changes: Changes) -> None:
     connection.executemany(
-        f"UPDATE {row.table} SET change = ?, born = ?, hash = ?, fault = ?, fields = ? WHERE change = ?", changes.moved
+        f"UPDATE {row.table} SET change = ?, born = ?, hash = ?, fault = ?, author = ?, fields = ? WHERE change = ?",
+        changes.moved,
     )
-    _insert(connection, row, changes.new)
+    insert(connection, row, changes.new)
 
 
-def _tie(connection: sqlite3.Connection, row: CollectionRow, moved: Sequence[_Moved]) -> None:
-    """Remembers which published groups share an object with the one that is being made."""
+def _tie(connection: sqlite3.Connection, row: CollectionRow, moved: Sequence[Moved]) -> list[tuple[int, int]]:
+    """Remembers which published groups share an object with the one that is being made: the changes that say so, each
+    with the older group."""
     tied: set[int] = set()
     if row.last > row.head:
         earlier = connection.execute("SELECT older FROM ties WHERE collection = ? AND at > ?", (row.id, row.head))
@@ -175,14 +331,17 @@ def _tie(connection: sqlite3.Connection, row: CollectionRow, moved: Sequence[_Mo
     connection.executemany(delete, [(row.id, at) for at in ties.dropped])
     insert = "INSERT INTO ties (collection, at, older, newer) VALUES (?, ?, ?, 0)"
     connection.executemany(insert, [(row.id, at, older) for at, older in ties.made])
+    return list(ties.made)
 
 
-def _publish(connection: sqlite3.Connection, row: CollectionRow, at_once: bool, now_us: int) -> CollectionRow:
-    """What waits becomes one group. ``at_once``: all of it came in one batch."""
+def _publish(
+    connection: sqlite3.Connection, row: CollectionRow, at_once: bool, tied: bool, now_us: int
+) -> CollectionRow:
+    """What waits becomes one group. ``at_once``: all of it came in one batch. ``tied``: it may have ties."""
     imported = int(row.imported or (row.scanned and not row.scanning))
     head, last = row.head, row.last
     if last == head:
-        return row._replace(imported=imported)
+        return row._replace(imported=imported, gone=0)
     objects = last - head
     if not at_once:  # an object that changed twice left a gap
         count = f"SELECT count(*) FROM {row.table} WHERE change > ?"
@@ -192,6 +351,6 @@ def _publish(connection: sqlite3.Connection, row: CollectionRow, at_once: bool, 
     )
     if row.loose:
         connection.execute("DELETE FROM ties WHERE collection = ? AND at > ?", (row.id, head))
-    else:
+    elif tied:
         connection.execute("UPDATE ties SET newer = ? WHERE collection = ? AND at > ?", (last, row.id, head))
-    return row._replace(head=last, loose=0, imported=imported)
+    return row._replace(head=last, loose=0, imported=imported, gone=0)

@@ -11,10 +11,13 @@ import socket
 import struct
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from syncd.core.errors import UserError
 
 _SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of an interface
+_INTERFACES6 = Path("/proc/self/net/if_inet6")  # Linux: address, index, prefix, scope, flags, name
+_GLOBAL, _UNUSABLE = 0x00, 0x40 | 0x08 | 0x20  # of IPv6: a scope; flags: tentative, failed, deprecated
 _FAR = (  # addresses for documentation: connecting a UDP socket sends nothing, it only asks for the route
     (socket.AF_INET, "192.0.2.1"),
     (socket.AF_INET6, "2001:db8::1"),
@@ -28,9 +31,8 @@ def parse_address(text: str) -> tuple[str, int]:
     host, colon, port = text.strip().rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     host = host[1:-1] if bracketed else host
-    if not (
-        colon and host and port.isascii() and port.isdigit() and int(port) < 65536 and (":" not in host or bracketed)
-    ):
+    good_host = host and host.isprintable() and (":" not in host or bracketed)
+    if not (colon and good_host and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
         raise UserError(f"{text!r} is no address", "write HOST:PORT, or [HOST]:PORT for IPv6")
     return host, int(port)
 
@@ -47,7 +49,7 @@ def reason(error: OSError | UnicodeError) -> str:
     if isinstance(error, socket.gaierror):
         return error.strerror or "no such host"
     number = error.errno or next((int(found[1]) for found in _NUMBER.finditer(str(error))), 0)
-    return os.strerror(number) if number else str(error)
+    return os.strerror(number) if number else str(error) or "the connection was broken off"
 
 
 def addresses(host: str, port: int) -> list[str]:
@@ -86,7 +88,7 @@ def _routed() -> list[str]:
 
 
 def _of_interfaces() -> list[str]:
-    """The IPv4 address of each interface: a network without a default route has no far address."""
+    """The addresses of the interfaces: a network without a default route has no far address."""
     if not sys.platform.startswith("linux"):
         return []
     import fcntl
@@ -95,8 +97,22 @@ def _of_interfaces() -> list[str]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         for _, name in socket.if_nameindex():
             try:
-                answer = fcntl.ioctl(probe, _SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+                answer = fcntl.ioctl(probe, _SIOCGIFADDR, struct.pack("256s", os.fsencode(name)))
             except OSError:
                 continue  # an interface without an IPv4 address
             found.append(socket.inet_ntoa(answer[20:24]))
+    return [*found, *_of_interfaces6()]
+
+
+def _of_interfaces6() -> list[str]:
+    """Those of IPv6 that other machines can dial as they are: no link-local ones, which need the dialer's interface."""
+    try:
+        lines = _INTERFACES6.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return []  # no IPv6
+    found = []
+    for line in lines:
+        address, _, _, scope, flags = line.split()[:5]
+        if int(scope, 16) == _GLOBAL and not int(flags, 16) & _UNUSABLE:
+            found.append(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(address)))
     return found

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from syncd.core.errors import FrameError
+from syncd.core.errors import FrameError, HomeError
 
 CERTIFICATE_BYTES_MAX = 4096
 
@@ -16,6 +17,14 @@ CERTIFICATE_BYTES_MAX = 4096
 def fingerprint(certificate: bytes) -> bytes:
     """SHA-256 of the certificate (DER): what trust is pinned to."""
     return hashlib.sha256(certificate).digest()
+
+
+def identity_certificate(identity: Path) -> bytes:
+    """This device's own certificate (DER), of its identity file (PEM). Raises HomeError."""
+    try:
+        return x509.load_pem_x509_certificate(identity.read_bytes()).public_bytes(Encoding.DER)
+    except (OSError, ValueError) as error:
+        raise HomeError(f"the identity {identity} cannot be used ({error})", "restore it") from error
 
 
 def check_certificate(certificate: bytes) -> bytes:

@@ -59,11 +59,14 @@ def websocket_settings(limits: Limits) -> Settings:
 
 
 class Link:
-    """``device``: the peer's id, from TLS (empty for a stranger who pairs). ``address``: the peer's ``host:port``."""
+    """``device``: the peer's id, from TLS (empty for a stranger who pairs). ``address``: the peer's ``host:port``;
+    ``host`` is empty where the connection was lost meanwhile."""
 
     def __init__(self, websocket: Connection, device: str, limits: Limits) -> None:
         self.device = device
-        self.address = format_address(*websocket.remote_address[:2])
+        host, port = (websocket.remote_address or ("", 0))[:2]
+        self.host = str(host)
+        self.address = format_address(self.host, port)
         self.refusal = ""  # code of ``REFUSALS`` that the peer closed the link with
         self._websocket = websocket
         self._limits = limits
@@ -93,6 +96,16 @@ class Link:
             return await self._websocket.recv()
         except ConnectionClosed as error:
             raise self._over(error) from error
+
+    async def answers(self, within_s: float) -> bool:
+        """Whether the other end is there and reads: it answers a ping in this time."""
+        try:
+            async with asyncio.timeout(within_s):
+                pong = await self._websocket.ping()
+                await pong
+        except (TimeoutError, ConnectionClosed):
+            return False
+        return True
 
     async def close(self, reason: str = "", within_s: float = CLOSE_S_MAX) -> None:
         """Ends the link after what was sent before. ``reason``: a code of ``REFUSALS``, or empty."""

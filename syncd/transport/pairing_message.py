@@ -1,15 +1,42 @@
-"""Messages of the pairing exchange: one flat JSON object of strings, at most 8 KiB. Hostile until checked."""
+"""Messages of a pairing exchange: one flat JSON object of strings, at most 8 KiB. Hostile until checked."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
 from collections.abc import Mapping
 
-from syncd.core.errors import FrameError
-from syncd.core.settings import check_name
+from syncd.core.errors import FrameError, LinkLost
+from syncd.core.settings import Limits, check_name
+from syncd.transport.link import Link
 from syncd.transport.websocket import PAIR_BYTES_MAX
+
+
+class Talk:
+    """One end of an exchange. ``frames``: all that both said, in order, as it was on the wire."""
+
+    def __init__(self, link: Link, limits: Limits) -> None:
+        self.link = link
+        self.frames: list[str] = []
+        self._limits = limits
+
+    async def say(self, message: Mapping[str, str]) -> None:
+        frame = encode(message)
+        self.frames.append(frame)
+        await self.link.send(frame)
+
+    async def hear(self) -> dict[str, str]:
+        """The next message. Raises FrameError, and LinkLost for a peer that is gone or keeps silent."""
+        try:
+            async with asyncio.timeout(self._limits.hello_s_max):
+                frame = await self.link.receive()
+        except TimeoutError as error:
+            raise LinkLost(f"{self.link.address} said nothing for {self._limits.hello_s_max:g} s") from error
+        message = decode(frame)
+        self.frames.append(str(frame))
+        return message
 
 
 def encode(message: Mapping[str, str]) -> str:
@@ -54,6 +81,13 @@ def get_name(message: Mapping[str, str], name: str) -> str:
         return check_name(name, get(message, name))
     except ValueError as error:
         raise FrameError(str(error)) from error
+
+
+def get_port(message: Mapping[str, str], name: str) -> int:
+    digits = get(message, name)
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 5 and 0 < int(digits) < 65536):
+        raise FrameError(f"{name!r} of a pairing message is no port")
+    return int(digits)
 
 
 def put_bytes(raw: bytes) -> str:

@@ -1,13 +1,12 @@
 """TLS contexts and the certificates that are trusted (DESIGN §7).
 
 Trust is in the fingerprint of a certificate, not in its name, dates or issuer. OpenSSL checks that the peer holds the
-key of a pinned certificate; ``Trust.device_of`` compares the fingerprint and stays the authority: a device that was
-revoked is unknown to it at once, although OpenSSL keeps the certificate as an anchor.
+key of a pinned certificate; ``Trust.device_of`` compares the fingerprint and stays the authority. A device that is
+refused keeps its certificate among OpenSSL's anchors, so that it passes the handshake and can be told why.
 """
 
 from __future__ import annotations
 
-import hmac
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,12 +22,10 @@ class Trust:
     """The primary's side: which devices are paired, and the one server context that lets them in."""
 
     def __init__(self, identity: Path, certificates: Iterable[bytes] = ()) -> None:
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        _harden(self.context)
-        _load_identity(self.context, identity)
-        self.context.num_tickets = 0  # a resumed session would skip the certificate
+        self.context = server_context(identity)
         self.context.verify_mode = ssl.CERT_REQUIRED
-        self._fingerprints: dict[str, bytes] = {}
+        self._devices: dict[bytes, str] = {}  # by the fingerprint of the certificate
+        self._refused: dict[str, str] = {}
         for certificate in certificates:
             self.admit(certificate)
 
@@ -36,28 +33,35 @@ class Trust:
         """The device passes from the next handshake on. Returns its id."""
         self.context.load_verify_locations(cadata=certificate)
         known = fingerprint(certificate)
-        device = device_id(known)
-        self._fingerprints[device] = known
+        device = self._devices[known] = device_id(known)
+        self._refused.pop(device, None)
         return device
 
-    def revoke(self, device: str) -> None:
+    def refuse(self, device: str, code: str) -> None:
+        """The device is told ``code`` of REFUSALS, and nothing else, from the next handshake on."""
+        self._refused[device] = code
+
+    def forget(self, device: str) -> None:
         """The device is unknown from the next handshake on."""
-        self._fingerprints.pop(device, None)
+        self._devices = {known: one for known, one in self._devices.items() if one != device}
+        self._refused.pop(device, None)
+
+    def refusal_of(self, device: str) -> str:
+        """The code that a device is refused with; empty for one that may come in."""
+        return self._refused.get(device, "")
 
     def device_of(self, certificate: bytes | None) -> str | None:
-        """Id of the paired device that showed this certificate; None for anything else."""
-        if not certificate:
-            return None
-        shown = fingerprint(certificate)
-        found = None
-        for device, known in self._fingerprints.items():
-            if hmac.compare_digest(shown, known):
-                found = device
-        return found
+        """Id of the device that showed this certificate, be it to be refused; None for anything unknown."""
+        return self._devices.get(fingerprint(certificate)) if certificate else None
 
-    def let_strangers_in(self, allowed: bool) -> None:
-        """Whether later handshakes may do without a client certificate (a certificate that is shown must be known)."""
-        self.context.verify_mode = ssl.CERT_OPTIONAL if allowed else ssl.CERT_REQUIRED
+
+def server_context(identity: Path) -> ssl.SSLContext:
+    """For a listener: shows this device's certificate. Whom it asks for one is the caller's to say."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _harden(context)
+    _load_identity(context, identity)
+    context.num_tickets = 0  # a resumed session would skip the certificate
+    return context
 
 
 def client_context(identity: Path, pinned: bytes) -> ssl.SSLContext:
@@ -71,7 +75,7 @@ def client_context(identity: Path, pinned: bytes) -> ssl.SSLContext:
 
 
 def stranger_context() -> ssl.SSLContext:
-    """For pairing: shows no certificate, accepts any; the caller compares the fingerprint with the token's."""
+    """For pairing: shows no certificate, accepts any; the caller settles whose it is."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -67,6 +67,11 @@ def parse(text: str) -> Token:
     return Token(body[:_FINGERPRINT_BYTES], body[_FINGERPRINT_BYTES:], addresses)
 
 
+def looks_like_token(text: str) -> bool:
+    """Whether a person who pasted this meant a token, be it cut short."""
+    return "".join(text.split()).lower().startswith("syncd")
+
+
 def prove(secret: bytes, role: str, primary: bytes, auxiliary: bytes) -> bytes:
     """What shows that ``role`` knows the secret, for these two fingerprints and no others."""
     return hmac.digest(secret, b"syncd pair 1 " + role.encode() + primary + auxiliary, "sha256")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.datastructures import HeadersLike
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
+from websockets.http11 import Response
 
 from syncd.core.errors import REFUSALS, LinkLost, PeerError, Refused
 from syncd.core.settings import Limits
@@ -24,16 +25,20 @@ from syncd.transport.link import peer_certificate, websocket_settings
 SYNC_PATH = "/sync"
 PAIR_PATH = "/pair"
 PAIR_BYTES_MAX = 8192  # a message of the pairing exchange
+INSTANCE_HEADER = "Syncd-Instance"  # of a request: which daemon calls; another one each time that a daemon starts
+REFUSAL_HEADER = "Syncd-Refusal"  # of an answer 403: a code of REFUSALS
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Whom to call and for what. ``is_right``: whether a certificate (DER) is the one expected there."""
+    """Whom to call and for what. ``is_right``: whether a certificate (DER) is the one expected there. ``instance``: the
+    daemon that calls."""
 
     address: str
     path: str
     context: ssl.SSLContext
     is_right: Callable[[bytes | None], bool]
+    instance: str = ""
 
 
 async def open_websocket(call: Call, limits: Limits) -> ClientConnection:
@@ -48,6 +53,7 @@ async def open_websocket(call: Call, limits: Limits) -> ClientConnection:
             create_connection=_checked(call.is_right),
             proxy=None,
             user_agent_header=None,
+            additional_headers={INSTANCE_HEADER: call.instance} if call.instance else None,
             max_size=limits.message_bytes_max if call.path == SYNC_PATH else PAIR_BYTES_MAX,
             **websocket_settings(limits),
         )
@@ -87,10 +93,12 @@ def _as_ours(error: Exception, call: Call, limits: Limits) -> PeerError:
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         return LinkLost(f"{address} did not answer within {limits.open_s_max:g} s", _unreachable(call))
     if isinstance(error, InvalidStatus):
-        return _status(error.response.status_code, call)
+        return _status(error.response, call)
     if isinstance(error, ConnectionClosed) or (
         isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError)
     ):
+        return _turned_away(call)
+    if isinstance(error, ConnectionRefusedError) and call.path == PAIR_PATH:
         return _turned_away(call)
     if isinstance(error, OSError | UnicodeError):
         return LinkLost(f"cannot connect to {address}: {reason(error)}", _unreachable(call))
@@ -99,8 +107,8 @@ def _as_ours(error: Exception, call: Call, limits: Limits) -> PeerError:
 
 def _unreachable(call: Call) -> str:
     if call.path == PAIR_PATH:
-        return "check that `syncd run` runs there, or give its address with --address HOST:PORT"
-    return "check that it runs; if its address changed, `syncd pair --token` there and `syncd pair TOKEN` here"
+        return "check that both machines are on one network, or give --address HOST:PORT as `syncd pair` there shows it"
+    return "check that it runs; if its address changed, `syncd pair` there and `syncd pair CODE` here"
 
 
 def _wrong_peer(call: Call) -> tuple[str, str]:
@@ -112,18 +120,25 @@ def _wrong_peer(call: Call) -> tuple[str, str]:
     )
 
 
-def _status(status: int, call: Call) -> PeerError:
-    if status in (403, 404):
+def _status(response: Response, call: Call) -> PeerError:
+    """A refusal with a code is the primary's own word: its certificate was checked before."""
+    code = "".join(response.headers.get_all(REFUSAL_HEADER))
+    if response.status_code == 403 and code in REFUSALS:
+        return Refused(f"the primary at {call.address} refused this device ({code})", REFUSALS[code], code)
+    if response.status_code in (403, 404):
         return _turned_away(call)
-    return LinkLost(f"{call.address} answered with HTTP status {status}", "it may be stopping; this device tries again")
+    return LinkLost(
+        f"{call.address} answered with HTTP status {response.status_code}",
+        "it may be stopping; this device tries again",
+    )
 
 
 def _turned_away(call: Call) -> Refused:
     if call.path == PAIR_PATH:
         return Refused(
             f"pairing is closed at {call.address}",
-            "the token was used, has expired, or was tried wrongly too often: run `syncd pair --token` on the primary "
-            "again",
+            "what was shown there was used, has expired or was tried wrongly, or this is not the address that was "
+            "shown with it: run `syncd pair` on the primary again",
             "pairing-closed",
         )
     return Refused(

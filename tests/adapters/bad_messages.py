@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from syncd.adapters.canonical import pack_values
-from syncd.core.messages import Cut, Run, Wire
+from syncd.core.messages import Cut, Made, Run, Verdicts, Wire
 from syncd.core.model import DataType, Tie
 from tests.adapters.vectors import BY_NAME
 
+UP = ("terms-both-merge", "offer", "upload-each-kind", "taken", "verdicts-none")
 KEY, FIELDS = pack_values([1]), pack_values(["a"])
 NUMBER_MAX = 2**63 - 1
 
@@ -23,7 +24,7 @@ def _changed(vector: str, /, **changes: Any) -> Wire:
 def _names() -> Iterator[tuple[str, Wire]]:
     for bad in ("", "a b", "../up", "a" * 65, "-a", "é", "a\0", "a\n"):
         yield f"a collection named {bad[:8]!r}", _changed("credit", collection=bad)
-    for name in ("follow-up-to-date", "types", "begin-changes", "objects-each-kind", "report-identical"):
+    for name in ("follow-up-to-date", "types", "begin-changes", "objects-each-kind", "report-identical", *UP):
         yield f"{name} of a collection that is no name", _changed(name, collection="a b")
     yield "a shared collection that is no name", _changed("welcome", collections=("a b",))
     yield "a role that is no name", _changed("hello", role="")
@@ -134,4 +135,103 @@ def _reports() -> Iterator[tuple[str, Wire]]:
         yield f"a failed group with {what}", _changed("report-parked", failed=(bad,))
 
 
-BAD = dict(pair for section in (_names, _handshake, _transfers, _types, _objects, _reports) for pair in section())
+def _terms() -> Iterator[tuple[str, Wire]]:
+    for name in UP[1:]:
+        for bad in ("", "a b"):
+            yield f"{name} of an outbox named {bad!r}", _changed(name, outbox=bad)
+    for bad in ("", "up", "OUT"):
+        yield f"a direction {bad!r}", _changed("terms-out", direction=bad)
+    for bad in ("", "oldest", "Merge"):
+        yield f"a policy {bad!r}", _changed("terms-out", policy=bad)
+    yield "an offer from zero", _changed("offer", first=0)
+    yield "an offer beyond the one after the last", _changed("offer", first=17)
+    yield "an offer of negative groups", _changed("offer", first=-2, last=-1)
+    yield "an offer over 63 bits", _changed("offer", last=NUMBER_MAX + 1)
+    yield "a negative number taken", _changed("taken", number=-1)
+    yield "negative bytes taken", _changed("taken", received_bytes=-1)
+    yield "more bytes taken than 63 bits hold", _changed("taken", received_bytes=NUMBER_MAX + 1)
+
+
+def _uploads() -> Iterator[tuple[str, Wire]]:
+    def bad(**changes: Any) -> Wire:
+        one_row = {
+            "runs": (_made(),),
+            "kinds": b"\2",
+            "types": [1],
+            "keys": [KEY],
+            "bases": [FIELDS],
+            "fields": [FIELDS],
+        }
+        return _changed("upload-each-kind", **{**one_row, **changes})
+
+    def two(*runs: Made, **changes: Any) -> Wire:
+        columns = {"types": [1, 2], "keys": [KEY, KEY], "bases": [FIELDS, FIELDS], "fields": [FIELDS, FIELDS]}
+        return bad(**{"kinds": b"\2\2", **columns, "runs": runs, **changes})
+
+    nothing: dict[str, Any] = {"kinds": b"", "types": [], "keys": [], "bases": [], "fields": []}
+    yield "an upload of nothing", bad(**nothing, runs=())
+    yield "an upload of a run without rows", bad(**nothing, runs=(_made(rows=0),))
+    yield "a negative clock", bad(clock_us=-1)
+    yield "an edit of kind zero", bad(kinds=b"\0")
+    yield "an edit that is withheld", bad(kinds=b"\4")
+    yield "an edit of an unknown kind", bad(kinds=b"\5")
+    for column in ("types", "keys", "bases", "fields"):
+        yield f"no {column} for an edit", bad(**{column: []})
+        yield f"{column} for two edits where one is", bad(**{column: [1 if column == "types" else KEY] * 2})
+    yield "an edit of a negative type", bad(types=[-1])
+    yield "an edit of a type over 63 bits", bad(types=[NUMBER_MAX + 1])
+    yield "an edit of a key without values", bad(keys=[pack_values([])])
+    yield "an edit of no key", bad(keys=[b""])
+    yield "an add with a base", bad(kinds=b"\1")
+    yield "an add without fields", bad(kinds=b"\1", bases=[b""], fields=[b""])
+    yield "a modify without a base", bad(bases=[b""])
+    yield "a modify without fields", bad(fields=[b""])
+    yield "a delete without a base", bad(kinds=b"\3", bases=[b""], fields=[b""])
+    yield "a delete with fields", bad(kinds=b"\3")
+    yield "no run for an edit", bad(runs=())
+    yield "a run of two for one edit", bad(runs=(_made(rows=2),))
+    yield "a run of no edits", bad(runs=(_made(1, rows=0), _made(2)))
+    yield "a run of negative edits", bad(runs=(_made(1, rows=2), _made(2, rows=-1)))
+    yield "fewer edits in runs than there are", two(_made())
+    yield "a group of number zero", bad(runs=(_made(0),))
+    yield "a group of a negative number", bad(runs=(_made(-1),))
+    yield "a group of a number over 63 bits", bad(runs=(_made(NUMBER_MAX + 1),))
+    yield "a group made before 1970", bad(runs=(_made(time_us=-1),))
+    yield "groups out of order", two(_made(2), _made(1))
+    yield "two runs of one group of edits", two(_made(1), _made(1))
+    yield "a group that goes on behind the next", two(_made(1, whole=False), _made(2))
+    yield "an object twice in one group", two(_made(rows=2), types=[1, 1])
+    yield "an offered modify", bad(runs=(_made(offered=True),))
+    yield "an offered delete", bad(runs=(_made(offered=True),), kinds=b"\3", fields=[b""])
+    yield (
+        "an offered modify between adds",
+        two(_made(rows=2, offered=True), kinds=b"\1\2", bases=[b"", FIELDS], fields=[FIELDS, FIELDS]),
+    )
+
+
+def _made(number: int = 1, rows: int = 1, *, time_us: int = 0, whole: bool = True, offered: bool = False) -> Made:
+    return Made(number, time_us, rows, whole, offered)
+
+
+def _verdicts() -> Iterator[tuple[str, Wire]]:
+    each = BY_NAME["verdicts-each-ruling"].message
+    assert isinstance(each, Verdicts)
+    accepted, _, refused, _ = each.verdicts
+    for what, bad in {
+        "no number": replace(accepted, number=0),
+        "a negative number": replace(accepted, number=-1),
+        "a number over 63 bits": replace(accepted, number=NUMBER_MAX + 1),
+        "a ruling that is none": replace(accepted, ruling="pending"),
+        "no ruling": replace(accepted, ruling=""),
+        "a negative group": replace(accepted, seq=-1),
+        "a group although refused": replace(refused, seq=1),
+        "a negative conflict": replace(refused, conflict=-1),
+        "a type with NUL": replace(refused, type="\0"),
+        "a key without values": replace(refused, key=pack_values([])),
+    }.items():
+        yield f"a verdict with {what}", replace(each, verdicts=(bad,))
+    yield "two verdicts of one group", replace(each, verdicts=(accepted, replace(refused, number=accepted.number)))
+
+
+_SECTIONS = (_names, _handshake, _transfers, _types, _objects, _reports, _terms, _uploads, _verdicts)
+BAD = dict(pair for section in _SECTIONS for pair in section())

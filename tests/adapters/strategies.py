@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from syncd.adapters.canonical import pack_values
+from syncd.core.edits import Direction, Edit, Policy, Ruling
 from syncd.core.messages import (
     Begin,
     Credit,
@@ -12,12 +13,19 @@ from syncd.core.messages import (
     Failed,
     Follow,
     Hello,
+    Made,
     Message,
     Objects,
+    Offer,
     Refusal,
     Report,
     Run,
+    Taken,
+    Terms,
     Types,
+    Upload,
+    Verdict,
+    Verdicts,
     Welcome,
     Wire,
 )
@@ -122,9 +130,52 @@ def objects(draw: st.DrawFn) -> Objects:
     return Objects(draw(NAMES), first, last, tuple(runs), bytes(kinds), [*types], [*keys], [*fields], ties, cut)
 
 
-MESSAGES: st.SearchStrategy[Wire] = st.one_of(
-    HELLOS, WELCOMES, REFUSALS, follows(), TYPES, begins(), objects(), CREDITS, REPORTS
+TERMS = st.builds(Terms, NAMES, st.sampled_from(Direction).map(str), st.sampled_from(Policy).map(str))
+TAKENS = st.builds(Taken, NAMES, NAMES, NUMBERS, NUMBERS)
+
+
+@st.composite
+def offers(draw: st.DrawFn) -> Offer:
+    last = draw(st.integers(0, 2**63 - 2))
+    return Offer(draw(NAMES), draw(NAMES), draw(st.integers(1, last + 1)), last)
+
+
+@st.composite
+def verdicts(draw: st.DrawFn) -> Verdict:
+    ruling = draw(st.sampled_from(Ruling))
+    seq = 0 if ruling is Ruling.REFUSED else draw(NUMBERS)
+    number, conflict = draw(st.integers(1, 2**63 - 1)), draw(NUMBERS)
+    return Verdict(number, ruling, seq, draw(TEXTS), draw(NAMES_IN_TYPES), draw(st.just(b"") | KEYS), conflict)
+
+
+VERDICTS = st.builds(
+    Verdicts, NAMES, NAMES, st.lists(verdicts(), max_size=4, unique_by=lambda one: one.number).map(tuple)
 )
+
+
+@st.composite
+def edits(draw: st.DrawFn, offered: bool) -> Edit:
+    kind = Kind.ADD if offered else draw(st.sampled_from((Kind.ADD, Kind.MODIFY, Kind.DELETE)))
+    base = None if kind is Kind.ADD else draw(FIELDS)
+    return Edit(draw(NUMBERS), draw(KEYS), base, None if kind is Kind.DELETE else draw(FIELDS))
+
+
+@st.composite
+def uploads(draw: st.DrawFn) -> Upload:
+    number, rows, runs = 0, [], []
+    for _ in range(draw(st.integers(1, 4))):
+        offered = draw(st.booleans())
+        group = draw(st.lists(edits(offered), min_size=1, max_size=3, unique_by=lambda one: (one.type, one.key)))
+        number += draw(st.integers(1, 10**6))
+        runs.append(Made(number, draw(NUMBERS), len(group), True, offered))
+        rows += group
+    runs[-1] = runs[-1]._replace(whole=draw(st.booleans()))
+    kinds = bytes(Kind.ADD if one.base is None else Kind.DELETE if one.fields is None else Kind.MODIFY for one in rows)
+    columns = [one.type for one in rows], [one.key for one in rows]
+    bases, fields = [one.base or b"" for one in rows], [one.fields or b"" for one in rows]
+    return Upload(draw(NAMES), draw(NAMES), draw(NUMBERS), tuple(runs), kinds, *columns, bases, fields)
+
+
 BY_CLASS: dict[type[Wire], st.SearchStrategy[Wire]] = {
     Hello: HELLOS,
     Welcome: WELCOMES,
@@ -135,4 +186,10 @@ BY_CLASS: dict[type[Wire], st.SearchStrategy[Wire]] = {
     Objects: objects(),
     Credit: CREDITS,
     Report: REPORTS,
+    Terms: TERMS,
+    Offer: offers(),
+    Upload: uploads(),
+    Taken: TAKENS,
+    Verdicts: VERDICTS,
 }
+MESSAGES: st.SearchStrategy[Wire] = st.one_of(*BY_CLASS.values())

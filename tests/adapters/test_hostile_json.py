@@ -12,7 +12,7 @@ import pytest
 from syncd.adapters.canonical import pack_values, unpack_values
 from syncd.adapters.json_adapter import JsonAdapter
 from syncd.core.errors import FrameError
-from syncd.core.messages import Objects, Run
+from syncd.core.messages import Made, Objects, Run, Upload
 from syncd.core.model import Kind
 from syncd.core.settings import Limits
 from tests.adapters.vectors import BY_NAME
@@ -34,6 +34,13 @@ def row(fields: str, kind: int = 1, key: str = "[1]") -> str:
     return (
         '{"kind":"objects","collection":"c","first":0,"last":1,"runs":[[1,false,1]],'
         f'"kinds":[{kind}],"types":[1],"keys":[{key}],"fields":[{fields}],"ties":[],"cut":null}}'
+    )
+
+
+def edit(base: str, fields: str, kind: int = 2, key: str = "[1]") -> str:
+    return (
+        '{"kind":"upload","collection":"c","outbox":"o","clock_us":0,"runs":[[1,0,1,true,false]],'
+        f'"kinds":[{kind}],"types":[1],"keys":[{key}],"bases":[{base}],"fields":[{fields}]}}'
     )
 
 
@@ -116,9 +123,26 @@ def test_fields_fit_their_kind(kind: int, fields: str) -> None:
     refused(row(fields, kind=kind))
 
 
+@pytest.mark.parametrize(
+    ("kind", "base", "fields"),
+    [(1, "[]", "[]"), (1, "null", "null"), (2, "null", "[]"), (2, "[]", "null"), (3, "null", "null"), (3, "[]", "[]")],
+)
+def test_base_and_fields_of_an_edit_fit_its_kind(kind: int, base: str, fields: str) -> None:
+    refused(edit(base, fields, kind=kind))
+
+
+@pytest.mark.parametrize("wrong", ['"a"', "1", "{}", '{"b64":""}', '{"b64":"AQ=="}', "[[1]]", "[true]", "false"])
+def test_base_and_fields_of_an_edit_are_a_list_of_values_or_its_bytes(wrong: str) -> None:
+    refused(edit(wrong, "[]"))
+    refused(edit("[]", wrong))
+    refused(edit("[]", "[]", key=wrong))
+    assert SPOKEN.decode(edit('{"b64":"kQE="}', "[2]"), LIMITS) == SPOKEN.decode(edit("[1]", "[2]"), LIMITS)
+
+
 @pytest.mark.parametrize("kinds", ["[true]", '"AQ=="', '{"b64":"AQ=="}', "[256]", "[-1]", "[null]", "1", '{"0":1}'])
 def test_kinds_are_a_list_of_small_numbers(kinds: str) -> None:
     refused(row("[]").replace('"kinds":[1]', f'"kinds":{kinds}'))
+    refused(edit("null", "[]", kind=1).replace('"kinds":[1]', f'"kinds":{kinds}'))
 
 
 @pytest.mark.parametrize("digest", ['"00"', "null", '"' + "A" * 32 + '"', '"' + "0" * 33 + '"', '{"b64":""}', "[0]"])
@@ -206,6 +230,23 @@ def test_the_largest_blob_that_fits_as_json_is_sent() -> None:
     assert SPOKEN.decode(SPOKEN.encode(frame), LIMITS) == frame
 
 
+@pytest.mark.parametrize("worst", ["\1", b"x", 0.1, None, b""], ids=repr)
+def test_the_largest_edits_fit_into_a_frame_whatever_they_hold(worst: Any) -> None:
+    """An edit cannot be withheld: one that no frame can hold would stop all that come after it."""
+    size = LIMITS.edit_bytes_max // 2 - 20
+    large = pack_values([worst * size if isinstance(worst, str | bytes) and worst else b"x" * size])
+    small = [pack_values([worst] * 1_000 if not isinstance(worst, str) else [worst * 1_000])] * 150
+    small = small[: LIMITS.frame_bytes // len(small[0])]
+    fields = [*small, large]
+    keys = [pack_values([number]) for number in range(len(fields))]
+    runs = (Made(1, 0, len(fields), True, False),)
+    upload = Upload(
+        "c", "o", 0, runs, b"\2" * len(fields), [1] * len(fields), keys, [pack_values([])] * len(small), fields
+    )
+    upload.bases.append(large)
+    assert SPOKEN.decode(SPOKEN.encode(upload), LIMITS) == upload
+
+
 BOMBS = {
     "a million empty arrays": '{"a":[' + "[]," * MIB + "[]]}",
     "a million empty objects": '{"a":[' + "{}," * MIB + "{}]}",
@@ -227,9 +268,9 @@ BOMBS = {
 
 @pytest.mark.parametrize("what", BOMBS)
 def test_a_bomb_is_refused_quickly_and_in_bounded_memory(what: str) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     refused(BOMBS[what])
-    assert time.perf_counter() - begin < SECONDS_MAX
+    assert time.process_time() - begin < SECONDS_MAX
     tracemalloc.start()
     try:
         refused(BOMBS[what])

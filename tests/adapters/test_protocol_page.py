@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
 
 import syncd.adapters
 from syncd.adapters.canonical import pack_values
+from syncd.core.edits import Direction, Policy, Ruling
 from syncd.core.errors import REFUSALS
-from syncd.core.messages import Cut, Failed, Objects, Report, Run, Types, Wire
+from syncd.core.messages import Cut, Failed, Made, Objects, Report, Run, Types, Upload, Verdict, Verdicts, Wire
 from syncd.core.model import DataType, Kind, Tie
 from syncd.core.settings import Limits
 from tests.adapters.vectors import BY_NAME, CLASSES
@@ -22,6 +24,8 @@ PARTS: dict[type[Wire], tuple[str, ...]] = {
     Types: tuple(field.name for field in fields(DataType)),
     Objects: (*Run._fields, *Tie._fields, *(field.name for field in fields(Cut))),
     Report: tuple(field.name for field in fields(Failed)),
+    Upload: Made._fields,
+    Verdicts: tuple(field.name for field in fields(Verdict)),
 }
 
 
@@ -42,6 +46,17 @@ def test_each_field_of_each_message_is_told(kind: str) -> None:
 def test_each_kind_of_generic_message_is_told() -> None:
     text = section("objects")
     assert all(f"{kind.value} {kind.name.lower()}" in text for kind in Kind)
+
+
+def test_each_kind_of_edit_is_told() -> None:
+    text = section("upload")
+    assert all(f"{kind.value} {kind.name.lower()}" in text for kind in (Kind.ADD, Kind.MODIFY, Kind.DELETE))
+
+
+@pytest.mark.parametrize("values", [Direction, Policy, Ruling], ids=lambda values: values.__name__)
+def test_each_direction_policy_and_ruling_is_told(values: type[StrEnum]) -> None:
+    text = section("terms") + section("verdicts")
+    assert [value for value in values if f"`{value}`" not in text] == []
 
 
 def test_each_refusal_code_is_told() -> None:

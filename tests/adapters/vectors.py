@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
-from syncd.core.messages import Begin, Credit, Follow, Hello, Objects, Refusal, Report, Types, Welcome, Wire
+from syncd.core.messages import Wire
 
 DIRECTORY = Path(__file__).resolve().parent.parent / "vectors"
-CLASSES: dict[str, type[Wire]] = {
-    cls.__name__.lower(): cls for cls in (Hello, Welcome, Refusal, Follow, Types, Begin, Objects, Credit, Report)
-}
+CLASSES: dict[str, type[Wire]] = {cls.__name__.lower(): cls for cls in get_args(Wire)}
 
 
 class Vector(NamedTuple):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import shutil
 import sqlite3
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -17,7 +21,7 @@ from syncd.core.model import DataType, Kind, Observed, Proof
 from syncd.core.ports import Executed, SourceChanges, Unexecuted, Work
 from syncd.core.settings import Limits
 
-LIMITS = Limits(busy_s_max=0.3)
+LIMITS = Limits(busy_s_max=0.3, schema_quiet_s=0.0)
 
 
 def sql(path: Path, *statements: str) -> list[tuple[object, ...]]:
@@ -27,6 +31,15 @@ def sql(path: Path, *statements: str) -> list[tuple[object, ...]]:
         for statement in statements:
             rows = app.execute(statement).fetchall()
         return rows
+
+
+def put_over(copy: Path, path: Path, without: Sequence[str] = ()) -> None:
+    """As `cp` does: the file stays the same, what is in it does not. ``without``: its companions that are removed."""
+    with copy.open("rb") as read, path.open("r+b") as written:
+        written.truncate(0)
+        shutil.copyfileobj(read, written)
+    for companion in without:
+        os.unlink(f"{path}{companion}")
 
 
 def contents(path: Path) -> dict[str, list[tuple[object, ...]]]:
@@ -84,6 +97,10 @@ class Reading:
         self.mark = changes.mark
         return changes
 
+    async def wait(self, wait_s: float) -> None:
+        """Until something was touched since it was read last; that stays to be read."""
+        await self.source.changes(self.mark, 1_000_000, wait_s)
+
     async def touched(self) -> list[tuple[str, list[object], list[object] | None]]:
         """The same in words: table, key, fields."""
         changes = await self.changes()
@@ -97,6 +114,24 @@ class Reading:
             )
             for one in changes.observed
         )
+
+
+async def lateness(reading: Reading, path: Path, commits: int, quiet_s: float = 0.0) -> float:
+    """Seconds from a commit of an application to the end of the wait for it: the median of so many, each noticed, in
+    table t(id, v). ``quiet_s``: so long nothing happens before each."""
+    late: list[float] = []
+    with closing(sqlite3.connect(path, isolation_level=None)) as app:
+        for i in range(commits):
+            await reading.changes()
+            await reading.wait(quiet_s)
+            waiting = asyncio.create_task(reading.wait(10.0))
+            await asyncio.sleep(0)  # the wait begins
+            app.execute("INSERT INTO t VALUES(?, 1)", (i,))
+            committed = time.perf_counter()
+            await waiting
+            late.append(time.perf_counter() - committed)
+            assert await reading.touched() == [("t", [i], [1])]
+    return sorted(late)[len(late) // 2]
 
 
 class Road:

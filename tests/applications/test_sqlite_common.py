@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sqlite3
 import threading
@@ -91,3 +92,33 @@ async def test_a_file_is_not_created_unless_that_is_asked(tmp_path: Path) -> Non
     with pytest.raises(ApplicationOffline, match="unable to open"):
         await Database.open(tmp_path / "none.db", LIMITS)
     assert os.listdir(tmp_path) == []
+
+
+async def test_a_wait_that_nobody_waits_for_ends_at_its_next_turn_and_without_a_word(database: Database) -> None:
+    complaints: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    begun, go_on, turns = threading.Event(), threading.Event(), list[int]()
+
+    def gives_way(_: sqlite3.Connection) -> None:
+        turns.append(1)
+        begun.set()
+
+    def fails(_: sqlite3.Connection) -> None:
+        begun.set()
+        assert go_on.wait(5)
+        raise ApplicationOffline("it is gone", "put it back")
+
+    for function in (gives_way, fails):
+        begun.clear()
+        go_on.clear()
+        task: asyncio.Task[None] = asyncio.create_task(database.in_turns(function))
+        await eventually(begun.is_set)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go_on.set()
+        await database.run(lambda _: None)
+    after = len(turns)
+    await database.run(lambda _: None)
+    gc.collect()
+    assert (complaints, len(turns)) == ([], after)

@@ -27,11 +27,6 @@ def row(key: int, value: str = "x") -> Row:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "app.db"
-
-
-@pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One for each count of the tables."""
     made: list[int] = []
@@ -40,7 +35,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         made.append(1)
         return count(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("syncd.applications.sqlite_execute.count", counting)
+    monkeypatch.setattr("syncd.applications.sqlite_recount.count", counting)
     return made
 
 
@@ -86,7 +81,7 @@ async def test_a_count_leaves_the_lock_to_the_application(path: Path, monkeypatc
                 app.execute("INSERT INTO t VALUES(2, 'written meanwhile')")
                 return found
 
-            monkeypatch.setattr("syncd.applications.sqlite_execute.count", counting)
+            monkeypatch.setattr("syncd.applications.sqlite_recount.count", counting)
             first = await here.target.recount()
             assert first.objects == 1
             monkeypatch.undo()
@@ -108,7 +103,7 @@ async def test_a_count_of_data_that_was_restored_meanwhile_is_not_kept(
             sql(path, f"UPDATE _syncd_position SET position = {position}")
             return found
 
-        monkeypatch.setattr("syncd.applications.sqlite_execute.count", counting)
+        monkeypatch.setattr("syncd.applications.sqlite_recount.count", counting)
         state = await here.target.recount()
         assert state.position == position
         assert sql(path, "SELECT digest FROM _syncd_position") == [(state.digest,)]

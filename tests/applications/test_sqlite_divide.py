@@ -14,7 +14,7 @@ import pytest
 from syncd.adapters.canonical import pack_values, unpack_values
 from syncd.applications import sqlite_divide
 from syncd.applications.base import rows_of
-from syncd.applications.memory import MemoryTarget
+from syncd.applications.memory_target import MemoryTarget
 from syncd.core.messages import Objects
 from syncd.core.model import ObjectId
 from syncd.core.ports import Executed, Part, Unexecuted, Work
@@ -95,13 +95,13 @@ async def test_one_bad_object_of_a_hundred_thousand_is_found_soon(tmp_path: Path
     async with writing(tmp_path / "app.db", ONE) as here:
         bad = frozenset((77_777,))
         work = here.work([Group(many(100_000, bad), loose=True)], snapshot=True)
-        began = time.perf_counter()
+        began = time.process_time()
         result = await here.target.execute(work)
         assert isinstance(result, Unexecuted)
         skip = frozenset(one for part in result.parts for one in part.objects)
         assert skip == {Row("t", (77_777,)).id}
         assert isinstance(await here.target.execute(replace(work, skip=skip.intersection)), Executed)
-        assert time.perf_counter() - began < 8  # measured: 2
+        assert time.process_time() - began < 8  # measured: 2
 
 
 @pytest.mark.slow
@@ -110,9 +110,9 @@ async def test_many_bad_objects_are_found_in_a_time_that_grows_with_their_number
     for count in (5_000, 20_000):
         async with writing(tmp_path / f"{count}.db", ONE) as here:
             work = here.work([Group(many(count, frozenset(range(0, count, 4))), loose=True)], snapshot=True)
-            began = time.perf_counter()
+            began = time.process_time()
             result = await here.target.execute(work)
-            took.append(time.perf_counter() - began)
+            took.append(time.process_time() - began)
             assert isinstance(result, Unexecuted)
             assert len(result.parts) == count // 4
     assert took[1] < 10 * took[0] + 0.5

@@ -38,11 +38,6 @@ def removed(row: Row) -> Row:
     return row._replace(fields=None)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "app.db"
-
-
 @pytest.mark.parametrize("many", [1, 400], ids=["few rows", "many rows"])
 async def test_a_child_may_come_before_its_parent_within_a_group(path: Path, many: int) -> None:
     async with writing(path, ORDERS, LINES) as here:

@@ -19,15 +19,22 @@ OLD = table(1, "t", "id INTEGER PRIMARY KEY, v", ("id",), ("v",))
 NEW = table(2, "T", "id INTEGER PRIMARY KEY, v", ("id",), ("v",))
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "app.db"
-
-
 async def test_only_the_letters_a_to_z_have_two_cases() -> None:
     assert fold("AZaz_Ä\u212a\u0130") == "azaz_Ä\u212a\u0130"
-    assert list(map(is_ours, ("_SYNCD_x", "SQLite_sequence"))) == [True, True]
+    assert list(map(is_ours, ("_SYNCD_Log", "SQLite_sequence"))) == [True, True]
     assert list(map(is_ours, ("\u017fqlite_x", "_\u017fyncd_x"))) == [False, False]
+
+
+async def test_a_table_that_ours_would_hide_is_refused(path: Path) -> None:
+    """Temporary tables are found before those of the database: its rows would be written aside and lost."""
+    async with writing(path, OLD) as here:
+        await here.begin()
+        connection = here.target._database
+        assert connection is not None
+        hiding = await connection.run(lambda own: own.execute("SELECT name FROM temp.sqlite_master").fetchall())
+    made = {str(one) for (one,) in hiding if not str(one).startswith("sqlite_")}
+    assert made
+    assert [one for one in made | {"_syncd_touched_0"} if not is_ours(one)] == []
 
 
 def renamed(here: Writing, count: int) -> list[Row]:

@@ -3,23 +3,17 @@ the triggers that do it are never in the way of the application's migrations (R1
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from syncd.applications.sqlite_text import default_expression, index_condition
+from syncd.applications.sqlite_text import default_expression, index_condition, index_terms
 from tests.applications.road import Reading, sql
 
-pytestmark = pytest.mark.asyncio
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    made = tmp_path / "app.db"
-    sql(made, "PRAGMA journal_mode=WAL")
-    return made
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("wal")]
 
 
 CONDITIONS = [
@@ -44,7 +38,44 @@ async def test_replace_through_a_partial_index_is_noticed(path: Path, condition:
         assert await reading.touched() == [("t", [2], ["x", 1]), ("t", [4], None)]
 
 
-@pytest.mark.parametrize("index", ["t(u)", "t(u) WHERE act = 1", "t(u, w) WHERE act", "t(u COLLATE NOCASE)"])
+EXPRESSIONS = [
+    "lower(u)",
+    '/* , */ lower ( "u" ) COLLATE BINARY DESC',
+    "act, lower(u) || ')' ASC",
+    "CASE WHEN act THEN lower(u) END",
+    "substr(u, 1, 1) COLLATE NOCASE, act + 0.5",
+]
+
+
+@pytest.mark.parametrize("terms", EXPRESSIONS)
+async def test_replace_through_an_index_on_an_expression_is_noticed(path: Path, terms: str) -> None:
+    sql(path, "CREATE TABLE t(id INTEGER PRIMARY KEY, u TEXT, act INT)", f"CREATE UNIQUE INDEX i ON t({terms})")
+    sql(path, "INSERT INTO t VALUES(1, 'x', 1), (2, 'y', 1), (3, 'z', 1)")
+    async with Reading(path) as reading:
+        assert reading.source.problems == ()
+        await reading.changes()
+        sql(path, "REPLACE INTO t VALUES(4, 'X', 1)", "INSERT INTO t VALUES(5, 'v', 1)")
+        assert await reading.touched() == [("t", [1], None), ("t", [4], ["X", 1]), ("t", [5], ["v", 1])]
+        sql(path, "UPDATE OR REPLACE t SET u = 'Z' WHERE id = 2")
+        assert await reading.touched() == [("t", [2], ["Z", 1]), ("t", [3], None)]
+
+
+async def test_an_index_on_a_function_of_the_applications_is_named(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as app:
+        app.create_function("mine", 1, str, deterministic=True)
+        app.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, u, twice AS (u * 2))")
+        app.execute("CREATE UNIQUE INDEX i ON t(mine(u))")
+        app.execute("CREATE UNIQUE INDEX j ON t(abs(twice))")
+        async with Reading(path) as reading:
+            assert ["through index i" in problem for problem in reading.source.problems] == [True, False]
+            app.execute("INSERT INTO t(id, u) VALUES(1, 1)")
+            app.commit()
+            assert await reading.touched() == [("t", [1], [1])]
+
+
+@pytest.mark.parametrize(
+    "index", ["t(u)", "t(u) WHERE act = 1", "t(u, w) WHERE act", "t(u COLLATE NOCASE)", "t(lower(u))", "t(u, a + 1)"]
+)
 @pytest.mark.parametrize("key", ["id INTEGER PRIMARY KEY", "id PRIMARY KEY", "PRIMARY KEY(a, u)"])
 @pytest.mark.parametrize("rowid", ["", " WITHOUT ROWID"])
 async def test_an_insert_costs_one_look_up_in_the_index(path: Path, index: str, key: str, rowid: str) -> None:
@@ -54,7 +85,7 @@ async def test_an_insert_costs_one_look_up_in_the_index(path: Path, index: str, 
     async with Reading(path):
         for event in ("before_insert", "before_update"):
             plan = plan_of(path, event)
-            assert any(step.startswith("SEARCH _syncd_here USING") and "INDEX i (u=?" in step for step in plan), plan
+            assert any(re.search(r"^SEARCH _syncd_here USING .*INDEX i \((u|<expr>)=\?", step) for step in plan), plan
             assert not any(step.startswith(("SCAN _syncd_here", "SCAN _syncd_there")) for step in plan), plan
 
 
@@ -74,6 +105,15 @@ async def test_a_condition_that_is_not_understood_is_named(path: Path) -> None:
         assert "index i is not noticed until the next comparison" in problem
         sql(path, "INSERT INTO t VALUES(1, 'x', 1)")
         assert await reading.touched() == [("t", [1], ["x", 1])]
+
+
+async def test_a_condition_on_the_key_is_looked_at(path: Path) -> None:
+    sql(path, "CREATE TABLE t(a, b, PRIMARY KEY(a, b))", "CREATE UNIQUE INDEX i ON t(a) WHERE b > 0")
+    sql(path, "INSERT INTO t VALUES(1, 0), (1, 5)")
+    async with Reading(path) as reading:
+        await reading.changes()
+        sql(path, "UPDATE OR REPLACE t SET b = 7 WHERE b = 0")
+        assert await reading.touched() == [("t", [1, 0], None), ("t", [1, 5], None), ("t", [1, 7], [])]
 
 
 DEFAULTS = ["'x'", "x", '"x"', "('x')", "(lower('X'))", "('x' /* ) */)"]
@@ -99,9 +139,15 @@ async def test_each_default_leaves_the_application_alone(path: Path, default: st
 
 
 MIGRATIONS = {
-    "a column with its index": ["DROP INDEX u", "ALTER TABLE t DROP COLUMN email"],
+    "a column with its indexes": ["DROP INDEX u", "DROP INDEX e", "ALTER TABLE t DROP COLUMN email"],
     "the column of a condition": ["DROP INDEX p", "ALTER TABLE t DROP COLUMN act"],
-    "both": ["DROP INDEX u", "DROP INDEX p", "ALTER TABLE t DROP COLUMN email", "ALTER TABLE t DROP COLUMN act"],
+    "both": [
+        "DROP INDEX u",
+        "DROP INDEX p",
+        "DROP INDEX e",
+        "ALTER TABLE t DROP COLUMN email",
+        "ALTER TABLE t DROP COLUMN act",
+    ],
     "a column renamed": ["ALTER TABLE t RENAME COLUMN email TO mail", "ALTER TABLE t RENAME COLUMN act TO active"],
     "a table renamed": [
         "ALTER TABLE t RENAME TO kept",
@@ -116,6 +162,7 @@ MIGRATIONS = {
 @pytest.mark.parametrize("table", ["t(id INTEGER PRIMARY KEY, ", "t(id TEXT PRIMARY KEY, "])
 async def test_a_migration_of_the_application_goes_through(path: Path, migration: str, table: str) -> None:
     sql(path, f"CREATE TABLE {table} email TEXT, act, x, n UNIQUE)", "CREATE UNIQUE INDEX u ON t(email)")
+    sql(path, "CREATE UNIQUE INDEX e ON t(lower(email), id)")
     sql(path, "CREATE UNIQUE INDEX p ON t(x) WHERE act = 1", "INSERT INTO t(id, email) VALUES(1, 'a')")
     if migration == "another column":
         sql(path, "DROP INDEX p")
@@ -142,5 +189,7 @@ async def test_what_cannot_be_read_out_of_sql_is_said_to_be_so() -> None:
     assert index_condition("CREATE UNIQUE INDEX i ON t(a)") is None
     assert index_condition("CREATE UNIQUE INDEX i ON t(a) WHERE 'open") is None
     assert index_condition('CREATE UNIQUE INDEX "i(" ON [t)](lower("a)"), b) WHERE a > 1.5') == "a > 1.5"
+    assert index_terms("CREATE UNIQUE INDEX i ON t(a, t.b, 'open") == []
+    assert index_terms("CREATE UNIQUE INDEX i ON t(lower(a) DESC, t . b, desc)") == ["lower(a)", None, "desc"]
     assert default_expression("it") == "'it'"
     assert default_expression('"it""s"') == "'it\"s'"

@@ -26,11 +26,6 @@ def item(key: int, u: str | None, n: int = 0) -> Row:
     return Row("items", (key,), (u, n))
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "app.db"
-
-
 async def test_a_missing_database_is_created_with_the_tables_and_indexes_of_the_primary(path: Path) -> None:
     one = table(1, "t", "id INTEGER PRIMARY KEY AUTOINCREMENT, v", ("id",), ("v",), "CREATE INDEX by_v ON t(v, id)")
     async with writing(path, one) as here:

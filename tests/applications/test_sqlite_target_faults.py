@@ -19,7 +19,7 @@ import pytest
 from syncd.applications.sqlite import SqliteTarget
 from syncd.core.errors import ApplicationBusy, ApplicationOffline, DiskFull, TargetHeld
 from syncd.core.ports import Executed
-from tests.applications.road import LIMITS, contents, sql
+from tests.applications.road import LIMITS, contents, put_over, sql
 from tests.applications.writing import Group, Row, Writing, table, writing
 
 pytestmark = pytest.mark.asyncio
@@ -30,11 +30,6 @@ ONE = table(1, "t", "id INTEGER PRIMARY KEY, v", ("id",), ("v",))
 
 def row(key: int, value: str | bytes = "x") -> Row:
     return Row("t", (key,), (value,))
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "app.db"
 
 
 async def test_a_target_that_is_gone_is_offline_and_is_not_made_anew(path: Path) -> None:
@@ -61,6 +56,21 @@ async def test_a_target_that_was_replaced_is_offline(path: Path) -> None:
     sql(path, *ONE.definition)
     with pytest.raises(ApplicationOffline, match="it was replaced"):
         await SqliteTarget(path, "c", False, True, LIMITS).open()
+
+
+async def test_a_copy_that_was_put_over_a_target_without_its_log_is_left_as_it_is(path: Path) -> None:
+    """What the former log holds is not the copy's, and what would be written to it is lost."""
+    copy = path.with_name("copy.db")
+    async with writing(path, ONE) as here:
+        await here.begin(row(1, "kept"))
+        sql(path, f"VACUUM INTO '{copy}'")
+        await here.done(here.work([Group([row(1, "former")])]))
+        put_over(copy, path, ("-wal", "-shm"))
+        with pytest.raises(ApplicationOffline, match="missing or was replaced"):
+            await here.target.execute(here.work([Group([row(2)])]))
+        await here.target.close()
+        assert sql(path, "INSERT INTO t VALUES(3, 'own')", "SELECT v FROM t") == [("kept",), ("own",)]
+        assert (await here.target.open()).position < here.position
 
 
 @pytest.fixture

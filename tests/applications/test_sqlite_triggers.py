@@ -34,11 +34,6 @@ def stock(key: int, n: int) -> Row:
     return Row("stock", (key,), (n,))
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "app.db"
-
-
 @pytest.mark.parametrize("many", [1, 300], ids=["one row", "many rows"])
 @pytest.mark.parametrize("trigger", [STAMP, BORN, TAKE, ADD, CLEAN])
 async def test_what_was_sent_has_the_last_word(path: Path, trigger: str, many: int) -> None:

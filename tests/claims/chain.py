@@ -12,19 +12,27 @@ from types import TracebackType
 from typing import Self
 
 from syncd.adapters.base import Adapter
-from syncd.adapters.registry import ADAPTERS, DEFAULT, adapter, restore
-from syncd.applications.sqlite import SqliteSource, SqliteTarget
+from syncd.adapters.registry import ADAPTERS, DEFAULT, adapter, restore, restore_upload
+from syncd.applications.sqlite import SqliteSource, SqliteTarget, SqliteWriter
 from syncd.core import effects as fx
 from syncd.core import events as ev
 from syncd.core.auxiliary_engine import AuxiliaryEngine
 from syncd.core.devices import Device
+from syncd.core.edits import Direction, Policy
 from syncd.core.messages import Objects, Wire
 from syncd.core.primary_engine import PrimaryEngine
 from syncd.core.settings import Limits
-from syncd.perform import Ports, perform, stage
+from syncd.core.source import SourcePhase
+from syncd.core.upward_effects import StageUpload, WaitLocal
+from syncd.core.upward_ports import Outbox
+from syncd.outside import Ports
+from syncd.perform import perform, stage
+from syncd.perform_up import stage_uploads
 from syncd.store.inbound import SqliteInboundQueue
+from syncd.store.outbox import SqliteOutbox
 from syncd.store.sync_database import SqliteSyncDatabase
 from syncd.store.sync_store import SqliteSyncStore
+from syncd.store.uploads import SqliteUploadQueue
 
 COLLECTION = "shop"
 PRIMARY = "P" * 52
@@ -51,15 +59,26 @@ class Node:
         self.ports = Ports(limits, ADAPTERS, lambda: clock[0], lambda: int(clock[0] * 1e6))
         self.effects: deque[fx.Effect] = deque()
         self.adapters: dict[str, Adapter] = {}
+        self.waits: WaitLocal | None = None
 
 
 class Chain:
-    """``adapters``: one for each auxiliary. ``tables``: those shared, empty for all. ``sent``: (from, to, frame) in
-    order."""
+    """``adapters``: one for each auxiliary. ``tables``: those shared, empty for all. ``users``: those of each, ada for
+    those that are not told; the collection is ada's. ``direction``: which way its changes travel. ``sent``: (from, to,
+    frame) in order."""
 
-    def __init__(self, directory: Path, adapters: Sequence[str] = ("msgpack",), tables: Sequence[str] = ()) -> None:
+    direction = Direction.OUT
+
+    def __init__(
+        self,
+        directory: Path,
+        adapters: Sequence[str] = ("msgpack",),
+        tables: Sequence[str] = (),
+        users: Sequence[Sequence[str]] = (),
+    ) -> None:
         self.directory = directory
         self.tables = tuple(tables)
+        self._users = {chr(ord("A") + at) * 52: names for at, names in enumerate(users)}
         self.source = directory / "source.db"
         self.limits = Limits()
         self.devices = {chr(ord("A") + at) * 52: name for at, name in enumerate(adapters)}
@@ -70,6 +89,7 @@ class Chain:
         self._stack = AsyncExitStack()
         self.store: SqliteSyncStore
         self.database: SqliteSyncDatabase
+        self.uploads: SqliteUploadQueue
         self.user = 0
 
     def target(self, device: str) -> Path:
@@ -88,22 +108,37 @@ class Chain:
         self._stack.push_async_callback(source.close)
         node.ports.database = self.database
         node.ports.store, node.ports.sources = self.store, {COLLECTION: source}
+        self.uploads = await SqliteUploadQueue.open(self.directory / "uploads.db", restore_upload)
+        self._stack.push_async_callback(self.uploads.close)
+        writer = SqliteWriter(self.source, self.limits)
+        self._stack.push_async_callback(writer.close)
+        node.ports.uploads, node.ports.writers = self.uploads, {COLLECTION: writer}
+        node.effects += primary.set_terms(COLLECTION, self.direction, Policy.PRIMARY)
         node.effects += primary.share(COLLECTION)
         for device, name in self.devices.items():
             await self._add(device, name)
+        primary.users = await self.database.users_of_all()
         return self
 
     async def _add(self, device: str, name: str) -> None:
         paired = Device(device, device[:4], "auxiliary", device.encode(), DEFAULT, (), 1, 0)
-        await self.database.link(self.user, paired)
+        first, *others = [await self.database.ensure_user(user) for user in self._users.get(device, ("ada",))]
+        await self.database.link(first, paired)
+        for user in others:
+            await self.database.link_user(user, device)
         engine = AuxiliaryEngine(device[:4], name, self.limits)
         node = self._nodes[device] = Node(engine, self.limits, self._clock)
         queue = await SqliteInboundQueue.open(self.directory / f"{device[0]}-inbound.db", restore)
         self._stack.push_async_callback(queue.close)
-        target = SqliteTarget(self.target(device), COLLECTION, False, False, self.limits)
+        edits = self.direction is not Direction.OUT
+        target = SqliteTarget(self.target(device), COLLECTION, False, False, self.limits, captures=edits)
         self._stack.push_async_callback(target.close)
         node.ports.inbound, node.ports.targets = queue, {COLLECTION: target}
-        node.effects += engine.accept(COLLECTION, self._clock[0])
+        if edits:
+            outbox = await SqliteOutbox.open(self.directory / f"{device[0]}-outbox.db")
+            self._stack.push_async_callback(outbox.close)
+            node.ports.outbox, node.ports.locals = outbox, {COLLECTION: target}
+        node.effects += engine.accept(COLLECTION, self._clock[0], edits=edits)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -151,14 +186,42 @@ class Chain:
     async def commit(self, *statements: str) -> None:
         """One transaction of the primary's application, and all that follows from it."""
         execute(self.source, *statements)
-        self._take(PRIMARY, ev.SourceWoken(COLLECTION))
+        self._look_at_source()
         await self.settle()
+
+    async def edit(self, device: str, *statements: str) -> None:
+        """One transaction of an auxiliary's application, and all that follows from it, on all devices."""
+        execute(self.target(device), *statements)
+        node = self._nodes[device]
+        if node.waits is not None:
+            effect, node.waits = node.waits, None
+            event = await perform(node.ports, effect)
+            assert event is not None
+            self._take(device, event)
+        await self.settle()
+        await self._wake_source()
+
+    async def _wake_source(self) -> None:
+        """What came up is in the primary's application, if that can be reached."""
+        if self.primary.sources[COLLECTION].phase is SourcePhase.WAITING:
+            self._look_at_source()
+            await self.settle()
+
+    def _look_at_source(self) -> None:
+        """What it waits for is there."""
+        state = self.primary.sources[COLLECTION].state
+        assert state is not None
+        self._nodes[PRIMARY].effects.append(fx.ReadSource(COLLECTION, state.mark))
+
+    def outbox(self, device: str) -> Outbox:
+        return self._nodes[device].ports.edits
 
     async def pass_time(self, seconds: float) -> None:
         self._clock[0] += seconds
         for device in self._nodes:
             self._take(device, ev.Tick())
         await self.settle()
+        await self._wake_source()
 
     async def settle(self) -> None:
         """Until nobody has anything to do."""
@@ -200,8 +263,17 @@ class Chain:
         self._wire.append((sender, receiver, frame))
 
     async def _perform(self, device: str, node: Node, effect: fx.Effect) -> None:
-        if isinstance(effect, fx.WaitSource):
-            return  # ``commit`` wakes it
-        event = await (stage(node.ports, [effect]) if isinstance(effect, fx.Stage) else perform(node.ports, effect))
+        match effect:
+            case fx.WaitSource():
+                return  # ``commit`` wakes it
+            case WaitLocal():
+                node.waits = effect  # ``edit`` ends it
+                return
+            case fx.Stage():
+                event: ev.Event | None = await stage(node.ports, [effect])
+            case StageUpload():
+                event = await stage_uploads(node.ports, [effect])
+            case _:
+                event = await perform(node.ports, effect)
         if event is not None:
             self._take(device, event)

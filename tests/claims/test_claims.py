@@ -30,7 +30,7 @@ ORDER = (
     "INSERT INTO line VALUES (3, 2, 'paper', 500)",
 )
 ALL_LINES = "SELECT * FROM line ORDER BY id"
-A, B = "A" * 52, "B" * 52
+A, B, C = "A" * 52, "B" * 52, "C" * 52
 
 
 @pytest_asyncio.fixture
@@ -41,6 +41,18 @@ async def chain(tmp_path: Path) -> AsyncIterator[Chain]:
         await made.settle()
         await made.link(A)
         await made.link(B)
+        yield made
+
+
+@pytest_asyncio.fixture
+async def several(tmp_path: Path) -> AsyncIterator[Chain]:
+    """Two users on one primary: A is ada's, B is linked with both, C is grace's. The collection is ada's."""
+    execute(tmp_path / "source.db", *SCHEMA)
+    users = (("ada",), ("grace", "ada"), ("grace",))
+    async with Chain(tmp_path, ("msgpack", "json", "msgpack"), users=users) as made:
+        await made.settle()
+        for device in (A, B, C):
+            await made.link(device)
         yield made
 
 
@@ -62,9 +74,18 @@ async def test_20a_the_primary_makes_generic_messages_of_the_changes_since_a_pre
 
 
 @pytest.mark.asyncio
-async def test_20b_the_users_identifier_links_to_the_identifiers_of_the_auxiliaries(chain: Chain) -> None:
-    """20b: a database is read for the user's identifier, which links to two or more device identifiers."""
-    assert [device.id for device in await chain.database.devices_of(chain.user)] == [A, B]
+async def test_20b_the_users_identifier_links_to_the_identifiers_of_the_auxiliaries(several: Chain) -> None:
+    """20b: a database is read for the user's identifier, which links to two or more device identifiers, and those get
+    the user's objects (R9)."""
+    database = several.database
+    assert [device.id for device in await database.devices_of(several.user)] == [A, B]
+    assert [device.id for device in await database.devices_of(await database.ensure_user("grace"))] == [B, C]
+    await several.commit(*ORDER)
+    for device in (A, B):
+        assert rows(several.target(device), ALL_LINES) == rows(several.source, ALL_LINES)
+    assert several.objects(C) == []
+    assert not several.target(C).exists()
+    assert [name for name in (b"shop", b"line") for _, to, frame in several.sent if to == C and name in frame] == []
 
 
 @pytest.mark.asyncio
@@ -117,10 +138,11 @@ async def test_21ab_generic_messages_are_built_from_what_is_read_from_the_store(
 
 
 @pytest.mark.asyncio
-async def test_21c_a_first_table_links_one_user_with_two_or_more_devices(chain: Chain) -> None:
+async def test_21c_a_first_table_links_one_user_with_two_or_more_devices(several: Chain) -> None:
     """21c: a first table whose entries link one user identifier with two or more device identifiers."""
-    linked = rows(chain.directory / "sync.db", "SELECT user, device FROM user_devices ORDER BY device")
-    assert linked == [(chain.user, A), (chain.user, B)]
+    ada, grace = several.user, await several.database.ensure_user("grace")
+    linked = rows(several.directory / "sync.db", "SELECT user, device FROM user_devices ORDER BY user, device")
+    assert linked == await several.database.links() == sorted([(ada, A), (ada, B), (grace, B), (grace, C)])
 
 
 @pytest.mark.asyncio
@@ -172,18 +194,27 @@ async def test_23_an_error_in_an_object_rolls_all_objects_of_its_transaction_bac
 
 
 @pytest.mark.asyncio
-async def test_24bcd_platforms_links_and_the_two_databases(chain: Chain) -> None:
-    """24b: the auxiliaries exchange messages with the principal platform; 24c: a synchronization database of users and
-    their platforms; 24d: a synchronization store database of the data objects."""
+async def test_24bd_platforms_links_and_the_store(chain: Chain) -> None:
+    """24b: the auxiliaries exchange messages with the principal platform; 24d: a synchronization store database of the
+    data objects. 24c is below."""
     assert {(sender[0], receiver[0]) for sender, receiver, _ in chain.sent} == {
         ("P", "A"),
         ("P", "B"),
         ("A", "P"),
         ("B", "P"),
     }
-    assert await chain.database.ensure_user("ada") == chain.user
-    assert {device.role for device in await chain.database.devices_of(chain.user)} == {"auxiliary"}
     assert (await chain.store.open_collection(COLLECTION)).objects == 2
+
+
+@pytest.mark.asyncio
+async def test_24c_the_synchronization_database_says_whose_platform_each_is_and_what_it_speaks(several: Chain) -> None:
+    """24c: a synchronization database of the users and the platforms that are linked with each of them."""
+    names = {user.name: user.id for user in await several.database.users()}
+    found = {name: await several.database.devices_of(user) for name, user in names.items()}
+    assert {name: [(one.id, one.role, one.adapter) for one in devices] for name, devices in found.items()} == {
+        "ada": [(A, "auxiliary", "msgpack"), (B, "auxiliary", "json")],
+        "grace": [(B, "auxiliary", "json"), (C, "auxiliary", "msgpack")],
+    }
 
 
 @pytest.mark.asyncio
@@ -208,8 +239,8 @@ async def test_24ij_the_engine_retrieves_and_the_query_builder_builds(chain: Cha
 
 @pytest.mark.asyncio
 async def test_24k_inbound_messages_are_retrieved_from_a_durable_queue(chain: Chain) -> None:
-    """24k: the inbound queue retrieves the inbound messages: here an auxiliary's. The primary's own, for messages from
-    the auxiliaries, comes with the upward road and is not claimed yet."""
+    """24k: the inbound queue retrieves the inbound messages: here an auxiliary's own, for what could not be executed.
+    The principal platform's is in test_upward."""
     execute(chain.target(A), "CREATE UNIQUE INDEX own ON orders(customer)")
     await chain.commit("INSERT INTO orders VALUES (2, 'Ada')", "INSERT INTO line VALUES (2, 2, 'ink', 1)")
     queue = await SqliteInboundQueue.open(chain.directory / "A-inbound.db", lambda _: pytest.fail("nothing is staged"))

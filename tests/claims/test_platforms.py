@@ -30,22 +30,31 @@ SCHEMA = (
 
 
 @pytest.mark.asyncio
-async def test_20b_the_primary_knows_the_devices_that_are_linked_with_its_user_and_no_others(tmp_path: Path) -> None:
+async def test_20b_the_primary_knows_which_devices_are_linked_with_each_of_its_users(tmp_path: Path) -> None:
     """20b: a database is read for the user's identifier, which links to two or more device identifiers (R9)."""
     async with rooms_of(primary_home(tmp_path / "desk")) as (rooms, stack):
         ada, grace = await rooms.database.ensure_user("ada"), await rooms.database.ensure_user("grace")
         hers = [device_of(at, tmp_path / f"till-{at}") for at in range(2)]
-        anothers = device_of(9, tmp_path / "another")
+        anothers, revoked = device_of(8, tmp_path / "another"), device_of(9, tmp_path / "revoked")
         for device in hers:
             await rooms.database.link(ada, device)
         await rooms.database.link(grace, anothers)
+        await rooms.database.link_user(grace, hers[0].id)
+        await rooms.database.link(ada, revoked)
+        await rooms.database.revoke(revoked.id, 1)
         primary = Primary(rooms, stack)
         await primary.open()
         devices = (await primary.answer("status", {}))["devices"]
         assert isinstance(devices, list)
-        assert [device["id"] for device in devices] == [device.id for device in hers]
-        assert [primary.listener.trust.device_of(device.certificate) for device in hers] == [one.id for one in hers]
-        assert primary.listener.trust.device_of(anothers.certificate) is None
+        assert [(device["id"], device["users"]) for device in devices] == [
+            (hers[0].id, ["ada", "grace"]),
+            (hers[1].id, ["ada"]),
+            (anothers.id, ["grace"]),
+            (revoked.id, ["ada"]),
+        ]
+        trust, known = primary.admission.trust, [*hers, anothers]
+        assert [trust.device_of(device.certificate) for device in known] == [one.id for one in known]
+        assert [trust.refusal_of(device.id) for device in (*known, revoked)] == ["", "", "", "revoked"]
 
 
 def test_24a_the_framework_lies_between_application_and_adapter_and_the_adapter_before_the_network() -> None:
@@ -98,8 +107,8 @@ async def test_24g_only_what_was_selected_passes_into_the_store(tmp_path: Path) 
 
 @pytest.mark.asyncio
 async def test_24k_messages_wait_in_the_inbound_queue_until_the_application_can_take_them(tmp_path: Path) -> None:
-    """24k: inbound queue module: retrieves the inbound messages; here on the auxiliary. The primary's own inbound
-    queue, for messages that come up from the auxiliaries, is not built yet, and not claimed by this test."""
+    """24k: inbound queue module: retrieves the inbound messages; here on the auxiliary. The principal platform's own,
+    for messages that come up from the auxiliaries, is in test_upward."""
     execute(tmp_path / "source.db", *SCHEMA)
     async with Chain(tmp_path) as chain:
         await chain.settle()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd.cli import verbs
+from syncd.cli import call
 from syncd.home.paths import Home
 from tests.cli.fake import STATUS, FakeDaemon, make_home
 
@@ -18,7 +18,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.setenv("SYNCD_HOME", str(made.path))
     monkeypatch.delenv("SYNCD_DEBUG", raising=False)
     monkeypatch.delenv("SYNCD_SOCKET", raising=False)
-    monkeypatch.setattr(verbs, "_EXPECTED_S", {})  # nobody starts a daemon beside a test
+    monkeypatch.setattr(call, "_EXPECTED_S", {})  # nobody starts a daemon beside a test
     return made
 
 

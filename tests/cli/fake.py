@@ -14,7 +14,7 @@ from syncd.control.server import ControlServer
 from syncd.core.errors import SyncdError
 from syncd.core.model import Role
 from syncd.home import config
-from syncd.home.config import Config
+from syncd.home.config import Asked, Config
 from syncd.home.paths import Home
 
 Json = dict[str, object]
@@ -27,14 +27,20 @@ STATUS: Json = {
     "epoch": "e1",
     "uptime_s": 3_725,
     "address": "192.0.2.1:8765",
+    "discovery": {"on": True, "problem": ""},
     "collections": [
         {
             "name": "notes",
+            "user": "maria",
             "application": "sqlite:/home/maria/notes.db",
             "state": "identical",
             "objects": 12_345,
             "head": 918,
             "reason": "",
+            "held": "",
+            "direction": "both",
+            "policy": "primary",
+            "conflicts": 2,
             "problems": ["table log: no primary key"],
         }
     ],
@@ -45,6 +51,9 @@ STATUS: Json = {
             "connected": True,
             "last_seen": "2024-05-01T10:00:00+00:00",
             "reason": "",
+            "users": ["maria"],
+            "revoked": "",
+            "copied": "",
             "collections": [
                 {
                     "name": "notes",
@@ -98,12 +107,37 @@ RETRIED: Json = {
 }
 OPENED: Json = {
     "token": "syncd1-" + "A" * 1_000 + "@192.0.2.1:8765",
-    "expires_s": 600.0,
+    "expires_s": 300.0,
     "addresses": ["192.0.2.1:8765"],
+    "user": "maria",
 }
-PAIRED: Json = {"device": DEVICE, "name": "de\x07sk", "user": "maria", "backups": []}
-SHARED: Json = {"problems": ["view v: is computed"], "backup": None}
+OPENED_CODE: Json = {"code": "4821-otter-lamp", "expires_s": 300.0, "addresses": ["192.0.2.1:8766"], "user": "maria"}
+PAIRED: Json = {"device": DEVICE, "name": "de\x07sk", "user": "maria", "linked": True, "backups": []}
+SHARED: Json = {
+    "problems": ["view v: is computed"],
+    "backup": None,
+    "direction": "both",
+    "conflicts": "primary",
+    "changed": False,
+}
 ACCEPTED: Json = {"problems": [], "backup": "/d/n.db.syncd-backup-1"}
+
+
+CHANGED: Json = {
+    "changed": [
+        {
+            "user": "",
+            "device": DEVICE,
+            "device_name": "till",
+            "collection": "notes",
+            "name": "direction",
+            "before": "",
+            "after": "out",
+        }
+    ],
+    "value": "out",
+    "from": "collection notes on till",
+}
 
 
 @dataclass
@@ -153,13 +187,17 @@ class FakeArrange:
         device = {"id": DEVICE, "name": options.name or "host", "role": options.role.value}
         return {"home": str(home.path), "device": device, "user": options.user, "listen": options.listen}
 
-    def share(self, home: Home, name: str, kind: str, path: str, tables: tuple[str, ...]) -> list[str]:
-        self.asked.append(("share", name, kind, path, tables))
-        return ["table log: no primary key"]
+    def share(self, home: Home, asked: Asked) -> Json:
+        self.asked.append(("share", asked))
+        return SHARED | {"problems": ["table log: no primary key"]}
 
-    def accept(self, home: Home, name: str, kind: str, path: str, replace: bool) -> Json:
-        self.asked.append(("accept", name, kind, path, replace))
-        return {"problems": [], "backup": f"{path}.syncd-backup-1" if replace else None}
+    def accept(self, home: Home, asked: Asked) -> Json:
+        self.asked.append(("accept", asked))
+        return {"problems": [], "backup": f"{asked.path}.syncd-backup-1" if asked.replace else None}
+
+    def choose(self, home: Home, verb: str, args: Json) -> Json:
+        self.asked.append((verb, args))
+        return CHANGED
 
 
 def local(arrange: Arrange | None = None, run: Callable[[Path], int] | None = None) -> Local:

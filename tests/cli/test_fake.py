@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from syncd.core.model import Role
-from syncd.home.config import Config
+from syncd.home.config import Asked, Config
 from syncd.home.paths import Home
 from tests.cli.fake import (
     ACCEPTED,
     OPENED,
+    OPENED_CODE,
     PAIRED,
     RETRIED,
     SHARED,
@@ -19,6 +20,16 @@ from tests.cli.fake import (
     TRANSACTIONS,
     FakeArrange,
     Json,
+)
+from tests.cli.fake_edits import (
+    CONFLICT,
+    CONFLICTS,
+    HISTORY,
+    REFUSED,
+    REFUSED_GROUP,
+    RESENT,
+    RESOLVED,
+    UNDONE,
 )
 from tests.control.status_page import keys_for, mistakes, told
 
@@ -32,12 +43,20 @@ INITIATED = FakeArrange().init(HOME, Config(role=Role.PRIMARY, name="desk", user
         ("status", "primary", STATUS),
         ("transactions", "primary", TRANSACTIONS),
         ("retry", "auxiliary", RETRIED),
-        ("pair, on the primary", "primary", OPENED),
+        ("pair, on the primary", "primary", OPENED | OPENED_CODE),
         ("pair, on an auxiliary", "auxiliary", PAIRED),
         ("init", "primary", INITIATED),
         ("share", "primary", SHARED),
         ("accept", "auxiliary", ACCEPTED),
-        ("accept", "auxiliary", FakeArrange().accept(HOME, "notes", "sqlite", "/n.db", False)),
+        ("conflicts, on the primary", "primary", CONFLICTS),
+        ("conflicts, on an auxiliary", "auxiliary", REFUSED),
+        ("conflicts show, on the primary", "primary", CONFLICT),
+        ("conflicts show, on an auxiliary", "auxiliary", REFUSED_GROUP),
+        ("resolve", "primary", RESOLVED),
+        ("undo", "primary", UNDONE),
+        ("history", "primary", HISTORY),
+        ("resend", "auxiliary", RESENT),
+        ("accept", "auxiliary", FakeArrange().accept(HOME, Asked("notes", "sqlite", "/n.db"))),
     ],
 )
 def test_each_answer_has_exactly_the_documented_keys(heading: str, role: str, answer: Json) -> None:

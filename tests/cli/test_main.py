@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from syncd import __version__
-from syncd.cli import verbs
+from syncd import __version__, arrange
+from syncd.cli import call
 from syncd.cli.main import run_verb
-from syncd.core.errors import SyncdError, UserError
+from syncd.core.errors import ExpressionError, SyncdError, UserError
+from syncd.home.config import Asked
 from syncd.home.lock import lock
 from syncd.home.paths import Home
 from tests.cli.fake import (
     ACCEPTED,
     DEVICE,
     OPENED,
-    PAIRED,
     RETRIED,
     SHARED,
     STATUS,
@@ -56,6 +56,16 @@ def printed_json(capture: Capture) -> object:
         ["share", "notes", "--from", "notes.db"],
         ["share", "notes", "--from", "sqlite:"],
         ["accept", "--into", "sqlite:x"],
+        ["accept", "notes", "--into", "sqlite:x", "--replace", "--merge"],
+        ["share", "notes", "--from", "sqlite:x", "--direction", "up"],
+        ["share", "notes", "--from", "sqlite:x", "--conflicts", "loudest"],
+        ["conflicts", "show", "7", "8"],
+        ["conflicts", "notes", "7"],
+        ["resolve", "7"],
+        ["undo"],
+        ["history", "notes"],
+        ["history", "notes", "1", "--limit", "0"],
+        ["resend"],
         ["init"],
         ["init", "--role", "king"],
         ["status", "--jso"],
@@ -86,7 +96,17 @@ def test_the_version_is_printed(capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize(
-    "argv", [["status"], ["status", "--watch"], ["transactions"], ["retry"], ["pair"], ["pair", "T", "--json"]]
+    "argv",
+    [
+        ["status"],
+        ["status", "--watch"],
+        ["transactions"],
+        ["retry"],
+        ["pair"],
+        ["pair", "T", "--json"],
+        ["conflicts"],
+        ["undo", "n:1"],
+    ],
 )
 def test_a_verb_that_needs_the_daemon_ends_with_three(home: Home, capsys: Capture, argv: list[str]) -> None:
     assert run_verb(argv, local()) == 3
@@ -114,6 +134,15 @@ def test_a_refusal_of_the_daemon_is_one_line_with_the_advice(daemon: FakeDaemon,
     daemon.answers["retry"] = UserError("group notes:9 is not parked here", "see `syncd transactions`")
     assert run_verb(["retry", "notes:9"], local()) == 1
     assert failure(capsys) == "syncd: group notes:9 is not parked here: see `syncd transactions`\n"
+
+
+def test_a_mistake_in_an_expression_is_marked(daemon: FakeDaemon, capsys: Capture) -> None:
+    daemon.answers["settings_set"] = ExpressionError("no field 'contry'", "write country", "contry == 1", 0, 6)
+    assert run_verb(["settings", "set", "notes.selection", "contry == 1"], local()) == 1
+    assert capsys.readouterr().err == "syncd: no field 'contry': write country\n  contry == 1\n  ^^^^^^\n"
+    daemon.answers["settings_set"] = SyncdError("bad\n\x1b[2J", "a\nb\nc\nd", ExpressionError.code)
+    assert run_verb(["settings", "set", "notes.selection", "contry == 1"], local()) == 1
+    assert capsys.readouterr().err == "syncd: bad\n\\x1b[2J: a\nb\\nc\\nd\n"
 
 
 def test_a_hostile_refusal_stays_one_line_without_control_characters(daemon: FakeDaemon, capsys: Capture) -> None:
@@ -158,13 +187,13 @@ def test_run_starts_the_daemon_of_the_home_and_ends_with_its_code(home: Home) ->
 
 
 def test_init_passes_on_what_was_asked(tmp_path: Path, capsys: Capture) -> None:
-    arrange = FakeArrange()
+    arranged = FakeArrange()
     argv = ["init", "--role", "primary", "--user", "maria", "--listen", "0.0.0.0:0", "--no-discovery"]
-    assert run_verb([*argv, "--home", str(tmp_path)], local(arrange)) == 0
+    assert run_verb([*argv, "--home", str(tmp_path)], local(arranged)) == 0
     said = capsys.readouterr().out
     assert "primary of user maria" in said
     assert "-".join(["ABCD"] * 13) in said
-    assert run_verb([*argv, "--home", str(tmp_path), "--json"], local(arrange)) == 0
+    assert run_verb([*argv, "--home", str(tmp_path), "--json"], local(arranged)) == 0
     told = printed_json(capsys)
     assert told == {
         "home": str(tmp_path),
@@ -179,42 +208,65 @@ def test_share_goes_to_the_daemon_with_the_whole_path(
 ) -> None:
     daemon.answers["share"] = SHARED
     monkeypatch.chdir(tmp_path)
-    assert run_verb(["share", "notes", "--from", "sqlite:a/../n.db", "--table", "x", "y", "--table", "z"], local()) == 0
-    args = {"name": "notes", "kind": "sqlite", "path": str(tmp_path / "n.db"), "tables": ["x", "y", "z"]}
-    assert daemon.asked == [("share", args)]
+    asked = ["share", "notes", "--from", "sqlite:a/../n.db", "--table", "x", "y", "--table", "z", "--user", "ada"]
+    assert run_verb(asked, local()) == 0
+    wanted = Asked("notes", "sqlite", str(tmp_path / "n.db"), ("x", "y", "z"), "ada")
+    assert [(verb, arrange.asked_for(args)) for verb, args in daemon.asked] == [("share", wanted)]
     assert "not synchronized: view v: is computed" in capsys.readouterr().out
 
 
 def test_accept_goes_to_the_daemon_and_tells_the_backup(daemon: FakeDaemon, capsys: Capture) -> None:
     daemon.answers["accept"] = ACCEPTED
     assert run_verb(["accept", "notes", "--into", "sqlite:/d/n.db", "--replace"], local()) == 0
-    args = {"name": "notes", "kind": "sqlite", "path": "/d/n.db", "replace": True}
-    assert daemon.asked == [("accept", args)]
+    wanted = Asked("notes", "sqlite", "/d/n.db", replace=True)
+    assert [(verb, arrange.asked_for(args)) for verb, args in daemon.asked] == [("accept", wanted)]
     assert "/d/n.db.syncd-backup-1" in capsys.readouterr().out
 
 
 def test_share_and_accept_are_arranged_here_when_no_daemon_runs(home: Home, capsys: Capture) -> None:
-    arrange = FakeArrange()
-    assert run_verb(["share", "notes", "--from", "sqlite:~/n.db", "--json"], local(arrange)) == 0
-    assert printed_json(capsys) == {"problems": ["table log: no primary key"], "backup": None}
-    assert run_verb(["accept", "notes", "--into", "sqlite:/n.db", "--replace"], local(arrange)) == 0
+    arranged = FakeArrange()
+    assert run_verb(["share", "notes", "--from", "sqlite:~/n.db", "--json"], local(arranged)) == 0
+    assert printed_json(capsys) == SHARED | {"problems": ["table log: no primary key"]}
+    assert run_verb(["accept", "notes", "--into", "sqlite:/n.db", "--replace"], local(arranged)) == 0
     assert "when the daemon runs" in capsys.readouterr().out
-    assert arrange.asked == [
-        ("share", "notes", "sqlite", os.path.expanduser("~/n.db"), ()),
-        ("accept", "notes", "sqlite", "/n.db", True),
+    assert arranged.asked == [
+        ("share", Asked("notes", "sqlite", os.path.expanduser("~/n.db"))),
+        ("accept", Asked("notes", "sqlite", "/n.db", replace=True)),
     ]
+
+
+def test_share_and_accept_pass_on_which_way_changes_travel_and_what_becomes_of_what_is_there(
+    home: Home, capsys: Capture
+) -> None:
+    arranged = FakeArrange()
+    terms = ["--direction", "out", "--conflicts", "newest"]
+    assert run_verb(["share", "notes", "--from", "sqlite:/n.db", *terms], local(arranged)) == 0
+    assert run_verb(["accept", "notes", "--into", "sqlite:/n.db", "--merge", "--keep-edits"], local(arranged)) == 0
+    assert "is offered to the primary first" in capsys.readouterr().out
+    assert run_verb(["accept", "notes", "--into", "sqlite:/n.db", "--no-keep-edits"], local(arranged)) == 0
+    assert arranged.asked == [
+        ("share", Asked("notes", "sqlite", "/n.db", direction="out", conflicts="newest")),
+        ("accept", Asked("notes", "sqlite", "/n.db", merge=True, keep_edits=True)),
+        ("accept", Asked("notes", "sqlite", "/n.db", keep_edits=False)),
+    ]
+
+
+def test_share_tells_that_the_terms_of_a_collection_have_changed(daemon: FakeDaemon, capsys: Capture) -> None:
+    daemon.answers["share"] = SHARED | {"direction": "in", "conflicts": "merge", "changed": True}
+    assert run_verb(["share", "notes", "--from", "sqlite:/n.db", "--direction", "in"], local()) == 0
+    assert "from here on: direction in, conflicts are decided by policy merge" in capsys.readouterr().out
 
 
 def test_nothing_is_arranged_under_a_daemon_that_takes_no_verb(
     home: Home, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verbs, "START_S_MAX", 0.05)
-    arrange = FakeArrange()
+    monkeypatch.setattr(call, "START_S_MAX", 0.05)
+    arranged = FakeArrange()
     for verb, code in ((["share", "notes", "--from", "sqlite:/n.db"], 3), (["status"], 3)):
         with lock(home, daemon=True):
-            assert run_verb(verb, local(arrange)) == code
+            assert run_verb(verb, local(arranged)) == code
         assert "still starting" in failure(capsys)
-    assert arrange.asked == []
+    assert arranged.asked == []
 
 
 @pytest.mark.parametrize("verb", [["share", "notes", "--from", "sqlite:/n.db"], ["status"], ["pair", "--token"]])
@@ -242,26 +294,6 @@ def test_a_verb_that_asks_takes_a_socket_in_place_of_a_home(
         assert run_verb(["status", "--json", "--socket", str(tmp_path / "none")], local()) == 3
         assert run_verb(["accept", "notes", "--into", "sqlite:/n.db"], local()) == 1  # writes into the home
     assert [name for name, _ in daemon.asked] == ["status", "status"]
-
-
-def test_pair_prints_the_token_alone_or_with_what_to_do(daemon: FakeDaemon, capsys: Capture) -> None:
-    token = OPENED["token"]
-    daemon.answers["pair_open"] = OPENED
-    assert run_verb(["pair", "--token"], local()) == 0
-    assert capsys.readouterr().out == f"{token}\n"
-    assert run_verb(["pair"], local()) == 0
-    said = capsys.readouterr().out
-    assert f"syncd pair {token}\n" in said
-    assert "within 10 min" in said
-    assert run_verb(["pair", "--token", "--json"], local()) == 0
-    assert printed_json(capsys) == daemon.answers["pair_open"]
-
-
-def test_pair_with_a_token_tells_whom_it_found(daemon: FakeDaemon, capsys: Capture) -> None:
-    daemon.answers["pair"] = PAIRED
-    assert run_verb(["pair", "TOKEN", "--address", "[::1]:8765"], local()) == 0
-    assert daemon.asked == [("pair", {"token": "TOKEN", "address": "[::1]:8765", "replace": False})]
-    assert "paired with de\\x07sk, the primary of user maria: ABCD-" in capsys.readouterr().out
 
 
 def test_retry_names_what_was_applied_and_fails_if_something_failed_again(daemon: FakeDaemon, capsys: Capture) -> None:
@@ -318,7 +350,7 @@ def test_an_answer_that_cannot_be_written_is_one_line(
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 1
@@ -336,7 +368,7 @@ def test_the_reader_of_a_pipe_may_leave(daemon: FakeDaemon, home: Home, options:
             stdout=write,
             stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
-            timeout=30,
+            timeout=120,
             check=False,
         )
     finally:
@@ -355,7 +387,7 @@ def test_a_script_does_not_pay_for_pictures_or_a_daemon(daemon: FakeDaemon) -> N
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "[]\n")

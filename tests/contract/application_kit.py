@@ -11,17 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from syncd.adapters.canonical import pack_values, unpack_values
-from syncd.applications.memory import MemorySource, MemoryTarget
+from syncd.applications.memory import MemorySource
+from syncd.applications.memory_target import MemoryTarget
 from syncd.applications.sqlite import SqliteSource, SqliteTarget
 from syncd.core import digest
 from syncd.core.messages import Objects, Run
 from syncd.core.model import DataType, Kind, ObjectId, Proof, Tie
-from syncd.core.ports import Source, SourceChanges, Target, Work
+from syncd.core.ports import SourceChanges, Target, Work
 from syncd.core.settings import Limits
+from syncd.core.source_port import Source
 
 NOTES = DataType(1, "notes", ("id",), ("body",), ("CREATE TABLE notes(id TEXT PRIMARY KEY, body TEXT)",))
 TAGS = DataType(2, "tags", ("id",), ("body",), ("CREATE TABLE tags(id TEXT PRIMARY KEY, body TEXT)",))
-LIMITS = Limits(object_bytes_max=1000, log_rows_max=50, busy_s_max=0.2)
+LIMITS = Limits(object_bytes_max=1000, log_rows_max=50, busy_s_max=0.2, schema_quiet_s=0.0)
 
 
 def note(key: str) -> ObjectId:
@@ -118,6 +120,21 @@ class MemorySourceBench(SourceBench):
         self.source.offline = ""
 
 
+def commit(app: sqlite3.Connection, changes: Mapping[ObjectId, bytes | None]) -> None:
+    """One transaction of an application in SQLite."""
+    app.execute("BEGIN IMMEDIATE")
+    for one, fields in changes.items():
+        key = unpack_values(one.key)[0]
+        if fields is None:
+            app.execute(f"DELETE FROM {one.type} WHERE id = ?", (key,))
+        else:
+            app.execute(
+                f"INSERT INTO {one.type} VALUES(?, ?) ON CONFLICT(id) DO UPDATE SET body = excluded.body",
+                (key, unpack_values(fields)[0]),
+            )
+    app.execute("COMMIT")
+
+
 class SqliteSourceBench(SourceBench):
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -128,17 +145,7 @@ class SqliteSourceBench(SourceBench):
         self.source: SqliteSource = SqliteSource(path, (), LIMITS)
 
     def commit(self, changes: Mapping[ObjectId, bytes | None]) -> None:
-        self.app.execute("BEGIN IMMEDIATE")
-        for one, fields in changes.items():
-            key = unpack_values(one.key)[0]
-            if fields is None:
-                self.app.execute(f"DELETE FROM {one.type} WHERE id = ?", (key,))
-            else:
-                self.app.execute(
-                    f"INSERT INTO {one.type} VALUES(?, ?) ON CONFLICT(id) DO UPDATE SET body = excluded.body",
-                    (key, unpack_values(fields)[0]),
-                )
-        self.app.execute("COMMIT")
+        commit(self.app, changes)
 
     def spoil(self, one: ObjectId) -> None:
         key = unpack_values(one.key)[0]
@@ -248,8 +255,20 @@ class TargetBench(ABC):
     @abstractmethod
     def rows(self) -> dict[ObjectId, bytes]: ...
     @abstractmethod
+    def commit(self, changes: Mapping[ObjectId, bytes | None]) -> None:
+        """One transaction of the application here."""
+
     def write(self, one: ObjectId, text: str) -> None:
         """The application here writes an object of its own."""
+        self.commit({one: body(text)})
+
+    @abstractmethod
+    def spoil(self, one: ObjectId) -> None:
+        """The object is there and cannot be turned into fields."""
+
+    @abstractmethod
+    def lose_log(self) -> None:
+        """The application makes its tables anew."""
 
     @abstractmethod
     def refuse(self, one: ObjectId, why: str) -> None:
@@ -266,14 +285,20 @@ class TargetBench(ABC):
 
 
 class MemoryTargetBench(TargetBench):
-    def __init__(self) -> None:
-        self.target: MemoryTarget = MemoryTarget()
+    def __init__(self, captures: bool = False) -> None:
+        self.target: MemoryTarget = MemoryTarget(captures=captures)
 
     def rows(self) -> dict[ObjectId, bytes]:
         return dict(self.target.rows)
 
-    def write(self, one: ObjectId, text: str) -> None:
-        self.target.rows[one] = body(text)
+    def commit(self, changes: Mapping[ObjectId, bytes | None]) -> None:
+        self.target.commit(changes)
+
+    def spoil(self, one: ObjectId) -> None:
+        self.target.spoil(one, "it cannot be read")
+
+    def lose_log(self) -> None:
+        self.target.lose_log()
 
     def refuse(self, one: ObjectId, why: str) -> None:
         self.target.failing[one] = why
@@ -282,21 +307,22 @@ class MemoryTargetBench(TargetBench):
         self.target.failing.clear()
 
     async def crash(self, replace_own: bool = False) -> None:
-        state, self.target = self.target.state, MemoryTarget(replace_own, self.target.rows)
-        self.target.state = state
+        self.target.replace = replace_own
 
     def take_away(self) -> None:
         self.target.offline = "it is gone"
 
 
 class SqliteTargetBench(TargetBench):
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, captures: bool = False) -> None:
         self.path = path
+        self._captures = captures
         with closing(sqlite3.connect(path)) as app:
             app.execute("PRAGMA journal_mode=WAL")
             for one in (NOTES, TAGS):
                 app.execute(one.definition[0])
-        self.target: SqliteTarget = SqliteTarget(path, "c", False, False, LIMITS)
+        self._limits = replace(LIMITS, log_rows_max=10_000)
+        self.target: SqliteTarget = SqliteTarget(path, "c", False, False, self._limits, captures)
 
     def _do(self, sql: str, values: Sequence[object] = ()) -> list[tuple[str, str]]:
         with closing(sqlite3.connect(self.path, isolation_level=None)) as app:
@@ -309,10 +335,23 @@ class SqliteTargetBench(TargetBench):
                 found[ObjectId(table, pack_values([key]))] = body(text)
         return found
 
-    def write(self, one: ObjectId, text: str) -> None:
+    def commit(self, changes: Mapping[ObjectId, bytes | None]) -> None:
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as app:
+            commit(app, changes)
+
+    def spoil(self, one: ObjectId) -> None:
         key = unpack_values(one.key)[0]
-        sql = f"INSERT INTO {one.type} VALUES(?, ?) ON CONFLICT(id) DO UPDATE SET body = excluded.body"
-        self._do(sql, (key, text))
+        self._do(f"INSERT OR REPLACE INTO {one.type} VALUES(?, CAST(x'ff' AS TEXT))", (key,))
+
+    def lose_log(self) -> None:
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as app:
+            app.execute("BEGIN IMMEDIATE")
+            for table in ("notes", "tags"):
+                app.execute("CREATE TABLE made(id TEXT PRIMARY KEY, body TEXT)")
+                app.execute(f"INSERT INTO made SELECT * FROM {table}")
+                app.execute(f"DROP TABLE {table}")
+                app.execute(f"ALTER TABLE made RENAME TO {table}")
+            app.execute("COMMIT")
 
     def refuse(self, one: ObjectId, why: str) -> None:
         key = str(unpack_values(one.key)[0])
@@ -323,12 +362,12 @@ class SqliteTargetBench(TargetBench):
             )
 
     def accept_all(self) -> None:
-        for (trigger,) in self._do("SELECT name FROM sqlite_master WHERE type = 'trigger'"):  # type: ignore[misc]
+        for (trigger,) in self._do("SELECT name FROM sqlite_master WHERE name GLOB 'no_*'"):  # type: ignore[misc]
             self._do(f"DROP TRIGGER {trigger}")
 
     async def crash(self, replace_own: bool = False) -> None:
         await self.target.close()
-        self.target = SqliteTarget(self.path, "c", replace_own, False, LIMITS)
+        self.target = SqliteTarget(self.path, "c", replace_own, False, self._limits, self._captures)
 
     def take_away(self) -> None:
         os.rename(self.path, self.path.with_suffix(".away"))

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from syncd.core import digest
+from syncd.core.holding import Batch
 from syncd.core.inbound_queue import divide
 from syncd.core.model import DataType, Kind, Observed, Proof, Tie
-from syncd.core.ports import Batch, ChunkRequest, CollectionState, StoredChunk, SyncStore
+from syncd.core.ports import ChunkRequest, CollectionState, StoredChunk, SyncStore
 from syncd.core.query_builder import build
 from syncd.core.selection import ALL
+from syncd.core.settings import Limits
+from syncd.store.memory import MemorySyncStore
+from syncd.store.sync_store import SqliteSyncStore
 
 NAME = "notes"
 TYPE = DataType(0, "note", ("id",), ("text",), ("CREATE TABLE note (id PRIMARY KEY, text)",))
 BYTES_MAX = 1_000_000
+USUAL = Limits()
+
+
+@asynccontextmanager
+async def opened(kind: str, directory: Path, limits: Limits = USUAL) -> AsyncIterator[SyncStore]:
+    """The one in SQLite (kind "sqlite"), or its twin."""
+    if kind == "memory":
+        yield MemorySyncStore(limits=limits)
+        return
+    real = await SqliteSyncStore.open(directory / "store.db", limits)
+    yield real
+    await real.close()
 
 
 async def prepare(store: SyncStore, *types: DataType) -> int:

@@ -11,13 +11,28 @@ from hypothesis import strategies as st
 
 from syncd.adapters.base import Adapter
 from syncd.adapters.canonical import pack_values
-from syncd.adapters.registry import ADAPTERS, DEFAULT, adapter, restore
+from syncd.adapters.registry import ADAPTERS, DEFAULT, adapter, restore, restore_upload
 from syncd.core.errors import FrameError, Refused, StoreBroken
-from syncd.core.messages import Begin, Failed, Hello, Objects, Refusal, Report, Run, Types, Welcome, Wire
+from syncd.core.messages import (
+    Begin,
+    Failed,
+    Hello,
+    Made,
+    Objects,
+    Refusal,
+    Report,
+    Run,
+    Types,
+    Upload,
+    Verdict,
+    Verdicts,
+    Welcome,
+    Wire,
+)
 from syncd.core.model import DataType, Tie
 from syncd.core.settings import Limits
 from tests.adapters.bad_messages import BAD
-from tests.adapters.strategies import BY_CLASS, MESSAGES, objects
+from tests.adapters.strategies import BY_CLASS, MESSAGES, objects, uploads
 from tests.adapters.vectors import BY_NAME, Vector
 from tests.adapters.vectors import MESSAGES as VECTORS
 
@@ -42,6 +57,17 @@ def _rows(count: int) -> Objects:
     return Objects("c", 0, count, runs, b"\1" * count, [1] * count, keys, [pack_values(["a"])] * count)
 
 
+def _upload(count: int) -> Upload:
+    keys, fields = [pack_values([n]) for n in range(count)], [pack_values(["a"])] * count
+    return Upload(
+        "c", "o", 0, (Made(1, 0, count, True, False),), b"\2" * count, [1] * count, keys, [*fields], [*fields]
+    )
+
+
+def _verdicts(*verdicts: Verdict) -> Verdicts:
+    return Verdicts("c", "o", verdicts)
+
+
 def _report(*failed: Failed) -> Report:
     return Report("c", "e", 1, bytes(16), 1, False, 1, "", False, failed)
 
@@ -62,6 +88,7 @@ def test_every_message_class_is_generated() -> None:
 
 
 @each_adapter
+@pytest.mark.slow
 @given(message=MESSAGES)
 @settings(max_examples=300, deadline=None)
 def test_what_is_decoded_is_what_was_encoded(spoken: Adapter, message: Wire) -> None:
@@ -80,6 +107,7 @@ def test_each_class_of_message_survives_the_road(spoken: Adapter, cls: type[Wire
 
 
 @each_adapter
+@pytest.mark.slow
 @given(message=objects())
 @settings(max_examples=100, deadline=None)
 def test_canonical_bytes_arrive_unchanged(spoken: Adapter, message: Objects) -> None:
@@ -89,6 +117,7 @@ def test_canonical_bytes_arrive_unchanged(spoken: Adapter, message: Objects) -> 
 
 
 @each_adapter
+@pytest.mark.slow
 @given(message=objects())
 @settings(max_examples=100, deadline=None)
 def test_a_frame_kept_in_the_inbound_queue_is_restored(spoken: Adapter, message: Objects) -> None:
@@ -97,19 +126,32 @@ def test_a_frame_kept_in_the_inbound_queue_is_restored(spoken: Adapter, message:
 
 
 @each_adapter
+@pytest.mark.slow
+@given(message=uploads())
+@settings(max_examples=100, deadline=None)
+def test_a_frame_of_edits_kept_in_the_primarys_queue_is_restored(spoken: Adapter, message: Upload) -> None:
+    frame = spoken.encode(message)
+    assert restore_upload(frame if isinstance(frame, bytes) else frame.encode()) == message
+
+
+@each_adapter
 def test_a_kept_frame_that_is_damaged_is_the_disks_fault(spoken: Adapter) -> None:
     frame = spoken.encode(_rows(3))
     kept = frame if isinstance(frame, bytes) else frame.encode()
     for damaged in (b"", kept[:-1], kept[:1], kept + b"\0", kept[:9] + b"\xff" + kept[10:]):
-        with pytest.raises(StoreBroken):
-            restore(damaged)
+        for restored in (restore, restore_upload):
+            with pytest.raises(StoreBroken):
+                restored(damaged)
 
 
 @each_adapter
 def test_a_kept_frame_of_another_message_is_the_disks_fault(spoken: Adapter) -> None:
     frame = spoken.encode(BY_NAME["credit"].message)
+    kept = frame if isinstance(frame, bytes) else frame.encode()
     with pytest.raises(StoreBroken, match="no objects"):
-        restore(frame if isinstance(frame, bytes) else frame.encode())
+        restore(kept)
+    with pytest.raises(StoreBroken, match="no edits"):
+        restore_upload(kept)
 
 
 @each_adapter
@@ -165,6 +207,8 @@ def test_more_rows_than_one_array_may_have_are_refused(spoken: Adapter) -> None:
     limits = replace(LIMITS, array_items_max=20)
     assert spoken.decode(spoken.encode(_rows(20)), limits) == _rows(20)
     refused(spoken, spoken.encode(_rows(21)), limits)
+    assert spoken.decode(spoken.encode(_upload(20)), limits) == _upload(20)
+    refused(spoken, spoken.encode(_upload(21)), limits)
 
 
 @each_adapter
@@ -173,6 +217,34 @@ def test_an_object_over_the_limit_is_refused(spoken: Adapter) -> None:
     assert refused(spoken, spoken.encode(large), replace(LIMITS, object_bytes_max=1000)).code == "too-large"
     large = replace(_rows(1), keys=[pack_values([b"x" * 1000])])
     assert refused(spoken, spoken.encode(large), replace(LIMITS, object_bytes_max=1000)).code == "too-large"
+
+
+@each_adapter
+@pytest.mark.parametrize("column", ["keys", "bases", "fields"])
+def test_an_edit_over_the_limit_is_refused(spoken: Adapter, column: str) -> None:
+    large = _upload(1)
+    getattr(large, column)[:] = [pack_values([b"x" * 1000])]
+    size = sum(len(raw[0]) for raw in (large.keys, large.bases, large.fields))
+    assert spoken.decode(spoken.encode(large), replace(LIMITS, edit_bytes_max=size)) == large
+    assert refused(spoken, spoken.encode(large), replace(LIMITS, edit_bytes_max=size - 1)).code == "too-large"
+
+
+@each_adapter
+def test_more_verdicts_than_allowed_are_refused(spoken: Adapter) -> None:
+    frame = BY_NAME["verdicts-each-ruling"].frames[spoken.name]
+    assert spoken.decode(frame, replace(LIMITS, verdicts_max=4))
+    assert refused(spoken, frame, replace(LIMITS, verdicts_max=3)).code == "too-large"
+
+
+@each_adapter
+def test_the_longest_verdicts_fit_into_a_frame(spoken: Adapter) -> None:
+    long, key = "\1" * LIMITS.text_chars_max, pack_values(["\1" * (LIMITS.text_chars_max - 4)])
+    many = _verdicts(
+        *(Verdict(number + 1, "refused", 0, long, "x" + long, key, 1) for number in range(LIMITS.verdicts_max))
+    )
+    sent = spoken.decode(spoken.encode(many), LIMITS)
+    assert isinstance(sent, Verdicts)
+    assert sent.verdicts[-1] == replace(many.verdicts[-1], type="x" + long[1:])
 
 
 @each_adapter
@@ -203,6 +275,9 @@ def test_texts_for_people_are_cut_by_the_sender_so_that_no_peer_refuses_them(spo
     assert sent.failed[0] == replace(failed, cause=long[:-1], type=long[:-1], key=b"")
     assert spoken.decode(spoken.encode(replace(begin, reason=long)), LIMITS) == replace(begin, reason=long[:-1])
     assert spoken.decode(spoken.encode(Refusal("disk", long)), LIMITS) == Refusal("disk", long[:-1])
+    verdict = Verdict(1, "refused", 0, long, broken, pack_values(["k" * LIMITS.text_chars_max]), 0)
+    judged = replace(verdict, cause=long[:-1], type="a?b", key=b"")
+    assert spoken.decode(spoken.encode(_verdicts(verdict)), LIMITS) == _verdicts(judged)
 
 
 LONG_TEXTS: dict[str, Wire] = {
@@ -212,6 +287,9 @@ LONG_TEXTS: dict[str, Wire] = {
     "a cause": _report(Failed(1, "held", "0123456789", "", b"")),
     "a type": _report(Failed(1, "held", "", "0123456789", b"")),
     "a key": _report(Failed(1, "held", "", "", pack_values(["0123456789"]))),
+    "a cause of a verdict": _verdicts(Verdict(1, "refused", 0, "0123456789", "", b"", 0)),
+    "a type of a verdict": _verdicts(Verdict(1, "refused", 0, "", "0123456789", b"", 0)),
+    "a key of a verdict": _verdicts(Verdict(1, "refused", 0, "", "", pack_values(["0123456789"]), 0)),
 }
 
 

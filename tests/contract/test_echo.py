@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from syncd.applications.memory import MemoryTarget
+from syncd.applications.memory_target import MemoryTarget
 from syncd.applications.sqlite import SqliteTarget
 from syncd.core.ports import Executed, Target
 from tests.contract.application_kit import (

@@ -1,4 +1,4 @@
-"""The contract of ``ports.Source``, on an SQLite database and on the twin in memory."""
+"""The contract of ``source_port.Source``, on an SQLite database and on the twin in memory."""
 
 from __future__ import annotations
 
@@ -232,14 +232,13 @@ async def test_data_that_is_gone_is_offline_and_comes_back_whole(bench: SourceBe
 
 async def test_waiting_ends_with_a_commit(bench: SourceBench) -> None:
     mark = await begun(bench)
-    waiting = asyncio.create_task(bench.source.wait(30.0))
+    waiting = asyncio.create_task(bench.source.changes(mark, 100, 30.0))
     bench.commit({note("a"): body("1")})
     await eventually(waiting.done)
-    await waiting
-    assert keys_of(await bench.source.changes(mark, 100)) == {note("a").key: body("1")}
+    assert keys_of(await waiting) == {note("a").key: body("1")}
 
 
 async def test_waiting_ends_at_its_deadline(bench: SourceBench) -> None:
-    await begun(bench)
-    await asyncio.wait_for(bench.source.wait(0.05), 5.0)
-    assert not (await bench.source.changes((await bench.source.changes(0, 1000)).mark, 10)).observed
+    mark = await begun(bench)
+    found = await asyncio.wait_for(bench.source.changes(mark, 10, 0.05), 30.0)
+    assert (list(found.observed), found.mark, found.drained) == ([], mark, True)

@@ -9,50 +9,18 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from syncd.core.devices import Device, SyncDatabase
+from syncd.core.devices import SyncDatabase
 from syncd.core.errors import InvariantBroken
-from syncd.core.messages import Failed, Report
-from syncd.store.memory_sync_database import MemorySyncDatabase
 from syncd.store.sync_database import SqliteSyncDatabase
+from tests.contract.sync_database_kit import KINDS, device, failed, opened, report
 
 pytestmark = pytest.mark.asyncio
 
 
-@pytest_asyncio.fixture(params=["sqlite", "memory"])
+@pytest_asyncio.fixture(params=KINDS)
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SyncDatabase]:
-    if request.param == "memory":
-        yield MemorySyncDatabase()
-        return
-    opened = await SqliteSyncDatabase.open(tmp_path / "sync.db")
-    yield opened
-    await opened.close()
-
-
-def device(name: str, paired_us: int = 1) -> Device:
-    return Device(
-        id=name.upper() * 4,
-        name=name,
-        role="auxiliary",
-        certificate=b"certificate of " + name.encode(),
-        adapter="msgpack",
-        addresses=("192.0.2.1:7070", "[2001:db8::1]:7070"),
-        paired_us=paired_us,
-        last_seen_us=0,
-    )
-
-
-def report(collection: str = "notes", position: int = 5, *failed: Failed) -> Report:
-    return Report(collection, "epoch", position, bytes(range(16)), 3, not failed, len(failed), "", False, failed)
-
-
-def failed(seq: int) -> Failed:
-    return Failed(seq, "rolled-back", "CHECK failed", "note", b"a")
-
-
-async def test_a_user_is_added_once(database: SyncDatabase) -> None:
-    ada = await database.ensure_user("ada")
-    assert await database.ensure_user("ada") == ada
-    assert await database.ensure_user("bob") != ada
+    async with opened(request.param, tmp_path) as made:
+        yield made
 
 
 async def test_one_user_identifier_links_to_two_or_more_device_identifiers(database: SyncDatabase) -> None:
@@ -132,15 +100,31 @@ async def test_what_an_unknown_device_reports_is_not_kept(database: SyncDatabase
     assert await database.reports() == []
 
 
+async def test_a_sync_database_belongs_to_the_device_that_claimed_it_first(database: SyncDatabase) -> None:
+    assert await database.claim("DESK" * 13) == "DESK" * 13
+    assert await database.claim("COPY" * 13) == "DESK" * 13
+
+
 async def test_a_sync_database_opened_again_is_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "again.db"
-    opened = await SqliteSyncDatabase.open(path)
-    ada = await opened.ensure_user("ada")
-    await opened.link(ada, device("laptop"))
-    told = (device("laptop").id, report("notes", 5, failed(4)))
-    await opened.save_reports([told])
-    await opened.close()
-    opened = await SqliteSyncDatabase.open(path)
-    assert await opened.devices_of(ada) == [device("laptop")]
-    assert await opened.reports() == [told]
-    await opened.close()
+    path, laptop = tmp_path / "again.db", device("laptop")
+    first = await SqliteSyncDatabase.open(path)
+    ada = await first.ensure_user("ada")
+    bob = await first.add_user("bob")
+    await first.rename_user("ada", "grace")
+    await first.link(ada, laptop)
+    await first.link_user(bob, laptop.id)
+    await first.set_label(laptop.id, "thin")
+    await first.revoke(laptop.id, 7)
+    await first.set_copied(laptop.id, 8)
+    await first.claim("DESK" * 13)
+    told = (laptop.id, report("notes", 5, failed(4)))
+    await first.save_reports([told])
+    await first.close()
+    again = await SqliteSyncDatabase.open(path)
+    assert await again.users() == [(ada, "grace"), (bob, "bob")]
+    assert await again.ensure_user("ada") == ada
+    assert await again.devices_of(bob) == [replace(laptop, label="thin", revoked_us=7, copied_us=8)]
+    assert await again.links() == [(ada, laptop.id), (bob, laptop.id)]
+    assert await again.reports() == [told]
+    assert await again.claim("COPY" * 13) == "DESK" * 13
+    await again.close()

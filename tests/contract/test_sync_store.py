@@ -9,14 +9,13 @@ import pytest
 import pytest_asyncio
 
 from syncd.core import digest
+from syncd.core.holding import Batch
 from syncd.core.model import Observed, Proof, Tie
-from syncd.core.ports import Batch, ChunkRequest, SyncStore
+from syncd.core.ports import ChunkRequest, SyncStore
 from syncd.core.query_builder import build
 from syncd.core.selection import ALL
 from syncd.core.settings import Limits
-from syncd.store.memory import MemorySyncStore
-from syncd.store.sync_store import SqliteSyncStore
-from tests.contract.sync_store_kit import NAME, TYPE, Follower, Writer, chunk_of, keys, prepare
+from tests.contract.sync_store_kit import NAME, TYPE, Follower, Writer, chunk_of, keys, opened, prepare
 
 pytestmark = pytest.mark.asyncio
 
@@ -25,12 +24,8 @@ LIMITS = Limits(ties_max=3, groups_max=4)
 
 @pytest_asyncio.fixture(params=["sqlite", "memory"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SyncStore]:
-    if request.param == "memory":
-        yield MemorySyncStore(limits=LIMITS)
-        return
-    real = await SqliteSyncStore.open(tmp_path / "store.db", LIMITS)
-    yield real
-    await real.close()
+    async with opened(request.param, tmp_path, LIMITS) as made:
+        yield made
 
 
 @pytest_asyncio.fixture
@@ -45,6 +40,14 @@ async def test_a_collection_begins_empty(store: SyncStore) -> None:
     assert (state.imported, state.scanning, state.source, state.types, state.mark) == (False, False, "", (), 0)
     assert len(bytes.fromhex(state.epoch)) == 8
     assert await store.open_collection(NAME) == state
+
+
+async def test_what_is_at_hand_is_what_is_read(writer: Writer) -> None:
+    await writer.keep({"a": "1"})
+    await writer.keep({"a": "2", "b": "1"})
+    after = ChunkRequest(NAME, ALL, 1, 0, 1)
+    assert writer.store.at_hand(after, 10, 1_000) == await writer.store.read(after, 10, 1_000)
+    assert writer.store.at_hand(ChunkRequest(NAME, ALL, 0, 0, 0), 10, 1_000) is None, "more than the newest group"
 
 
 async def test_a_new_epoch_is_one_for_all_collections(store: SyncStore) -> None:
@@ -74,12 +77,12 @@ async def test_what_did_not_change_makes_no_group(writer: Writer) -> None:
 
 
 async def test_rows_are_not_read_before_their_group_is_published(writer: Writer) -> None:
-    published = await writer.keep({"a": "1", "b": "1"})
+    published = await writer.keep({"b": "1", "a": "1"})
     state = await writer.keep({"a": "2", "c": "1"}, publish=False)
     assert not state.published
     assert state.head == published.head
     chunk = await chunk_of(writer.store, 0, 0)
-    assert (keys(chunk), chunk.last, chunk.proof) == (["b"], published.head, None)
+    assert (keys(chunk), chunk.last, chunk.proof) == (["b"], published.head - 1, None)
     state = await writer.keep({"d": "1"})
     assert state.published
     chunk = await chunk_of(writer.store, published.head, published.head)
@@ -291,6 +294,18 @@ async def test_tombstones_that_are_too_old_are_forgotten(writer: Writer) -> None
     assert await writer.store.prune(NAME, 0, writer.now_us) == 1
     assert (await writer.store.open_collection(NAME)).horizon == old
     assert len(await writer.store.groups(NAME, 9)) == 1
+
+
+async def test_groups_are_remembered_for_longer_than_tombstones_where_that_is_asked(writer: Writer) -> None:
+    await writer.keep({"a": "1"})
+    began_us = writer.now_us
+    old = (await writer.keep({"a": None})).head
+    await writer.keep({"b": "1"})
+    assert await writer.store.prune(NAME, 0, writer.now_us, began_us) == 1
+    assert (await writer.store.open_collection(NAME)).horizon == old
+    assert len(await writer.store.groups(NAME, 9)) == 3
+    assert await writer.store.prune(NAME, 0, writer.now_us, writer.now_us + 9) == 0
+    assert len(await writer.store.groups(NAME, 9)) == 1, "never for a shorter time"
 
 
 async def test_groups_beyond_the_bound_are_forgotten_and_their_objects_stand_alone(writer: Writer) -> None:

@@ -17,7 +17,7 @@ from syncd.core.ports import SyncStore
 from syncd.core.settings import Limits
 from syncd.store.memory import MemorySyncStore
 from syncd.store.sync_store import SqliteSyncStore
-from tests.contract.sync_store_kit import NAME, Follower, Writer, chunk_of, prepare
+from tests.contract.sync_store_kit import NAME, Follower, Writer, chunk_of, opened, prepare
 
 pytestmark = pytest.mark.asyncio
 
@@ -27,12 +27,8 @@ STEPS = 250
 
 @pytest_asyncio.fixture(params=["sqlite", "memory"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SyncStore]:
-    if request.param == "memory":
-        yield MemorySyncStore()
-        return
-    real = await SqliteSyncStore.open(tmp_path / "store.db", Limits())
-    yield real
-    await real.close()
+    async with opened(request.param, tmp_path) as made:
+        yield made
 
 
 @dataclass

@@ -10,24 +10,18 @@ import pytest
 import pytest_asyncio
 
 from syncd.core.errors import InvariantBroken
+from syncd.core.holding import Batch
 from syncd.core.model import DataType, Proof
-from syncd.core.ports import Batch, SyncStore
-from syncd.core.settings import Limits
-from syncd.store.memory import MemorySyncStore
-from syncd.store.sync_store import SqliteSyncStore
-from tests.contract.sync_store_kit import NAME, TYPE, Follower, Writer, chunk_of, prepare
+from syncd.core.ports import SyncStore
+from tests.contract.sync_store_kit import NAME, TYPE, Follower, Writer, chunk_of, opened, prepare
 
 pytestmark = pytest.mark.asyncio
 
 
 @pytest_asyncio.fixture(params=["sqlite", "memory"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SyncStore]:
-    if request.param == "memory":
-        yield MemorySyncStore()
-        return
-    real = await SqliteSyncStore.open(tmp_path / "store.db", Limits())
-    yield real
-    await real.close()
+    async with opened(request.param, tmp_path) as made:
+        yield made
 
 
 @pytest_asyncio.fixture
@@ -161,3 +155,27 @@ async def test_the_objects_of_a_type_that_is_gone_are_found_by_the_comparison(st
     assert state.objects == 1
     rows = (await chunk_of(store, 0, 0)).rows
     assert [(row.type, row.fields) for row in rows] == [(left.id, b"1"), (writer.type, None)]
+
+
+async def test_a_type_holds_objects_until_the_last_is_deleted(store: SyncStore) -> None:
+    writer = Writer(store, await prepare(store))
+    assert not await store.holds(NAME, writer.type)
+    await writer.imported({"a": "1", "b": "2"})
+    assert await store.holds(NAME, writer.type)
+    await writer.keep({"a": None, "b": None})
+    assert not await store.holds(NAME, writer.type)
+
+
+async def test_what_a_comparison_has_not_seen_can_be_counted(writer: Writer) -> None:
+    await writer.imported({f"{i}": "1" for i in range(8)})
+    await writer.store.begin_scan(NAME)
+    await writer.keep({"0": "1", "3": "2", "9": "1"}, publish=False, loose=True)
+    assert await writer.store.count_unseen(NAME) == 6
+
+
+async def test_objects_of_a_type_that_is_gone_are_not_counted_with_them(writer: Writer) -> None:
+    await writer.imported({"a": "1", "b": "1"})
+    await writer.store.set_source(NAME, "the application", (DataType(0, "other", ("id",), ()),))
+    await writer.store.begin_scan(NAME)
+    assert await writer.store.count_unseen(NAME) == 0
+    assert len(await writer.store.unseen(NAME, 9)) == 2

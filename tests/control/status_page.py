@@ -11,6 +11,7 @@ import syncd.control
 
 PAGE = (Path(syncd.control.__file__).parent / "STATUS.md").read_text(encoding="utf-8")
 _ROW = re.compile(r"^\| `([\w.\[\]]+)` \| ([\w ]+) \| ([\w ]+) \| (.*) \|$", re.MULTILINE)
+TAGS = {"hex", "real", "cut"}  # of a value that JSON has no form for
 _ROLES = ("primary", "auxiliary")
 
 _TYPES: dict[str, Callable[[object], bool]] = {
@@ -21,6 +22,9 @@ _TYPES: dict[str, Callable[[object], bool]] = {
     "objects": lambda value: isinstance(value, list) and all(isinstance(one, dict) for one in value),
     "texts": lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
     "null": lambda value: value is None,
+    "value": lambda value: (
+        value is None or isinstance(value, str | int | float) or (isinstance(value, dict) and bool(value.keys() & TAGS))
+    ),
     "text or null": lambda value: value is None or isinstance(value, str),
 }
 
@@ -55,7 +59,7 @@ def objects(path: str, value: dict[str, object]) -> Iterator[tuple[str, dict[str
     yield path, value
     for name, inner in value.items():
         below = f"{path}.{name}" if path else name
-        if isinstance(inner, dict):
+        if isinstance(inner, dict) and not inner.keys() & TAGS:
             yield from objects(below, inner)
         for one in inner if isinstance(inner, list) else []:
             if isinstance(one, dict):

@@ -16,7 +16,7 @@ from syncd.control.notify import Notifier
 def manager(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
         link.bind(str(tmp_path / "notify"))
-        link.settimeout(5)
+        link.settimeout(30)
         yield link
 
 
@@ -45,7 +45,7 @@ def test_an_abstract_address_is_understood() -> None:
     name = f"syncd-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
         link.bind("\0" + name)
-        link.settimeout(5)
+        link.settimeout(30)
         Notifier({"NOTIFY_SOCKET": "@" + name}).watchdog()
         assert heard(link) == "WATCHDOG=1"
 

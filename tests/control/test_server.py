@@ -21,8 +21,7 @@ from syncd.control.protocol import DaemonNotRunning, DaemonSilent
 from syncd.control.server import ControlServer
 from syncd.core.errors import HomeError, SyncdError, UserError
 from syncd.core.settings import Limits
-
-SMALL = Limits(control_links_max=2, control_idle_s_max=0.05, control_verb_s_max=0.05)
+from tests.wait import eventually
 
 
 async def answer(verb: str, args: dict[str, object]) -> dict[str, object]:
@@ -90,6 +89,7 @@ async def test_one_connection_may_ask_many_times(path: Path) -> None:
         (b"status\n", "not JSON"),
         (b"\xff\xfe\n", "not JSON"),
         (b"[" * 60_000 + b"\n", "not JSON"),
+        (b'{"verb": "users", "user": "\\ud800"}\n', "not JSON"),
         (b"[1]\n", "no JSON object"),
         (b'{"verb":"dance"}\n', "unknown verb 'dance'"),
         (b'{"verb":["status"]}\n', "unknown verb"),
@@ -99,7 +99,7 @@ async def test_one_connection_may_ask_many_times(path: Path) -> None:
     ],
 )
 async def test_a_line_that_is_no_request_is_answered_and_the_next_one_too(path: Path, line: bytes, says: str) -> None:
-    async with ControlServer(path, answer):
+    async with ControlServer(path, answer, limits=Limits(control_line_bytes_max=65_536)):
         refused = (await say(path, line))[0]
         good = (await say(path, line.rstrip(b"\n") + b"\n", b"{}\n"))[1]
     assert refused["ok"] is False
@@ -133,7 +133,7 @@ async def test_a_fault_in_a_verb_is_reported_and_the_daemon_lives(path: Path, ca
 
 @pytest.mark.asyncio
 async def test_a_verb_that_hangs_is_given_up(path: Path) -> None:
-    async with ControlServer(path, answer, limits=SMALL):
+    async with ControlServer(path, answer, limits=Limits(control_verb_s_max=0.05)):
         with pytest.raises(SyncdError) as caught:
             await ask_here(path, "status", {"hang": True})
     assert caught.value.code == "timeout"
@@ -147,16 +147,25 @@ async def test_a_client_does_not_wait_for_ever(path: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_silent_connection_is_closed_and_too_many_are_refused(path: Path) -> None:
-    async with ControlServer(path, answer, limits=SMALL):
+async def test_of_too_many_connections_the_last_is_refused(path: Path) -> None:
+    async with ControlServer(path, answer, limits=Limits(control_links_max=2)) as server:
         silent = [await asyncio.open_unix_connection(str(path)) for _ in range(2)]
-        over = await say(path)
-        assert [line["ok"] for line in over] == [False]
-        for reader, writer in silent:
-            async with asyncio.timeout(5):
-                assert await reader.read() == b""
+        assert [line["ok"] for line in await say(path)] == [False]
+        for _, writer in silent:
             writer.close()
+        await eventually(lambda: not server._links)
         assert (await ask_here(path, "status"))["verb"] == "status"
+
+
+@pytest.mark.asyncio
+async def test_silent_connections_are_closed_and_others_have_their_places(path: Path) -> None:
+    async with ControlServer(path, answer, limits=Limits(control_links_max=2, control_idle_s_max=0.05)):
+        for _ in range(2):
+            silent = [await asyncio.open_unix_connection(str(path)) for _ in range(2)]
+            for reader, writer in silent:
+                async with asyncio.timeout(30):
+                    assert await reader.read() == b"", "it was not refused"
+                writer.close()
 
 
 @pytest.mark.asyncio
@@ -167,7 +176,7 @@ async def test_closing_does_not_wait_for_a_verb_that_runs(path: Path) -> None:
         begun.set()
         return await answer(verb, {"hang": True})
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         async with ControlServer(path, hang):
             reader, writer = await asyncio.open_unix_connection(str(path))
             writer.write(b"{}\n")
@@ -180,7 +189,7 @@ async def test_closing_does_not_wait_for_a_verb_that_runs(path: Path) -> None:
 @pytest.mark.asyncio
 @pytest.mark.parametrize("turns", range(8))
 async def test_a_connection_at_the_last_moment_is_closed(path: Path, turns: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         async with ControlServer(path, answer):
             reader, writer = await asyncio.open_unix_connection(str(path))
             for _ in range(turns):
@@ -260,6 +269,16 @@ async def test_the_kernel_says_who_asks(path: Path) -> None:
         serving._check_user = spy  # type: ignore[method-assign]
         await ask_here(path, "status")
     assert seen == [os.geteuid()]
+
+
+@pytest.mark.asyncio
+async def test_a_verb_knows_who_asks(path: Path) -> None:
+    async def who(verb: str, args: dict[str, object]) -> dict[str, object]:
+        return {"who": server_module.ASKER.get()}
+
+    async with ControlServer(path, who):
+        assert (await ask_here(path, "settings"))["who"] == os.geteuid()
+    assert server_module.ASKER.get() == -1
 
 
 @pytest.mark.asyncio

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from syncd.core.effects import Effect, SaveAdapter, Send
-from syncd.core.events import AdapterSaved, Event, LinkUp, Received, SourceOpened, SourceRead, SourceWoken
+from syncd.core.events import AdapterSaved, Event, LinkUp, Received, SourceOpened, SourceRead
 from syncd.core.messages import Follow, Hello, Report, Wire
 from syncd.core.model import Role
 from syncd.core.ports import CollectionState, SourceState
@@ -23,6 +23,8 @@ class Play:
         self.now = 100.0
         self.engine = PrimaryEngine("desk", "ada", ("msgpack", "json"), LIMITS)
         self.engine.speaks = dict.fromkeys((A, B, C), "msgpack")
+        self.engine.names = dict.fromkeys((A, B, C), "laptop")
+        self.engine.users = dict.fromkeys((A, B, C), ("ada",))
         self.first = self.engine.share(NAME)
         if head is not None:
             self.store(store_state(head))
@@ -41,7 +43,7 @@ class Play:
 
     def grows(self, head: int, **changes: object) -> list[Effect]:
         """The application committed something and it was kept."""
-        return self.hears(SourceWoken(NAME), SourceRead(NAME, store_state(head, **changes), False, False, False))  # type: ignore[arg-type]
+        return self.hears(SourceRead(NAME, store_state(head, **changes), False, False, False))  # type: ignore[arg-type]
 
     def says(self, device: str, *messages: Wire) -> list[Effect]:
         effects: list[Effect] = []

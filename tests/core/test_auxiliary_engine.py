@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from syncd.core.auxiliary_engine import AuxiliaryEngine
 from syncd.core.conversation import Phase
+from syncd.core.edits import Direction, OutboxState
 from syncd.core.effects import CloseLink, Effect, OpenTarget, SaveTypes, Send, UseAdapter
 from syncd.core.events import Event, LinkDown, LinkUp, Received, RetryAsked, TargetFailed, TargetOpened, Tick, WorkDone
-from syncd.core.messages import PROTOCOL_VERSIONS, Begin, Credit, Follow, Hello, Refusal, Types, Welcome, Wire
+from syncd.core.messages import (
+    PROTOCOL_VERSIONS,
+    Begin,
+    Credit,
+    Follow,
+    Hello,
+    Offer,
+    Refusal,
+    Taken,
+    Terms,
+    Types,
+    Welcome,
+    Wire,
+)
 from syncd.core.model import Role
 from syncd.core.ports import Executed, Parking
+from syncd.core.upward_events import LocalFailed, LocalRead
 from tests.core.kit import CITY, EPOCH, LIMITS, NAME, NOTHING_HELD, frame, of_kind, proof_at, target_state
 from tests.core.target_play import KNOWN, PRIMARY, opened, transfer_at
 
@@ -66,13 +83,27 @@ def test_once_welcomed_it_speaks_its_adapter_and_follows_what_it_accepted() -> N
 
 
 @pytest.mark.parametrize(
-    "welcome", [Welcome(99, "desk", "ada", "json", 1_000, ()), Welcome(1, "desk", "ada", "msgpack", 1_000, ())]
+    ("welcome", "code"),
+    [
+        (Welcome(99, "desk", "ada", "json", 1_000, ()), "version"),
+        (Welcome(1, "desk", "ada", "carrier pigeon", 1_000, ()), "adapter"),
+    ],
 )
-def test_a_welcome_to_something_else_than_was_offered_is_refused(welcome: Welcome) -> None:
+def test_a_welcome_to_something_that_it_does_not_speak_is_refused(welcome: Welcome, code: str) -> None:
     play = Play()
     play.hears(LinkUp(PRIMARY))
-    assert refused(play.says(welcome)) == "version"
+    assert refused(play.says(welcome)) == code
     assert play.says(WELCOME) == [], "it is not heard any more"
+
+
+def test_it_speaks_another_adapter_that_it_can_when_the_primary_says_so() -> None:
+    play = Play()
+    play.engine = AuxiliaryEngine("till", "json", LIMITS, ("msgpack",))
+    play.engine.accept(NAME, 0.0, edits=True)
+    play.hears(LinkUp(PRIMARY))
+    effects = play.says(Welcome(1, "desk", "ada", "msgpack", 1_000, ()))
+    assert UseAdapter(PRIMARY, "msgpack") in effects
+    assert play.engine.uplinks[NAME].adapter == "msgpack", "changes made here go up in it as well"
 
 
 def test_a_refusal_is_kept_for_the_person_and_ends_the_link() -> None:
@@ -181,3 +212,72 @@ def test_time_passes_for_each_collection() -> None:
 
 def test_a_person_may_ask_for_a_collection_that_is_not_accepted_and_nothing_happens() -> None:
     assert Play().hears(RetryAsked("nobody's", None)) == []
+
+
+# ---------------------------------------------------------------- terms
+
+
+def test_the_terms_of_a_collection_that_is_accepted_while_linked_count_from_then_on() -> None:
+    play = Play()
+    play.welcomed()
+    play.says(Terms(OTHER, "in", "primary"))
+    play.engine.accept(OTHER, play.now, edits=True)
+    assert play.engine.uplinks[OTHER].direction is Direction.IN
+    play.hears(LinkDown(PRIMARY, ""), LinkUp(PRIMARY))
+    assert play.engine.terms == {}, "they are told anew"
+
+
+def test_terms_of_very_many_collections_close_the_link() -> None:
+    play = Play()
+    play.engine.limits = replace(LIMITS, follows_max=2)
+    play.welcomed()
+    for name in ("a", "b", "a"):
+        play.says(Terms(name, "both", "primary"))
+    assert refused(play.says(Terms("c", "both", "primary"))) == "bad-order"
+
+
+# ---------------------------------------------------------------- changes that are made here
+
+
+def two_way(terms: Terms) -> Play:
+    """A collection whose edits are captured; nothing was edited yet."""
+    play = Play()
+    play.engine.accept(OTHER, play.now, edits=True)
+    play.hears(TargetOpened(OTHER, target_state(10), transfer_at(10), KNOWN, Parking()))
+    play.hears(LocalRead(OTHER, OutboxState("box", 0, 1, 0, 0, 0, False), more=False))
+    play.welcomed()
+    play.says(terms)
+    return play
+
+
+def test_what_is_edited_is_offered_once_the_terms_say_that_it_may_travel() -> None:
+    play = two_way(Terms(OTHER, "out", "primary"))
+    assert not play.engine.uplinks[OTHER].offered
+    assert play.says(Terms(OTHER, "both", "primary")) == [Send(PRIMARY, Offer(OTHER, "box", 1, 0))]
+
+
+def test_what_only_comes_from_here_is_not_followed_again() -> None:
+    play = two_way(Terms(OTHER, "in", "primary"))
+    assert play.says(Types(OTHER, (CITY,))) == [SaveTypes(OTHER, (CITY,))]
+    play.hears(LinkDown(PRIMARY, ""))
+    follows = [one.message for one in of_kind(play.welcomed(), Send) if isinstance(one.message, Follow)]
+    assert [one.collection for one in follows] == [NAME]
+    turned = play.says(Terms(OTHER, "both", "primary"))
+    assert any(isinstance(one.message, Follow) for one in of_kind(turned, Send)), "changes come down again"
+
+
+def test_a_log_that_was_lost_makes_the_target_fetch_everything() -> None:
+    play = two_way(Terms(OTHER, "both", "primary"))
+    play.says(Begin(OTHER, EPOCH, False, 10, 0, 10, 10))
+    held = play.engine.uplinks[OTHER].outbox
+    assert held is not None
+    effects = play.hears(LocalRead(OTHER, held, more=False, lost=True))
+    (follow,) = [one.message for one in of_kind(effects, Send) if isinstance(one.message, Follow)]
+    assert follow.again
+
+
+def test_what_comes_of_effects_for_a_collection_that_went_is_not_heard() -> None:
+    play = two_way(Terms(OTHER, "both", "primary"))
+    play.engine.retire(OTHER)
+    assert play.hears(LocalFailed(OTHER, "it is locked")) == []
+    assert play.says(Taken(OTHER, "box", 0, 0)) == []

@@ -14,9 +14,15 @@ from syncd.core.messages import (
     Credit,
     Follow,
     Hello,
+    Made,
+    Offer,
     Refusal,
     Report,
+    Taken,
+    Terms,
     Types,
+    Upload,
+    Verdicts,
     Welcome,
     Wire,
 )
@@ -33,13 +39,18 @@ MESSAGES: tuple[Wire, ...] = (
     frame(0, 1),
     Credit(NAME, 10),
     Report(NAME, "e", 0, bytes(16), 0, False, 0, ""),
+    Terms(NAME, "both", "primary"),
+    Offer(NAME, "box", 1, 1),
+    Upload(NAME, "box", 0, (Made(1, 0, 1, True, False),), b"\1", [1], [b"k"], [b""], [b"f"]),
+    Taken(NAME, "box", 1, 10),
+    Verdicts(NAME, "box", ()),
 )
 SAID: dict[tuple[Role, Phase], set[type[Wire]]] = {
     (Role.PRIMARY, Phase.GREETING): {Hello, Refusal},
-    (Role.PRIMARY, Phase.OPEN): {Follow, Credit, Report, Refusal},
+    (Role.PRIMARY, Phase.OPEN): {Follow, Credit, Report, Offer, Upload, Refusal},
     (Role.PRIMARY, Phase.CLOSED): set(),
     (Role.AUXILIARY, Phase.GREETING): {Welcome, Refusal},
-    (Role.AUXILIARY, Phase.OPEN): {Types, Begin, type(frame(0, 1)), Refusal},
+    (Role.AUXILIARY, Phase.OPEN): {Types, Begin, type(frame(0, 1)), Terms, Taken, Verdicts, Refusal},
     (Role.AUXILIARY, Phase.CLOSED): set(),
 }
 

@@ -93,6 +93,8 @@ def test_tombstones_that_the_device_would_need_are_forgotten_or_not() -> None:
         (asked(5, again=True), "the checksums did not agree"),
         (asked(0, epoch=""), "the device holds nothing yet"),
         (asked(5, epoch="epoch-0"), "the primary's store was made anew, its positions are of another epoch"),
+        (asked(5, epoch=f"{EPOCH}.3"), "the selection of this device changed"),
+        (asked(5, epoch="epoch-0.3"), "the primary's store was made anew, its positions are of another epoch"),
         (asked(3), "the device was away longer than deleted objects are remembered"),
     ],
 )
@@ -147,4 +149,20 @@ def test_the_bytes_of_a_link_are_counted_on_over_transfers() -> None:
     ],
 )
 def test_a_device_ahead_of_the_store_proves_that_the_store_was_restored(follow: Follow, ahead: bool) -> None:
-    assert restored(follow, store_state(9)) is ahead
+    assert restored(follow, store_state(9), 9) is ahead
+
+
+def test_a_device_of_a_class_may_have_proven_more_than_the_class_has() -> None:
+    follow = asked(12)
+    assert not restored(follow, store_state(9), 12)
+    after, answer = begin(Following(), follow, store_state(9))
+    assert (answer.snapshot, answer.base, answer.cursor, answer.head) == (False, 12, 12, 12)
+    assert not replace(after, owes_cut=False).wants(store_state(9), 1_000)
+    assert replace(after, owes_cut=False).wants(store_state(13), 1_000)
+
+
+def test_a_class_that_is_filled_anew_is_another_one() -> None:
+    following = Following(epoch=f"{EPOCH}.3")
+    assert not following.of_another_class(store_state(9, epoch="epoch-2.3"))  # the store's epoch is not the class's
+    assert following.of_another_class(store_state(9, epoch=f"{EPOCH}.4"))
+    assert not Following().of_another_class(store_state(9, epoch=f"{EPOCH}.4"))

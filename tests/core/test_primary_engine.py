@@ -22,7 +22,6 @@ from syncd.core.events import (
     SourceFailed,
     SourceOpened,
     SourceRead,
-    SourceWoken,
     StoreMoved,
     Tick,
 )
@@ -154,7 +153,7 @@ def test_credit_for_what_the_device_does_not_follow_closes_the_link() -> None:
 
 def test_nothing_is_sent_while_a_comparison_runs_and_everybody_is_answered_after_it() -> None:
     play = Play(20)
-    effects = play.hears(SourceWoken(NAME), SourceRead(NAME, store_state(20, scanning=True), False, True, False))
+    effects = play.hears(SourceRead(NAME, store_state(20, scanning=True), False, True, False))
     assert BeginScan(NAME) in effects
     assert play.follows(A, 10) == []
 
@@ -204,7 +203,7 @@ def test_who_follows_is_told_other_types_before_objects_of_them() -> None:
     play = Play(20)
     play.follows(A, 20)
     play.greets(B)
-    play.hears(SourceWoken(NAME), SourceRead(NAME, store_state(20), False, False, True))
+    play.hears(SourceRead(NAME, store_state(20), False, False, True))
     state = store_state(20, types=(CITY,))
     effects = play.hears(SourceOpened(NAME, SourceState("the application", (), ()), state, False))
     assert sent_to(A, effects) == [Types(NAME, (CITY,))]
@@ -362,4 +361,4 @@ def test_sources_that_are_offline_are_tried_again_as_time_passes() -> None:
 
 
 def test_what_is_told_of_a_collection_that_is_not_shared_is_nothing_to_do() -> None:
-    assert Play().hears(SourceWoken("nobody's")) == []
+    assert Play().hears(SourceFailed("nobody's", "locked")) == []

@@ -11,13 +11,14 @@ from syncd.core.events import (
     Event,
     Scanned,
     SourceFailed,
+    SourceHeld,
     SourceOpened,
     SourceRead,
-    SourceWoken,
     StoreMoved,
     Swept,
     Tick,
 )
+from syncd.core.guard import vanishes
 from syncd.core.ports import CollectionState, SourceState
 from syncd.core.source import SourcePhase
 from tests.core.kit import CITY, LIMITS, NAME, store_state
@@ -82,7 +83,7 @@ def test_a_comparison_ends_with_what_was_touched_meanwhile() -> None:
     play = Play()
     play.hears(opened(EMPTY), Scanned(NAME, 1, None, EMPTY), Swept(NAME, 0, EMPTY))
     assert play.hears(read(store_state(mark=9, imported=False), more=True)) == [ReadSource(NAME, 9)]
-    assert play.hears(read(store_state(12, mark=11))) == [WaitSource(NAME)]
+    assert play.hears(read(store_state(12, mark=11))) == [WaitSource(NAME, 11)]
     assert play.source.ready
 
 
@@ -107,25 +108,23 @@ def test_a_source_is_read_until_nothing_remains_and_then_waited_for() -> None:
     play = Play()
     play.hears(opened(store_state(7)))
     assert play.hears(read(store_state(7, mark=20, published=False), more=True)) == [ReadSource(NAME, 20)]
-    assert play.hears(read(store_state(9, mark=25))) == [WaitSource(NAME)]
+    assert play.hears(read(store_state(9, mark=25))) == [WaitSource(NAME, 25)]
 
 
-def test_a_source_that_is_woken_is_read_from_its_mark() -> None:
-    play = Play()
-    play.hears(opened(store_state(7)), read(store_state(7, mark=25)))
-    assert play.hears(SourceWoken(NAME)) == [ReadSource(NAME, 25)]
+def test_what_was_waited_for_is_read_on_where_it_is_more_than_was_read() -> None:
+    play = waiting()
+    assert play.hears(read(store_state(7, mark=25, published=False), more=True)) == [ReadSource(NAME, 25)]
+    assert play.hears(read(store_state(12, mark=30))) == [WaitSource(NAME, 30)]
 
 
 def test_a_log_that_was_lost_is_replaced_by_a_comparison() -> None:
     play = waiting()
-    play.hears(SourceWoken(NAME))
     assert play.hears(read(store_state(7, scanning=True), lost=True)) == [BeginScan(NAME)]
     assert play.source.phase is SourcePhase.SCANNING
 
 
 def test_a_source_with_another_shape_is_opened_again() -> None:
     play = waiting()
-    play.hears(SourceWoken(NAME))
     assert play.hears(read(store_state(7), reshaped=True)) == [OpenSource(NAME)]
 
 
@@ -134,21 +133,26 @@ def test_a_source_with_another_shape_is_opened_again() -> None:
 
 def in_phase(phase: SourcePhase) -> Play:
     play = waiting()
-    scanning: list[Event] = [SourceWoken(NAME), read(store_state(7, scanning=True), lost=True)]
+    scanning: list[Event] = [read(store_state(7, scanning=True), lost=True)]
     ways: dict[SourcePhase, list[Event]] = {
-        SourcePhase.OPENING: [SourceWoken(NAME), read(store_state(7), reshaped=True)],
+        SourcePhase.OPENING: [read(store_state(7), reshaped=True)],
         SourcePhase.SCANNING: scanning,
         SourcePhase.SWEEPING: [*scanning, Scanned(NAME, 1, None, store_state(7, scanning=True))],
-        SourcePhase.READING: [SourceWoken(NAME)],
+        SourcePhase.READING: [read(store_state(7, published=False), more=True)],
         SourcePhase.WAITING: [],
         SourcePhase.OFFLINE: [SourceFailed(NAME, "gone")],
+        SourcePhase.HELD: [
+            *scanning,
+            Scanned(NAME, 1, None, store_state(7, scanning=True)),
+            SourceHeld(NAME, "much is gone", store_state(7, scanning=True)),
+        ],
     }
     play.hears(*ways[phase])
     assert play.source.phase is phase
     return play
 
 
-ALIVE = [phase for phase in SourcePhase if phase is not SourcePhase.OFFLINE]
+ALIVE = [phase for phase in SourcePhase if phase not in (SourcePhase.OFFLINE, SourcePhase.HELD)]
 
 
 @pytest.mark.parametrize("phase", ALIVE)
@@ -245,11 +249,11 @@ def test_a_store_that_moves_before_it_was_opened_is_none_of_ours() -> None:
     ("phase", "event"),
     [
         (SourcePhase.OPENING, read(store_state(7))),
-        (SourcePhase.SCANNING, SourceWoken(NAME)),
+        (SourcePhase.SCANNING, read(store_state(7))),
         (SourcePhase.SWEEPING, Scanned(NAME, 0, None, store_state(7))),
         (SourcePhase.READING, Swept(NAME, 0, store_state(7))),
         (SourcePhase.WAITING, opened(store_state(7))),
-        (SourcePhase.OFFLINE, SourceWoken(NAME)),
+        (SourcePhase.OFFLINE, read(store_state(7))),
         (SourcePhase.OFFLINE, SourceFailed(NAME, "twice")),
     ],
 )
@@ -263,3 +267,35 @@ def test_what_was_imported_once_is_sent_although_the_application_is_gone_at_the_
     play = Play()
     assert play.hears(SourceFailed(NAME, "the disk is not mounted", store_state(7))) == []
     assert play.source.sendable
+
+
+# ---------------------------------------------------------------- guard (R13)
+
+
+def held() -> Play:
+    play = Play()
+    play.hears(opened(store_state(7, scanning=True)), Scanned(NAME, 1, None, store_state(7, scanning=True)))
+    assert play.hears(SourceHeld(NAME, "9 of 10 objects are gone", store_state(7, scanning=True))) == []
+    return play
+
+
+def test_a_comparison_that_would_delete_much_is_held_with_its_reason() -> None:
+    play = held()
+    assert (play.source.phase, play.source.reason) == (SourcePhase.HELD, "9 of 10 objects are gone")
+    assert not play.source.sendable
+
+
+def test_a_comparison_that_was_held_is_made_anew_after_a_pause() -> None:
+    play = held()
+    play.now += LIMITS.held_retry_s - 1
+    assert play.hears(Tick()) == []
+    play.now += 1
+    assert play.hears(Tick()) == [OpenSource(NAME)]
+
+
+@pytest.mark.parametrize(
+    ("gone", "objects", "held"),
+    [(0, 0, False), (0, 10, False), (9, 40, False), (10, 51, False), (10, 50, True), (1, 1, True), (9, 9, True)],
+)
+def test_a_fifth_and_ten_objects_or_all_of_them_are_much(gone: int, objects: int, held: bool) -> None:
+    assert vanishes(gone, objects, LIMITS) is held

@@ -9,13 +9,13 @@ import pytest
 from syncd.core import source as sources
 from syncd.core import status
 from syncd.core.auxiliary_engine import AuxiliaryEngine
+from syncd.core.edits import Direction, OutboxState, Policy
 from syncd.core.events import (
     LinkUp,
     Received,
     SourceFailed,
     SourceOpened,
     SourceRead,
-    SourceWoken,
     Staged,
     TargetFailed,
     Tick,
@@ -24,10 +24,12 @@ from syncd.core.events import (
 from syncd.core.messages import Failed, Follow, Hello, Report, Welcome
 from syncd.core.model import ObjectId, Role, State
 from syncd.core.ports import Executed, SourceState
-from syncd.core.primary_engine import PrimaryEngine, Standing
+from syncd.core.primary_engine import PrimaryEngine
+from syncd.core.sending import Standing
 from syncd.core.source import Source
 from syncd.core.status import DeviceLine
 from syncd.core.target_state import Target
+from syncd.core.uplink_state import Uplink
 from tests.core.kit import (
     EPOCH,
     LIMITS,
@@ -64,24 +66,25 @@ def read_source(head: int = 20) -> Source:
 def test_a_source_is_syncing_until_it_was_imported_and_identical_then() -> None:
     assert status.source_state(sources.start(NAME, LIMITS)[0]) is State.SYNCING
     assert status.source_state(read_source()) is State.IDENTICAL
-    reading = sources.step(read_source(), SourceWoken(NAME), 0.0)[0]
+    reading = sources.step(read_source(), SourceRead(NAME, store_state(20), False, False, False), 0.0)[0]
     assert status.source_state(reading) is State.IDENTICAL, "a look at it every second is no news"
 
 
 def test_a_source_that_is_compared_is_syncing() -> None:
-    reading = sources.step(read_source(), SourceWoken(NAME), 0.0)[0]
-    scanning = sources.step(reading, SourceRead(NAME, store_state(20, scanning=True), False, True, False), 0.0)[0]
+    scanning = sources.step(read_source(), SourceRead(NAME, store_state(20, scanning=True), False, True, False), 0.0)[0]
     assert status.source_state(scanning) is State.SYNCING
 
 
 def test_a_source_that_fails_is_offline_with_its_reason_and_what_the_store_holds() -> None:
     source = sources.step(read_source(20), SourceFailed(NAME, "the disk is not mounted"), 0.0)[0]
-    assert status.source_line(source, "sqlite:/shop.db") == {
+    assert status.source_line(source, "sqlite:/shop.db", "ada") == {
         "name": NAME,
+        "user": "ada",
         "application": "sqlite:/shop.db",
         "state": "offline",
         "objects": 20,
         "head": 20,
+        "held": "",
         "reason": "the disk is not mounted",
     }
 
@@ -114,12 +117,12 @@ def report(position: int = 20, **changes: object) -> Report:
     ],
 )
 def test_the_state_of_a_device(said: Report, connected: bool, age_s: float, state: State) -> None:
-    assert status.device_state(Standing(said, 100.0), read_source(20), connected, 100.0 + age_s, LIMITS) is state
+    assert status.device_state(Standing(said, 100.0), store_state(20), connected, 100.0 + age_s, LIMITS) is state
 
 
 def primary(said: Report) -> PrimaryEngine:
     engine = PrimaryEngine("desk", "ada", ("msgpack",), LIMITS)
-    engine.speaks[A] = "msgpack"
+    engine.speaks[A], engine.users[A] = "msgpack", ("ada",)
     engine.share(NAME)
     state = store_state(20)
     engine.step(SourceOpened(NAME, SourceState("s", (), ()), state, False), 100.0)
@@ -155,6 +158,14 @@ def test_a_device_at_the_head_with_another_checksum_is_not_identical_and_says_so
     line = device_line(primary(report(20, match=False)))
     assert line["state"] == "syncing"
     assert "checksum" in str(line["reason"])
+
+
+@pytest.mark.parametrize("position", [15, 20])
+def test_a_device_that_is_sent_nothing_lacks_nothing(position: int) -> None:
+    engine = primary(report(position, match=False))
+    engine.set_terms(NAME, Direction.IN, Policy.PRIMARY)
+    line = device_line(engine)
+    assert (line["state"], line["behind"], line["reason"]) == ("identical", 0, "")
 
 
 def test_failed_groups_are_shown_with_cause_and_guilty_object() -> None:
@@ -260,7 +271,10 @@ def own_line(engine: AuxiliaryEngine, connected: bool = True) -> status.Json:
 
 def test_a_collection_that_the_primary_does_not_answer_for_says_what_to_do() -> None:
     unknown = own_line(auxiliary(shared=("goods", "notes")))["reason"]
-    assert unknown == ("the primary shares no collection of this name (it shares goods, notes): `syncd share` it there")
+    assert unknown == (
+        "the primary shares no collection of this name (it shares goods, notes): `syncd share` it there, or link this"
+        " device with the user whose it is"
+    )
     assert own_line(auxiliary())["reason"] == "the primary is reading it from its application for the first time"
     assert own_line(auxiliary(welcomed=False), connected=False)["reason"] == ""
 
@@ -300,3 +314,28 @@ def test_failed_groups_are_listed_on_the_device_where_they_wait() -> None:
     assert isinstance(failures, list)
     assert failures[0]["group"] == f"{NAME}:8"
     assert failures[0]["key"] == "key 8"
+
+
+@pytest.mark.parametrize(
+    ("direction", "pending", "keeps", "state"),
+    [
+        (Direction.BOTH, 0, False, State.IDENTICAL),
+        (Direction.BOTH, 1, False, State.SYNCING),
+        (Direction.BOTH, 1, True, State.SYNCING),
+        (Direction.IN, 1, False, State.SYNCING),
+        (Direction.OUT, 1, False, State.SYNCING),
+        (Direction.OUT, 1, True, State.IDENTICAL),
+    ],
+)
+def test_nothing_is_identical_that_waits_for_the_primary_but_what_stays_here_by_choice_does_not_wait(
+    direction: Direction, pending: int, keeps: bool, state: State
+) -> None:
+    outbox = OutboxState("box", 1, 1, 1, pending, 0, undo=False)
+    uplink = Uplink(NAME, LIMITS, "msgpack", keeps, direction=direction, outbox=outbox, unread=False)
+    assert status.local_state(proven(10).target, uplink, True, 100.0) is state
+
+
+@pytest.mark.parametrize("direction", [None, Direction.IN, Direction.BOTH])
+def test_nothing_is_identical_before_what_was_changed_here_was_read(direction: Direction | None) -> None:
+    uplink = Uplink(NAME, LIMITS, "msgpack", direction=direction)
+    assert status.local_state(proven(10).target, uplink, True, 100.0) is State.SYNCING

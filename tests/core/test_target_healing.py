@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from syncd.core.effects import Execute, LookAtTarget, Recount
-from syncd.core.events import LookedAtTarget, Recounted, TargetFailed, Tick
+from syncd.core import target as targets
+from syncd.core.effects import BeginTransfer, Effect, Execute, LookAtTarget, Recount
+from syncd.core.events import LookedAtTarget, Recounted, ReportsJoined, TargetFailed, Tick
 from syncd.core.messages import Begin, Cut, Follow, Report
 from syncd.core.ports import Transfer
 from syncd.core.target_state import Heal
@@ -17,6 +18,11 @@ WRONG = digest_at(999)
 
 def recounted(position: int, digest: bytes | None = None) -> Recounted:
     return Recounted(NAME, target_state(position, digest=digest))
+
+
+def asked_again(effects: list[Effect]) -> list[bool]:
+    """Of each Follow, whether it asks for everything."""
+    return [one.again for one in told(effects, Follow) if isinstance(one, Follow)]
 
 
 def fetched(position: int, digest: bytes | None = None) -> Play:
@@ -119,7 +125,7 @@ def test_what_differs_even_then_is_said_and_not_fetched_for_ever() -> None:
     effects = play.hears(done(16, WRONG))
     assert of_kind(effects, Recount) == []
     assert told(effects, Follow) == []
-    (report,) = told(effects, Report)
+    (report,) = told(play.hears(ReportsJoined(NAME)), Report)
     assert isinstance(report, Report)
     assert (report.match, report.offline) == (False, ""), "it can be written"
 
@@ -177,3 +183,13 @@ def test_a_look_that_finds_something_else_has_counted_and_everything_is_fetched(
     (report,) = told(effects, Report)
     assert isinstance(report, Report)
     assert not report.match
+
+
+def test_the_answer_to_what_was_asked_before_everything_was_wanted_is_passed_over() -> None:
+    play = Play()
+    play.hears(opened(target_state(3), transfer_at(3)))
+    assert asked_again(play.linked()) == [False]
+    play.target, effects = targets.fetch_again(play.target, play.now)
+    assert asked_again(effects) == [], "one question at a time"
+    assert asked_again(play.hears(begin(3))) == [True]
+    assert of_kind(play.hears(begin(5, snapshot=True)), BeginTransfer) != []

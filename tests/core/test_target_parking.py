@@ -6,7 +6,7 @@ import pytest
 
 from syncd.core import parked as parked_parts
 from syncd.core.effects import Execute, Park, RetryParked
-from syncd.core.events import RetryAsked, TargetFailed, Tick, WorkDone
+from syncd.core.events import ReportsJoined, RetryAsked, TargetFailed, Tick, WorkDone
 from syncd.core.model import Failure, ObjectId, OutcomeKind
 from syncd.core.ports import ParkedPart, Parking, Part, Unexecuted
 from syncd.core.target_state import TargetPhase
@@ -124,7 +124,7 @@ def test_while_parked_groups_are_tried_one_after_another_the_primary_is_told_abo
     told = []
     for _ in range(50):
         play.now += 0.1
-        told += reports_of(play.hears(retried(due)))
+        told += reports_of(play.hears(ReportsJoined(NAME))) + reports_of(play.hears(retried(due)))
     assert 4 <= len(told) <= 6
     assert reports_of(play.hears(retried(part(2, 9))))[-1].parked == 1
 

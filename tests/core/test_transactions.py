@@ -10,7 +10,7 @@ from syncd.core.errors import UserError
 from syncd.core.messages import Failed, Report
 from syncd.core.model import ObjectId, OutcomeKind, Role
 from syncd.core.ports import Group
-from syncd.core.primary_engine import Standing
+from syncd.core.sending import Standing
 from syncd.core.settings import Limits
 from syncd.core.transactions import Row, check_outcome, chosen, of_device, of_target
 from tests.core.kit import EPOCH, NAME, digest_at, part, proof_at, store_state, target_state

@@ -11,6 +11,7 @@ A ``Machine`` is one home and at most one daemon process, which this module star
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -27,22 +29,44 @@ from syncd.control.client import ask
 from syncd.control.protocol import DaemonNotRunning, DaemonSilent
 from syncd.core.errors import DiskFull, SyncdError
 from syncd.home.paths import Home
+from syncd.store.sync_database import SqliteSyncDatabase
 from tests.e2e.compare import differences
 
 Json = dict[str, object]
 
 ROOT = Path(__file__).resolve().parents[2]
+LAUNCHER = (sys.executable, "-m", "syncd")
+_LIMITED = """
+import functools, sys
+from syncd.__main__ import main
+if sys.argv[1] == "run":
+    import syncd.daemon
+    syncd.daemon.Limits = functools.partial(syncd.daemon.Limits, **{limits})
+sys.exit(main())
+"""
 POLL_S = 0.01
-START_S_MAX = 20.0
-STOP_S_MAX = 20.0
+START_S_MAX = 60.0
+STOP_S_MAX = 60.0
+WAIT_S_MAX = 60.0  # whatever has not come after this hangs
+VERB_S_MAX = 120.0
 _LOG_SHOWN = 3_000  # last characters of a log that a failure shows
+
+
+def limited(**limits: float) -> tuple[str, ...]:
+    """A launcher of daemons with these limits."""
+    return sys.executable, "-c", _LIMITED.format(limits=limits)
 
 
 class Machine:
     """One device: its ``home``, its daemon's ``log``, the databases of its collections. Usable as a context manager,
-    which kills a daemon that still runs. ``launcher``: what runs a verb. ``environment``: more of it for the daemon."""
+    which kills a daemon that still runs. ``launcher``: what runs a verb. ``environment``: more of it for the daemon.
+    ``listen``, ``discovers``: how ``init`` sets it up. ``compared``: tables that are to be identical, empty for all."""
 
-    def __init__(self, directory: Path, launcher: Sequence[str] = (sys.executable, "-m", "syncd")) -> None:
+    compared: tuple[str, ...] = ()
+    listen = "127.0.0.1:0"
+    discovers = False
+
+    def __init__(self, directory: Path, launcher: Sequence[str] = LAUNCHER) -> None:
         self.directory = directory
         self.name = directory.name
         self.home = directory / "home"
@@ -68,7 +92,7 @@ class Machine:
 
     # ------------------------------------------------------------ the command line
 
-    def cli(self, *args: str, code: int = 0, timeout_s: float = 60.0) -> str:
+    def cli(self, *args: str, code: int = 0, timeout_s: float = VERB_S_MAX) -> str:
         """Runs one verb and returns what it printed. Fails unless it ends with ``code``; for another code than 0 the
         line on stderr is returned."""
         command = [*self._launcher, *args, "--home", str(self.home)]
@@ -79,6 +103,19 @@ class Machine:
         assert done.returncode == code, said
         return done.stderr if code else done.stdout
 
+    def begin(self, *args: str) -> subprocess.Popen[str]:
+        """Runs one verb that waits. What it prints on both streams comes from its ``stdout``."""
+        return subprocess.Popen(
+            [*self._launcher, *args, "--home", str(self.home)],
+            cwd=ROOT,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
     def cli_json(self, *args: str) -> Json:
         """The same with ``--json``."""
         told = json.loads(self.cli(*args, "--json"))
@@ -86,9 +123,10 @@ class Machine:
         return told
 
     def init(self, role: str, *options: str) -> Json:
-        """``syncd init``; a primary is of user ada and listens at a free port of the loopback."""
-        usual = ("--user", "ada", "--listen", "127.0.0.1:0") if role == "primary" else ()
-        return self.cli_json("init", "--role", role, "--name", self.name, "--no-discovery", *usual, *options)
+        """``syncd init``; a primary is of user ada and listens at ``listen``."""
+        usual = ("--user", "ada", "--listen", self.listen) if role == "primary" else ()
+        quiet = () if self.discovers else ("--no-discovery",)
+        return self.cli_json("init", "--role", role, "--name", self.name, *quiet, *usual, *options)
 
     def share(self, collection: str, database: Path, *tables: str) -> None:
         self.cli("share", collection, "--from", f"sqlite:{database}", *(("--table", *tables) if tables else ()))
@@ -102,10 +140,26 @@ class Machine:
         return database
 
     def pair(self, primary: Machine, address: str = "") -> None:
-        """Both daemons run; this one is an auxiliary. ``address``: where it reaches the primary, if not directly."""
-        token = primary.cli("pair", "--token").strip()
-        self.cli("pair", token, *(("--address", address) if address else ()))
+        """Both daemons run; this one is an auxiliary. ``address``: see ``dials``."""
+        self.cli("pair", primary.cli("pair", "--token").strip())
         self.primary = primary
+        if address:
+            self.dials(address)
+
+    def dials(self, address: str) -> None:
+        """This auxiliary begins anew, and has only this address of its primary."""
+        self.stop()
+
+        async def keep() -> None:
+            database = await SqliteSyncDatabase.open(Home(self.home).sync_database)
+            try:
+                if (primary := await database.primary()) is not None:
+                    await database.set_addresses(primary.id, [address])
+            finally:
+                await database.close()
+
+        asyncio.run(keep())
+        self.start()
 
     # ------------------------------------------------------------ the daemon
 
@@ -178,7 +232,7 @@ class Machine:
 
     # ------------------------------------------------------------ what it tells
 
-    def ask(self, verb: str, timeout_s: float = 60.0, **args: object) -> Json:
+    def ask(self, verb: str, timeout_s: float = VERB_S_MAX, **args: object) -> Json:
         """A verb on the control socket, without a process for it."""
         return ask(Home(self.home).socket, verb, args, timeout_s)
 
@@ -200,29 +254,38 @@ class Machine:
         status = self.try_status() or {}
         owners = [one for one in _records(status, "devices") if not device or one.get("name") == device]
         auxiliary = self.primary is not None
-        owner = status if not auxiliary and not device else owners[0] if owners else {}
-        return next((one for one in _records(owner, "collections") if one.get("name") == name), {})
+        return _collection(status if not auxiliary and not device else owners[0] if owners else {}, name)
 
     def failed(self, collection: str) -> list[Json]:
         """The failed groups that an auxiliary's status names."""
         return _records(self.collection(collection), "failed")
 
-    def wait(self, condition: Callable[[], bool], what: str, deadline_s: float = 30.0) -> None:
-        """Until the condition holds; fails with the status and the log when it does not in time or the daemon ends."""
-        end = time.monotonic() + deadline_s
+    def wait(
+        self, condition: Callable[[], bool], what: str, deadline_s: float = WAIT_S_MAX, poll_s: float = 0.1
+    ) -> None:
+        """Until the condition holds; fails with the status and the log when it does not in time or the daemon ends.
+        The pauses grow: who asks all the time takes the processor from what is waited for."""
+        begin = time.monotonic()
         while not condition():
-            dead = self.process is not None and not self.running
-            if dead or time.monotonic() > end:
+            dead, waited_s = self.process is not None and not self.running, time.monotonic() - begin
+            if dead or waited_s > deadline_s:
                 why = f"its daemon ended with {self.process.returncode}" if dead and self.process else f"{deadline_s} s"
                 raise AssertionError(f"not so, {why}: {self.name} {what}\n{self.try_status()}\n{self.log_end()}")
-            time.sleep(POLL_S)
+            time.sleep(min(poll_s, max(POLL_S, waited_s / 10)))
 
-    def wait_state(self, collection: str, state: str, deadline_s: float = 30.0) -> Json:
-        """Until the collection is in the state; returns its line."""
-        self.wait(lambda: self.collection(collection).get("state") == state, f"{collection} is {state}", deadline_s)
-        return self.collection(collection)
+    def wait_state(self, collection: str, state: str, *words: str) -> Json:
+        """Until the collection is in the state, with these words in its reason; returns its line."""
+        line: Json = {}
 
-    def wait_identical(self, collection: str, deadline_s: float = 30.0) -> None:
+        def is_so() -> bool:
+            nonlocal line
+            line = self.collection(collection)
+            return line.get("state") == state and all(word in str(line.get("reason")) for word in words)
+
+        self.wait(is_so, " ".join((collection, "is", state, *words)))
+        return line
+
+    def wait_identical(self, collection: str, deadline_s: float = WAIT_S_MAX) -> None:
         """Of an auxiliary: until both ends say ``identical`` at the same head and the two databases are equal row by
         row. An application that commits meanwhile keeps it from coming true."""
         seen: list[str] = []
@@ -239,25 +302,50 @@ class Machine:
     def _not_identical(self, collection: str) -> list[str]:
         primary = self.primary
         assert primary is not None, f"{self.name} was not paired"
-        there, told, here = (
-            primary.collection(collection),
-            primary.collection(collection, self.name),
-            self.collection(collection),
-        )
-        for line, what in ((there, "the source"), (told, "the device on the primary"), (here, "the auxiliary")):
+        here = self.collection(collection)
+        status = primary.try_status() or {} if here.get("state") == "identical" else {}
+        there = _collection(status, collection)
+        device = next((one for one in _records(status, "devices") if one.get("name") == self.name), {})
+        told = _collection(device, collection)
+        for line, what in ((here, "the auxiliary"), (there, "the source"), (told, "the device on the primary")):
             if line.get("state") != "identical":
                 return [f"{what} is {line.get('state', 'not there')}: {line.get('reason')} {line.get('failed', '')}"]
         if not there.get("head") == told.get("position") == here.get("position"):
             return [f"head {there.get('head')}, position {here.get('position')}"]
-        return differences(primary.databases[collection], self.databases[collection])
+        return differences(primary.databases[collection], self.databases[collection], self.compared)
+
+
+def set_up(primary: Machine, *auxiliaries: Machine, adapters: Sequence[str] = ()) -> None:
+    """Makes and starts them, all at once: each by itself takes a second or two. ``adapters``: of the first auxiliaries;
+    the others have the usual one."""
+    chosen = dict(zip(auxiliaries, adapters, strict=False))
+
+    def begin(machine: Machine) -> None:
+        options = ("--adapter", chosen[machine]) if machine in chosen else ()
+        machine.init("primary" if machine is primary else "auxiliary", *options)
+        machine.start()
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(begin, (primary, *auxiliaries)))
+
+
+def start(*machines: Machine) -> None:
+    """All at once."""
+    for machine in machines:
+        machine.start(wait=False)
+    for machine in machines:
+        machine.wait_started()
 
 
 class Fleet:
-    """A primary and auxiliaries, made, started and paired on entry; whatever still runs is killed on exit."""
+    """A primary and auxiliaries, made, started and paired on entry; whatever still runs is killed on exit.
+    ``launcher``: of all."""
 
-    def __init__(self, directory: Path, auxiliaries: int = 1, adapters: Sequence[str] = ()) -> None:
-        self.primary = Machine(directory / "primary")
-        self.auxiliaries = [Machine(directory / f"auxiliary-{number + 1}") for number in range(auxiliaries)]
+    def __init__(
+        self, directory: Path, auxiliaries: int = 1, adapters: Sequence[str] = (), launcher: Sequence[str] = LAUNCHER
+    ) -> None:
+        self.primary = Machine(directory / "primary", launcher)
+        self.auxiliaries = [Machine(directory / f"auxiliary-{number + 1}", launcher) for number in range(auxiliaries)]
         self._adapters = adapters
         self._stack = ExitStack()
 
@@ -270,12 +358,8 @@ class Fleet:
         with ExitStack() as stack:
             for machine in (self.primary, *self.auxiliaries):
                 stack.enter_context(machine)
-            self.primary.init("primary")
-            self.primary.start()
-            for number, machine in enumerate(self.auxiliaries):
-                adapter = self._adapters[number] if number < len(self._adapters) else "msgpack"
-                machine.init("auxiliary", "--adapter", adapter)
-                machine.start()
+            set_up(self.primary, *self.auxiliaries, adapters=self._adapters)
+            for machine in self.auxiliaries:
                 machine.pair(self.primary)
             self._stack = stack.pop_all()
         return self
@@ -289,6 +373,11 @@ class Fleet:
 def _records(owner: Json, key: str) -> list[Json]:
     value = owner.get(key)
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _collection(owner: Json, name: str) -> Json:
+    """The line of a collection in what a status says of its owner; empty if there is none."""
+    return next((one for one in _records(owner, "collections") if one.get("name") == name), {})
 
 
 def _environment() -> dict[str, str]:

@@ -46,8 +46,7 @@ def test_objects_that_come_after_the_check_hold_the_collection(tmp_path: Path) -
         auxiliary.accept("shop", own)
         shop.execute(own, "INSERT INTO goods VALUES (1, 'mine', 1)")
         fleet.primary.share("shop", shop.make(tmp_path / "shop.db", 50))
-        line = auxiliary.wait_state("shop", "held")
-        assert "--replace" in str(line["reason"])
+        auxiliary.wait_state("shop", "held", "--replace")
         fleet.primary.wait(
             lambda: fleet.primary.collection("shop", auxiliary.name).get("state") == "held", "knows that it is held"
         )
@@ -110,8 +109,7 @@ def test_replacing_in_the_same_place_undoes_what_was_changed_there(tmp_path: Pat
             if broken == "replaced":
                 shop.make(target)
             auxiliary.start()
-            line = auxiliary.wait_state("shop", "offline")
-            assert "--replace" in str(line["reason"])
+            auxiliary.wait_state("shop", "offline", "--replace")
             auxiliary.accept("shop", target, "--replace")
             auxiliary.wait_identical("shop")
 

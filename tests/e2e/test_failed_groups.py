@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e import shop
 from tests.e2e.compare import differences
-from tests.e2e.harness import Fleet, Json, Machine
+from tests.e2e.harness import Fleet, Json, Machine, limited
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -23,7 +23,7 @@ GIVEN = "UPDATE goods SET name = 'twin', stock = stock + 1 WHERE id = {}"
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     directory = tmp_path_factory.mktemp("failed")
-    with Fleet(directory, auxiliaries=2) as fleet:
+    with Fleet(directory, auxiliaries=2, launcher=limited(park_retry_s_first=600.0)) as fleet:  # just when asked for
         fleet.primary.share("shop", shop.make(directory / "shop.db", GOODS))
         for auxiliary in fleet.auxiliaries:
             auxiliary.accept("shop")
@@ -52,6 +52,12 @@ def of_device(primary: Machine, device: Machine, outcome: str) -> list[Json]:
     rows = told["transactions"]
     assert isinstance(rows, list)
     return rows
+
+
+def wait_told(primary: Machine, device: Machine) -> list[Json]:
+    """Until the primary knows of groups that were rolled back there."""
+    primary.wait(lambda: bool(of_device(primary, device, "rolled-back")), "knows what was rolled back")
+    return of_device(primary, device, "rolled-back")
 
 
 def commit(witness: Machine, *statements: str) -> None:
@@ -96,7 +102,7 @@ def test_one_bad_object_in_a_catch_up_of_20_000_parks_its_own_group_only(fleet: 
     assert rows_but(theirs, GUILTY, GOODS + 1) == rows_but(ours, GUILTY, GOODS + 1)
     assert shop.ask(theirs, "SELECT name FROM goods WHERE id >= ?", (GOODS,)) == [("after it",)]
 
-    (told,) = of_device(primary, bad, "rolled-back")
+    (told,) = wait_told(primary, bad)
     assert told["key"] == f"[{GUILTY}]"
     assert told["type"] == "goods"
     assert "UNIQUE" in str(told["cause"])
@@ -124,7 +130,7 @@ def test_one_bad_object_in_a_bootstrap_of_20_000_parks_itself_only(fleet: Fleet,
     assert line["parked"] == 1
     assert line["objects"] == GOODS - 1
     assert rows_but(own, 1, GUILTY) == rows_but(source, 1, GUILTY)
-    (told,) = of_device(primary, bad, "rolled-back")
+    (told,) = wait_told(primary, bad)
     assert told["key"] in (f"[{GUILTY}]", "[1]")
 
     shop.execute(source, f"UPDATE goods SET name = 'single' WHERE id = {GUILTY}")
@@ -147,9 +153,10 @@ def test_groups_that_touch_a_failed_one_wait_behind_it_and_all_others_go_on(flee
         (5, 5),
         (6, 88),
     ]
-    outcomes = {str(row["outcome"]) for row in of_device(primary, bad, "rolled-back")}
-    outcomes |= {str(row["outcome"]) for row in of_device(primary, bad, "cancelled")}
-    assert outcomes, "the primary knows of no failed group"
+    primary.wait(
+        lambda: bool(of_device(primary, bad, "rolled-back") or of_device(primary, bad, "cancelled")),
+        "knows of the failed groups",
+    )
 
     bad.kill()  # what is parked is durable
     bad.start()
@@ -169,7 +176,8 @@ def test_a_failure_on_one_device_never_delays_another(fleet: Fleet) -> None:
     line = wait_parked(primary, bad)
     assert line["parked"] == 10
     shop.execute(source, "INSERT INTO goods VALUES (90001, 'after all of them', 0)")
-    good.wait_identical("shop", deadline_s=5.0)
+    good.wait_identical("shop")
+    assert wait_parked(primary, bad)["parked"] == 10, "it did not wait for what failed there"
     shop.execute(bad.databases["shop"], NO_RULE)
     bad.cli("retry")
     bad.wait_identical("shop")

@@ -16,7 +16,7 @@ from syncd.home.paths import Home
 from syncd.transport.link import Link
 from tests.adapters.bad_messages import BAD
 from tests.e2e import shop
-from tests.e2e.harness import Fleet, Machine
+from tests.e2e.harness import Fleet, limited
 from tests.e2e.scripted import hear_until, listening, refusal, say
 from tests.e2e.test_hostile_auxiliary import FRAMES
 from tests.wait import eventually
@@ -48,7 +48,7 @@ class Played:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     directory = tmp_path_factory.mktemp("hostile")
-    with Fleet(directory) as fleet:
+    with Fleet(directory, launcher=limited(retry_s_max=0.2)) as fleet:  # the auxiliary dials again and again
         fleet.primary.share("shop", shop.make(directory / "shop.db", 100))
         fleet.auxiliary.accept("shop")
         fleet.auxiliary.wait_identical("shop")
@@ -62,24 +62,19 @@ def fleet(shared: Fleet) -> Iterator[Fleet]:
     primary, auxiliary = shared.primary, shared.auxiliary
     target = auxiliary.databases["shop"]
     before = shop.ask(target, "SELECT * FROM goods ORDER BY id")
-    position = auxiliary.collection("shop")["position"]
+    position, pid = auxiliary.collection("shop")["position"], auxiliary.pid
     primary.stop()
     yield shared
-    assert auxiliary.running, auxiliary.log_end()
+    assert (auxiliary.running, auxiliary.pid) == (True, pid), auxiliary.log_end()
     assert "Traceback" not in auxiliary.log.read_text()
     assert shop.ask(target, "SELECT * FROM goods ORDER BY id") == before
     assert shop.ask(target, "SELECT name FROM sqlite_master WHERE name LIKE '%evil%'") == []
-    assert shop.ask(auxiliary.home / "inbound.db", "SELECT count(*) FROM staged") == [(0,)]
+    staged = "SELECT count(*) FROM staged"
+    auxiliary.wait(lambda: shop.ask(auxiliary.home / "inbound.db", staged) == [(0,)], "has nothing staged")
     assert auxiliary.collection("shop")["position"] == position
     primary.start()
-    redial(auxiliary)
     shop.execute(primary.databases["shop"], "UPDATE goods SET stock = stock + 1 WHERE id = 5")
     auxiliary.wait_identical("shop")
-
-
-def redial(auxiliary: Machine) -> None:
-    """Its pauses between links begin anew."""
-    auxiliary.restart()
 
 
 def held(fleet: Fleet) -> tuple[str, int]:
@@ -92,8 +87,7 @@ async def played(fleet: Fleet, played: Played) -> None:
     """Until the auxiliary has closed a link to the played primary."""
     address = config.load(Home(fleet.primary.home)).listen
     async with listening(fleet.primary, fleet.auxiliary, address, played):
-        redial(fleet.auxiliary)
-        await eventually(lambda: played.codes, deadline_s=15.0, what="the auxiliary closes the link")
+        await eventually(lambda: played.codes, what="the auxiliary closes the link")
 
 
 @pytest.mark.parametrize("greets", [False, True])
@@ -148,6 +142,5 @@ async def test_a_refusal_is_told_with_what_to_do(fleet: Fleet) -> None:
         # Asked while the primary refuses: once it is gone, that it cannot be reached is what status tells.
         address = config.load(Home(fleet.primary.home)).listen
         async with listening(fleet.primary, fleet.auxiliary, address, Played((Refusal(code, reason),), greets=False)):
-            redial(fleet.auxiliary)
-            (line,) = await eventually(told, deadline_s=15.0, what=f"{code} is told")
+            (line,) = await eventually(told, what=f"{code} is told")
         assert advice in line

@@ -8,18 +8,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import shop
-from tests.e2e.harness import Fleet, Machine
+from tests.e2e.harness import Fleet
+from tests.e2e.kills import kill_at_work
+from tests.wait import eventually_blocking
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 KILLS = 6
-PROGRESS_MAX = 10
 
 HALF_A_TRANSACTION = """
 import sqlite3, sys, time
@@ -61,34 +62,6 @@ def set_up(fleet: Fleet, tmp_path: Path) -> Path:
     return source
 
 
-def written(machine: Machine) -> set[tuple[str, int, int]]:
-    """What the machine's daemon has written until this moment: its home, its log, and an auxiliary's database."""
-    found: set[tuple[str, int, int]] = set()
-    for path in machine.directory.rglob("*"):
-        if path.name.endswith("-shm"):
-            continue  # readers write there too
-        with suppress(FileNotFoundError):
-            state = path.stat()
-            found.add((str(path), state.st_size, state.st_mtime_ns))
-    return found
-
-
-def kill_at_work(machine: Machine, rand: random.Random) -> None:
-    """Kills it when it was seen writing for the n-th time, n by chance: in the middle of starting, importing, staging,
-    executing."""
-    left, seen = rand.randrange(1, PROGRESS_MAX), written(machine)
-
-    def wrote() -> bool:
-        nonlocal left, seen
-        before, seen = seen, written(machine)
-        left -= before != seen
-        return left == 0
-
-    machine.wait(wrote, "writes")
-    machine.kill()
-    machine.start(wait=False)
-
-
 @pytest.mark.parametrize("victim", ["primary", "auxiliary"])
 def test_a_daemon_is_killed_again_and_again_while_the_application_works(tmp_path: Path, seed: int, victim: str) -> None:
     rand = random.Random(seed)
@@ -99,11 +72,11 @@ def test_a_daemon_is_killed_again_and_again_while_the_application_works(tmp_path
         with shop.Reader([fleet.auxiliary.databases["shop"]]) as reader, working(till):
             for _ in range(KILLS):
                 kill_at_work(machine, rand)
+            eventually_blocking(lambda: reader.seen or reader.looks > 20, what="the reader has looked often")
+            eventually_blocking(lambda: till.committed > KILLS, what="the application has worked")
         machine.wait_started()
         fleet.auxiliary.wait_identical("shop")
         assert reader.seen == []
-        assert reader.looks > 20
-        assert till.committed > KILLS
         assert shop.half_orders(source) == []
 
 

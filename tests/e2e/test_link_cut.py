@@ -12,7 +12,7 @@ import pytest
 
 from syncd.core.settings import Limits
 from tests.e2e import shop
-from tests.e2e.harness import Machine
+from tests.e2e.harness import Machine, start
 from tests.e2e.proxy import Proxy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -27,9 +27,8 @@ def two_machines(directory: Path, source: Path) -> Iterator[tuple[Machine, Machi
     with Machine(directory / "primary") as primary, Machine(directory / "auxiliary") as auxiliary:
         primary.init("primary")
         primary.share("shop", source)
-        primary.start()
         auxiliary.init("auxiliary")
-        auxiliary.start()
+        start(primary, auxiliary)
         primary.wait_state("shop", "identical")
         with Proxy(str(primary.status()["address"])) as proxy:
             auxiliary.pair(primary, proxy.address)
@@ -64,7 +63,7 @@ def test_links_that_are_cut_at_any_byte_while_the_application_works(tmp_path: Pa
                 auxiliary.kill()  # its pauses between links begin anew
                 proxy.cuts = rounds.pop()
                 auxiliary.start()
-                auxiliary.wait(lambda: worked(till) and not proxy.cuts, "has its last link", 15.0)
+                auxiliary.wait(lambda: worked(till) and not proxy.cuts, "has its last link")
         auxiliary.wait_identical("shop")
         assert reader.seen == []
         primary.stop()  # without a traceback in its log
@@ -81,7 +80,7 @@ def test_a_bootstrap_that_was_broken_off_goes_on_where_it_was(tmp_path: Path, ho
             nonlocal reached
             if passed > whole * 3 // 4 and not reached:
                 reached = passed
-                auxiliary.wait(staged, "has staged what it got", 10.0)
+                auxiliary.wait(staged, "has staged what it got")
                 if how == "auxiliary killed":
                     auxiliary.kill()
                 elif how == "primary killed":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,18 +13,9 @@ from syncd.home import identity
 from syncd.home.paths import Home
 from syncd.transport.token import make, parse
 from tests.e2e import shop
-from tests.e2e.harness import Fleet, Machine
+from tests.e2e.harness import Fleet, Machine, limited
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
-
-SHORT_WINDOW = """
-import functools, sys
-import syncd.daemon
-from syncd.core.settings import Limits
-from syncd.__main__ import main
-syncd.daemon.Limits = functools.partial(Limits, pairing_s_max=0.3)
-sys.exit(main())
-"""
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +52,8 @@ def token_of(primary: Machine) -> str:
 
 def test_tokens_that_do_not_work(fleet: Fleet, stranger: Machine) -> None:
     primary = fleet.primary
-    assert "begin with `syncd1-`" in refused(stranger, "pair", "hello")
+    assert "a code begins with a number" in refused(stranger, "pair", "hello")
+    assert "begin with `syncd1-`" in refused(stranger, "pair", "hello@127.0.0.1:1")
     closed = token_of(primary)
     fingerprint, address = identity.load(Home(primary.home)).fingerprint, parse(closed).addresses[0]
     assert "copy the whole line" in refused(stranger, "pair", closed[:-9])
@@ -89,22 +80,28 @@ def test_tokens_that_do_not_work(fleet: Fleet, stranger: Machine) -> None:
 
 
 def test_a_token_that_has_expired(tmp_path: Path, stranger: Machine) -> None:
-    launcher = (sys.executable, "-c", SHORT_WINDOW)
-    with Machine(tmp_path / "primary", launcher) as primary:
+    """The port where it worked is gone with it."""
+    with Machine(tmp_path / "primary", limited(pairing_s_max=0.3)) as primary:
         primary.init("primary")
         primary.start()
         token = token_of(primary)
         lines: list[str] = []
 
-        def has_expired() -> bool:
-            lines.append(refused(stranger, "pair", token))
-            return "expired" in lines[-1]
+        def is_over() -> bool:
+            lines.append(refused(stranger, "pair", make_wrong(primary, token)))
+            return "pairing is closed" in lines[-1]
 
-        wrong = make(identity.load(Home(primary.home)).fingerprint, secrets.token_bytes(16), parse(token).addresses)
-        primary.wait(lambda: "token-wrong" not in refused(stranger, "pair", wrong), "has closed its window")
-        assert has_expired(), lines
-        assert "syncd pair --token" in lines[-1]
+        primary.wait(is_over, "has closed its window")
+        assert "pairing is closed" in refused(stranger, "pair", token)
+        assert "has expired" in lines[-1]
+        assert "run `syncd pair` on the primary" in lines[-1]
         assert stranger.status()["devices"] == []
+
+
+def make_wrong(primary: Machine, token: str) -> str:
+    """A token of this primary that it never made."""
+    fingerprint = identity.load(Home(primary.home)).fingerprint
+    return make(fingerprint, secrets.token_bytes(16), parse(token).addresses)
 
 
 def test_verbs_of_the_other_role(fleet: Fleet, stranger: Machine, tmp_path: Path) -> None:
@@ -122,7 +119,7 @@ def test_verbs_of_the_other_role(fleet: Fleet, stranger: Machine, tmp_path: Path
         assert "auxiliary" in line
         assert "run" in line
     assert "auxiliaries" in refused(primary, "retry")
-    assert "`syncd pair TOKEN` here" in refused(auxiliary, "pair", "--token")
+    assert "`syncd pair CODE` here" in refused(auxiliary, "pair", "--token")
     for machine in (primary, auxiliary):
         assert "'nobody'" in refused(machine, "transactions", "--device", "nobody")
 
@@ -164,7 +161,7 @@ def test_why_the_primary_is_not_reached_is_what_happened_last(fleet: Fleet) -> N
     primary, auxiliary = fleet.primary, fleet.auxiliary
     primary.stop()
     line = why_apart(auxiliary, "Connection refused")
-    assert "if its address changed, `syncd pair --token` there and `syncd pair TOKEN` here" in line
+    assert "if its address changed, `syncd pair` there and `syncd pair CODE` here" in line
     for machine, other in ((primary, auxiliary), (auxiliary, primary)):
         assert f"linked with {other.name} (" in machine.log.read_text()
     assert f"unlinked from {primary.name} (" in auxiliary.log.read_text()
@@ -173,18 +170,38 @@ def test_why_the_primary_is_not_reached_is_what_happened_last(fleet: Fleet) -> N
     auxiliary.wait(lambda: "Connection refused" not in auxiliary.cli("status"), "tells no failure while linked")
 
 
-def test_a_device_that_is_not_linked_any_more(fleet: Fleet) -> None:
-    primary, auxiliary = fleet.primary, fleet.auxiliary
-    device = auxiliary.status()["device"]
+def away(fleet: Fleet, tables: str) -> None:
+    """While both daemons rest, the auxiliary goes from these tables of the primary's sync database."""
+    device = fleet.auxiliary.status()["device"]
     assert isinstance(device, dict)
-    auxiliary.stop()
-    primary.stop()
-    shop.execute(primary.home / "sync.db", f"DELETE FROM user_devices WHERE device = '{device['id']}'")
-    primary.start()
-    auxiliary.start()
+    fleet.auxiliary.stop()
+    fleet.primary.stop()
+    for table in tables.split():
+        column = "id" if table == "devices" else "device"
+        shop.execute(fleet.primary.home / "sync.db", f"DELETE FROM {table} WHERE {column} = '{device['id']}'")
+    fleet.primary.start()
+    fleet.auxiliary.start()
+
+
+def test_a_device_that_is_linked_with_no_user_is_told_of_nothing_and_keeps_what_it_has(fleet: Fleet) -> None:
+    auxiliary = fleet.auxiliary
+    away(fleet, "user_devices")
+    auxiliary.wait(
+        lambda: "shares no collection" in str(auxiliary.collection("shop").get("reason")), "is told of nothing"
+    )
+    assert auxiliary.collection("shop")["objects"]
+    devices = fleet.primary.status()["devices"]
+    assert isinstance(devices, list)
+    assert [(one["users"], one["collections"]) for one in devices if one["connected"]] == [([], [])]
+    auxiliary.pair(fleet.primary)
+    auxiliary.wait_identical("shop")
+
+
+def test_a_device_that_was_forgotten(fleet: Fleet) -> None:
+    primary, auxiliary = fleet.primary, fleet.auxiliary
+    away(fleet, "user_devices failed reports devices")
     line = why_apart(auxiliary, "does not know this device")
-    assert "syncd pair --token" in line
-    assert "syncd pair TOKEN" in line
+    assert "`syncd pair` on the primary, `syncd pair CODE` here" in line
     auxiliary.pair(primary)
     auxiliary.wait_identical("shop")
 

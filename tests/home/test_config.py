@@ -21,24 +21,29 @@ PRIMARY = Config(
     name="office",
     user="ada",
     listen="0.0.0.0:8765",
+    interfaces=("eth0", "10.0.0.5"),
+    interfaces_excluded=("docker0",),
     socket="/run/syncd/s",
     socket_group="syncd",
     log_level="debug",
     collections=(
         Collection(name="products", kind="sqlite", path="/srv/shop.db", tables=("article", "price")),
-        Collection(name="notes", kind="sqlite", path='/home/ada/no "tes"\n\\é\x7f.db'),
+        Collection(name="notes", kind="sqlite", path='/home/ada/no "tes"\n\\é\x7f.db', user="grace"),
+        Collection(name="till", kind="sqlite", path="/t.db", user="grace"),
     ),
 )
 AUXILIARY = Config(
     role=Role.AUXILIARY,
     name="till-1",
     discovery=False,
+    addresses=("desk.example:8765", "[fd00::1]:8765"),
     adapter="json",
-    collections=(Collection(name="products", kind="sqlite", path="/srv/till.db", replace=True),),
+    collections=(Collection(name="products", kind="sqlite", path="/srv/till.db", replace=True, keep_edits=True),),
 )
 
 HEAD = 'role = "primary"\nname = "office"\nuser = "ada"\nlisten = "0.0.0.0:8765"\n'
 ONE = HEAD + '[[collections]]\nname = "a"\nkind = "sqlite"\npath = "/a"\n'
+LEAST = 'role = "auxiliary"\nname = "x"\n' + ONE.removeprefix(HEAD)
 
 
 @pytest.mark.parametrize("saved", [PRIMARY, AUXILIARY])
@@ -67,7 +72,7 @@ def test_a_person_may_write_the_least_that_is_needed(home: Home) -> None:
 def test_the_file_explains_its_fields_to_the_person_who_edits_it() -> None:
     lines = config_text.write(PRIMARY).splitlines()
     assert 'listen = "0.0.0.0:8765"  # HOST:PORT where auxiliaries connect' in lines
-    assert lines.count("[[collections]]") == 2
+    assert lines.count("[[collections]]") == 3
 
 
 def test_the_file_is_for_its_owner_alone(home: Home) -> None:
@@ -94,7 +99,7 @@ def test_a_collection_takes_the_place_of_one_of_its_name() -> None:
     moved = Collection(name="products", kind="sqlite", path="/srv/moved.db")
     added = Collection(name="orders", kind="sqlite", path="/srv/shop.db")
     changed = PRIMARY.with_collection(moved).with_collection(added)
-    assert [entry.name for entry in changed.collections] == ["products", "notes", "orders"]
+    assert [entry.name for entry in changed.collections] == ["products", "notes", "till", "orders"]
     assert changed.collection("products") == moved
     assert changed.collection("none") is None
 
@@ -123,10 +128,20 @@ def test_a_collection_takes_the_place_of_one_of_its_name() -> None:
         (ONE + 'tables = ["t", "t"]', "collections[0].tables", "different names"),
         (ONE + 'tables = "t"', "collections[0].tables", "different names"),
         (ONE + "replace = true", "collections[0].replace", "true or false"),
+        (ONE + 'user = "a b"', "collections[0].user: 'a b'", "letters, digits"),
+        (ONE + "merge = true", "collections[0].merge", "true or false"),
+        (ONE + "keep_edits = true", "collections[0].keep_edits", "true or false"),
+        (LEAST + 'user = "ada"', "collections[0].user: is told on the primary", "1 to 64 letters"),
+        (LEAST + "replace = true\nmerge = true", "collections[0].merge: and replace exclude", "true or false"),
         (ONE + "speed = 1", "collections[0].speed: there is no such field", "the fields are name, kind"),
         (ONE + ONE.removeprefix(HEAD), "collections[1].name: 'a' stands there twice", "letters, digits"),
         ('role = "auxiliary"\nname = "x"\nuser = "ada"', "user: belongs to a primary", "letters, digits"),
         (ONE.replace("primary", "auxiliary") + 'tables = ["t"]', "user: belongs to a primary", ""),
+        (
+            LEAST + 'user = "ada"',
+            "collections[0].user: is told on the primary",
+            "letters, digits",
+        ),
         ("role = ", "is not TOML", "correct the file"),
         ("a = " + "[" * 10_000, "is not TOML", "correct the file"),
         ('name = "\udcff"', "is not TOML", "correct the file"),

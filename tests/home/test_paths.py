@@ -96,7 +96,16 @@ def test_a_home_cannot_be_made_where_a_file_is(tmp_path: Path) -> None:
 
 
 def test_what_a_home_holds_has_names_of_its_own(home: Home) -> None:
-    paths = [home.config, home.identity, home.sync_store, home.sync_database, home.inbound, home.lock, home.socket]
+    paths = [
+        home.config,
+        home.identity,
+        home.sync_store,
+        home.sync_database,
+        home.inbound,
+        home.uploads,
+        home.lock,
+        home.socket,
+    ]
     assert len(set(paths)) == len(paths)
     assert {path.parent for path in paths} == {home.path}
     assert (home.sync_store.name, home.sync_database.name, home.inbound.name) == ("store.db", "sync.db", "inbound.db")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from syncd.adapters.registry import ADAPTERS
 from syncd.core import effects as fx
@@ -13,11 +13,11 @@ from syncd.core import events as ev
 from syncd.core.auxiliary_engine import AuxiliaryEngine
 from syncd.core.messages import Wire as Message
 from syncd.core.primary_engine import PrimaryEngine
-from syncd.perform import Ports, perform, stage
+from syncd.core.settings import Limits
+from syncd.core.upward_effects import StageUpload, WaitLocal
+from syncd.outside import Ports
+from syncd.perform import Inbound, Staging, perform, stage, together
 from tests.sim.network import PRIMARY, Crashed, Frame, Heard, Port, Wire, finish
-
-if TYPE_CHECKING:
-    from tests.sim.world import World
 
 
 class Observer:
@@ -30,11 +30,18 @@ class Observer:
     def auxiliary_ports(self, device: str) -> dict[str, Heard]:
         return {}
 
+    def port(self, device: str, name: str) -> dict[str, Heard]:
+        """The same for a port of one name, where several have calls of the same name."""
+        return {}
+
     def chunk(self, chunk: ev.ChunkRead) -> None:
         """The primary read and encoded changes."""
 
     def sent(self, sender: str, device: str, message: Message) -> None:
         """A daemon sends a message; ``device`` is the auxiliary's."""
+
+    def leaves(self, device: str, message: Message) -> None:
+        """The primary hands a message to a device's link."""
 
     def arrives(self, device: str, message: Message, frame: Frame) -> None:
         """A message is about to arrive at an auxiliary."""
@@ -44,6 +51,21 @@ class Observer:
 
     def asked(self, device: str, message: Message) -> None:
         """A message of an auxiliary is about to arrive at the primary."""
+
+
+class Around(Protocol):
+    """What a daemon needs of its world."""
+
+    now: float
+    rng: random.Random
+    limits: Limits
+    observer: Observer
+
+    def note(self, text: str) -> None: ...
+
+    def speak(self, device: str, message: Message) -> None: ...
+
+    def keep(self, device: str, message: Message, frame: Frame) -> None: ...
 
 
 @dataclass
@@ -57,17 +79,20 @@ class End:
 class Node:
     """A daemon that can die: its engine, its ends of links and what it was doing go, what its ports hold stays."""
 
-    def __init__(self, world: World, device: str, engine: PrimaryEngine | AuxiliaryEngine, ports: Ports) -> None:
+    def __init__(self, world: Around, device: str, engine: PrimaryEngine | AuxiliaryEngine, ports: Ports) -> None:
         self.world = world
         self.device = device
         self.engine = engine
         self.ports = ports
+        ports.limits = replace(ports.limits, source_wait_s_max=0.0)  # who waits is woken
         self.ends: dict[str, End] = {}
         self.pending: list[fx.Effect] = []
-        self.inbound: deque[fx.SaveTypes | fx.BeginTransfer | fx.Stage] = deque()
-        self._fuses = [
-            one for one in (ports.store, ports.inbound, *ports.sources.values(), *ports.targets.values()) if one
-        ]
+        self.woken: list[WaitLocal] = []
+        self.inbound: deque[Inbound] = deque()
+        self.slow: tuple[type[fx.Effect], ...] = ()  # effects that come to nothing for the time being
+        upward = (ports.outbox, ports.uploads, *ports.locals.values(), *ports.writers.values())
+        downward = (ports.store, ports.inbound, *ports.sources.values(), *ports.targets.values())
+        self._fuses = [one for one in (*downward, *upward) if isinstance(one, Port)]
 
     def take(self, event: ev.Event) -> None:
         self.order(self.engine.step(event, self.world.now))
@@ -79,6 +104,7 @@ class Node:
                     self._send(device, message)
                 case fx.SendFrame(device, frame):
                     if end := self.ends.get(device):
+                        self.world.observer.leaves(device, self._decode(end, frame))
                         end.wire.put(device, frame)
                 case fx.UseAdapter(device, name):
                     if end := self.ends.get(device):
@@ -90,7 +116,7 @@ class Node:
                         end.wire.close(self.device, self.world.rng)
                 case fx.SaveReport():
                     pass
-                case fx.Stage() | fx.SaveTypes() | fx.BeginTransfer():
+                case fx.Stage() | fx.SaveTypes() | fx.BeginTransfer() | StageUpload():
                     self.inbound.append(effect)
                 case _:
                     self.pending.append(effect)
@@ -112,7 +138,7 @@ class Node:
             del self.ends[peer]
             self.take(ev.LinkDown(peer, "cut"))
             return
-        message = ADAPTERS[end.adapter].decode(frame, self.world.limits)
+        message = self._decode(end, frame)
         if self.device == PRIMARY:
             self.world.speak(peer, message)
             self.world.observer.asked(peer, message)
@@ -124,7 +150,12 @@ class Node:
     def _send(self, peer: str, message: Message) -> None:
         if end := self.ends.get(peer):
             self.world.observer.sent(self.device, end.wire.device, message)
+            if self.device == PRIMARY:
+                self.world.observer.leaves(peer, message)
             end.wire.put(peer, ADAPTERS[end.adapter].encode(message))
+
+    def _decode(self, end: End, frame: Frame) -> Message:
+        return ADAPTERS[end.adapter].decode(frame, self.world.limits)
 
     # ------------------------------------------------------------ effects
 
@@ -147,19 +178,18 @@ class Node:
 
     def _burn(self, left: int) -> None:
         for one in self._fuses:
-            assert isinstance(one, Port)
             one.left = left
 
     def _perform_inbound(self, rng: random.Random) -> ev.Event | None:
         effect = self.inbound[0]
-        if not isinstance(effect, fx.Stage):
+        if not isinstance(effect, fx.Stage | StageUpload):
             event = finish(perform(self.ports, effect))
             self.inbound.popleft()
             return event
-        frames = [effect]
+        frames: list[Staging] = [effect]
         while len(frames) < rng.randint(1, 4) and len(self.inbound) > len(frames):
             following = self.inbound[len(frames)]
-            if not isinstance(following, fx.Stage):
+            if not together(following, effect):
                 break
             frames.append(following)
         event = finish(stage(self.ports, frames))
@@ -171,11 +201,13 @@ class Node:
         """Reads of the store run in order; a source is woken when it has something to tell."""
         reads: list[fx.Effect] = []
         reads += [effect for effect in self.pending if isinstance(effect, fx.ReadChunk)][:1]
-        return reads + [effect for effect in self.pending if not isinstance(effect, fx.ReadChunk | fx.WaitSource)]
+        waits = (fx.ReadChunk, fx.WaitSource, WaitLocal, *self.slow)
+        return reads + [effect for effect in self.pending if not isinstance(effect, waits) or effect in self.woken]
 
     def _perform_other(self, rng: random.Random) -> ev.Event | None:
         effect = rng.choice(self._ready())
         self.pending.remove(effect)
+        self.woken = [one for one in self.woken if one != effect]
         event = finish(perform(self.ports, effect))
         if isinstance(event, ev.ChunkRead):
             self.world.observer.chunk(event)
@@ -185,10 +217,10 @@ class Node:
         self.take(ev.Tick())
 
     def wake(self) -> None:
-        waits = [effect for effect in self.pending if isinstance(effect, fx.WaitSource)]
-        for effect in waits:
+        self.woken = [effect for effect in self.pending if isinstance(effect, WaitLocal)]
+        for effect in [effect for effect in self.pending if isinstance(effect, fx.WaitSource)]:
             self.pending.remove(effect)
-            self.take(ev.SourceWoken(effect.collection))
+            self.pending.append(fx.ReadSource(effect.collection, effect.mark))  # what it waits for is there
 
 
 def received(peer: str, message: Message, frame: Frame) -> Any:

@@ -14,6 +14,16 @@ from syncd.core.ports import TargetState, Work
 State = dict[ObjectId, bytes]
 
 
+class Mine(NamedTuple):
+    """What the users of a device have: all that it may be told of. ``types`` by name; ``keys``: all that there ever
+    were."""
+
+    users: tuple[str, ...]
+    collections: frozenset[str]
+    types: frozenset[str]
+    keys: frozenset[bytes]
+
+
 class Publication(NamedTuple):
     """A published head and the state of the application that it is."""
 

@@ -1,4 +1,4 @@
-"""The rules of DESIGN §4 that hold in every state of the world: R1-R7, R12 and R14, each a function of what was seen.
+"""The rules of DESIGN §4 that hold in every state of the world: R1-R7, R9, R12, R14, each a function of what was seen.
 
 A function takes plain values and raises ``Broken``, whose message begins with the rule. It knows nothing of the world
 and shares no code with the product that decides the same, the checksum included: ``watcher.py`` collects what they are
@@ -13,10 +13,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
 
 from syncd.core.effects import Effect, SaveReport, Send
-from syncd.core.messages import Begin, Credit, Cut, Follow, Objects, Report
+from syncd.core.messages import Begin, Credit, Cut, Follow, Objects, Report, Types, Welcome
+from syncd.core.messages import Wire as Message
 from syncd.core.model import Kind, ObjectId, Proof
 from syncd.core.ports import CollectionState, Part, TargetState
-from tests.sim.history import Came, Group, Publication, Run, State
+from tests.sim.history import Came, Group, Mine, Publication, Run, State
 
 Frozen = Mapping[ObjectId, bytes | None]
 
@@ -279,6 +280,36 @@ def r7_reported(report: Report, parts: int) -> None:
     """While anything is parked the primary is told so."""
     if parts and not (report.parked and report.failed):
         raise Broken(f"R7 failed groups: {parts} parts are parked, the report names none")
+
+
+# ---------------------------------------------------------------- users
+
+
+def r9_own(message: Message, mine: Mine) -> None:
+    """A device is told of nothing but what its users have: no collection, type, key, nor an epoch or position, which
+    stand with their collection."""
+    named = {getattr(message, "collection", "")} - {""}
+    if isinstance(message, Welcome):
+        named = set(message.collections)
+        if mine.users and message.user != mine.users[0]:
+            raise Broken(f"R9 users: a device of {mine.users} is welcomed as {message.user}'s")
+    types = {one.name for one in message.types} if isinstance(message, Types) else set()
+    keys = set(message.keys) if isinstance(message, Objects) else set()
+    for what, foreign in (
+        ("collections", named - mine.collections),
+        ("types", types - mine.types),
+        ("keys", keys - mine.keys),
+    ):
+        if foreign:
+            raise Broken(f"R9 users: a device of {mine.users} is told of the {what} {sorted(foreign)!r}")
+
+
+def r9_kept(followed: Iterable[str], reported: Iterable[str], mine: Mine) -> None:
+    """Nothing that a device says of what it may not have is followed or kept. ``followed``: collections of which it was
+    told where it begins; ``reported``: those whose report is known."""
+    foreign = {*followed, *reported} - mine.collections
+    if foreign:
+        raise Broken(f"R9 users: a device of {mine.users} has a part in {sorted(foreign)}")
 
 
 # ---------------------------------------------------------------- echo and proof

@@ -22,6 +22,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from inspect import iscoroutinefunction
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -100,6 +101,8 @@ class Port:
 
     def __getattr__(self, name: str) -> Any:
         attribute, heard = getattr(self._port, name), self._heard.get(name)
+        if callable(attribute) and not iscoroutinefunction(attribute):
+            return attribute
 
         async def call(*args: Any) -> Any:
             if self.left == 0:

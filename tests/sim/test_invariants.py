@@ -9,13 +9,13 @@ from functools import partial
 import pytest
 
 from syncd.core.effects import Send, Stage
-from syncd.core.messages import Begin, Credit, Cut, Failed, Follow, Objects, Report
+from syncd.core.messages import Begin, Credit, Cut, Failed, Follow, Objects, Report, Types, Welcome
 from syncd.core.messages import Run as WireRun
-from syncd.core.model import Failure, Kind, ObjectId, OutcomeKind, Proof
+from syncd.core.model import DataType, Failure, Kind, ObjectId, OutcomeKind, Proof
 from syncd.core.ports import Part, TargetState
 from tests.core.kit import store_state
 from tests.sim import invariants as rules
-from tests.sim.history import Came, Group, Publication, Run, State, ties
+from tests.sim.history import Came, Group, Mine, Publication, Run, State, ties
 from tests.sim.invariants import checksum
 
 A, B, C, D = (ObjectId("city", key) for key in (b"a", b"b", b"c", b"d"))
@@ -27,6 +27,7 @@ PROOF = Proof(5, checksum(NEW), 2)
 STORE = store_state(head=5, epoch="e", horizon=2)
 ASKED = Follow("things", "e", 3, False, 3, 0, 3)
 GOES_ON = Begin("things", "e", False, 3, 0, 3, 5)
+WELCOME = Welcome(1, "desk", "ada", "msgpack", 1, ("things",))
 FRESH = Begin("things", "e", True, 0, 5, 0, 5)
 REPORT = Report("things", "e", 3, checksum(OLD), 2, False, 1, "", failed=(Failed(4, "rolled-back", "", "city", b"a"),))
 LOOSE = Group(2, True, frozenset({A, B, C, D}))
@@ -60,6 +61,7 @@ def blamed(guilty: ObjectId) -> Part:
 
 CHANGED = frame(3, 5, (4, Kind.MODIFY, b"a"), (5, Kind.DELETE, b"b"))
 since = partial(rules.r3_changes_since, came=[], cursor=3, read=5, rows_max=4)
+ADAS = Mine(("ada",), frozenset({"things"}), frozenset({"city"}), frozenset({b"a", b"b"}))
 LAST = Publication("e", 3, 7)
 RUNS = [Run(3, False, [A]), Run(4, False, [B, C]), Run(5, False, [D]), Run(2, True, [ObjectId("city", b"x")])]
 ALONE: Callable[[int], int] = int  # each group is a part of its own
@@ -124,6 +126,21 @@ BROKEN: dict[str, tuple[str, Callable[[], None]]] = {
     "more than a part retried": ("R7", lambda: rules.r7_retried(OLD, NEW, {A: b"2"})),
     "parked and not reported": ("R7", lambda: rules.r7_reported(replace(REPORT, parked=0), 1)),
     "parked and not named": ("R7", lambda: rules.r7_reported(replace(REPORT, failed=()), 1)),
+    "a welcome that tells of another's collection": (
+        "R9",
+        lambda: rules.r9_own(replace(WELCOME, collections=("things", "vault")), ADAS),
+    ),
+    "a welcome as another's": ("R9", lambda: rules.r9_own(replace(WELCOME, user="bob"), ADAS)),
+    "an answer about another's collection": ("R9", lambda: rules.r9_own(replace(GOES_ON, collection="vault"), ADAS)),
+    "another's type": ("R9", lambda: rules.r9_own(Types("things", (DataType(7, "secret", ("id",), ()),)), ADAS)),
+    "another's key": ("R9", lambda: rules.r9_own(frame(3, 5, (4, Kind.ADD, b"bob")), ADAS)),
+    "another's deleted key": ("R9", lambda: rules.r9_own(frame(3, 5, (4, Kind.DELETE, b"bob")), ADAS)),
+    "an epoch for a device without a user": (
+        "R9",
+        lambda: rules.r9_own(GOES_ON, Mine((), frozenset(), frozenset(), frozenset())),
+    ),
+    "a foreign transfer": ("R9", lambda: rules.r9_kept(["vault"], [], ADAS)),
+    "a foreign report": ("R9", lambda: rules.r9_kept([], ["things", "vault"], ADAS)),
     "an echo": ("R12", lambda: rules.r12_echo([A, B], {A})),
     "a change that is swallowed": ("R12", lambda: rules.r12_echo([A], {A, B})),
     "a wrong checksum": ("R14", lambda: rules.r14_checksum(checksum(OLD), 2, NEW)),
@@ -153,6 +170,9 @@ HOLDS: dict[str, Callable[[], None]] = {
     "a repeat that is credited": lambda: rules.r6_repeat("a frame", [Send("P", Credit("things", 9))]),
     "a group that shares with a guilty one": lambda: rules.r7_only_what_must({A, B, C, D}, RUNS, {A}, lambda seq: 0),
     "a part retried whole": lambda: rules.r7_retried(OLD, {A: b"2"}, {A: b"2", B: None}),
+    "a welcome with what is one's own": lambda: rules.r9_own(WELCOME, ADAS),
+    "one's own objects": lambda: rules.r9_own(CHANGED, ADAS),
+    "a part in one's own": lambda: rules.r9_kept(["things"], ["things"], ADAS),
     "what the application touched": lambda: rules.r12_echo([A], {A}),
     "identical": lambda: rules.r14_identical(NEW, NEW, 0),
 }

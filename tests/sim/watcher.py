@@ -25,7 +25,7 @@ from tests.sim import invariants as rules
 from tests.sim.daemon import Observer
 from tests.sim.history import Came, Group, Held, Publication, State, in_snapshot, rows_of, runs_of, ties
 from tests.sim.network import Frame, Heard, finish
-from tests.sim.world import COLLECTION, World
+from tests.sim.world import COLLECTION, OTHER, World
 
 
 class Past(NamedTuple):
@@ -61,6 +61,7 @@ class Watcher(Observer):
         """The application commits; an object that cannot be read is seen without fields."""
         source = self.world.source
         source.commit(changes)
+        self.world.keys[COLLECTION].update(one.key for one in changes)
         self.committed.append({one: b"" if one in source.faults else fields for one, fields in source.rows.items()})
 
     def touch(self, one: ObjectId) -> None:
@@ -108,8 +109,12 @@ class Watcher(Observer):
     # ------------------------------------------------------------ after each step
 
     def look(self) -> None:
+        primary = self.world.primary
         for device, held in self.held.items():
             target = self.world.targets[device]
+            begun = [name for (owner, name), follow in primary.follows.items() if owner == device and follow.epoch]
+            reported = [name for owner, name in primary.standings if owner == device]
+            rules.r9_kept(begun, reported, self.world.mine(device))
             rules.r4_still(target.rows, target.state, held.rows, held.state)
             known = self.world.target(device)
             if known.match and known.state == target.state and not held.unseen:
@@ -156,7 +161,7 @@ class Watcher(Observer):
 
     def auxiliary_ports(self, device: str) -> dict[str, Heard]:
         def changed(what: str) -> Heard:
-            return lambda args, result: self._queue(device, what, args)
+            return lambda args, result: self._queue(device, what, args) if _collection(args) == COLLECTION else None
 
         return {
             "execute": lambda args, result: self._executed(device, args[0], result),
@@ -287,7 +292,15 @@ class Watcher(Observer):
     def chunk(self, chunk: ev.ChunkRead) -> None:
         self.reads.setdefault(chunk.frame, finish(self.world.store.open_collection(COLLECTION)).head)
 
+    def leaves(self, device: str, message: Message) -> None:
+        mine = self.world.mine(device)
+        self.met["R9 one"] += isinstance(message, Objects) and len(mine.collections) == 1
+        self.met["R9 none"] += not mine.collections
+        rules.r9_own(message, mine)
+
     def sent(self, sender: str, device: str, message: Message) -> None:
+        if getattr(message, "collection", "") == OTHER:
+            return
         held, target = self.held[device], self.world.targets[device]
         if isinstance(message, Begin):
             self._begins(device, message)
@@ -307,7 +320,7 @@ class Watcher(Observer):
         self.met["R6 repeat"] += 1
 
     def asked(self, device: str, message: Message) -> None:
-        if isinstance(message, Follow):
+        if isinstance(message, Follow) and message.collection == COLLECTION:
             self.held[device].traffic.asked = message
 
     def _begins(self, device: str, answer: Begin) -> None:
@@ -321,6 +334,8 @@ class Watcher(Observer):
 
     def arrives(self, device: str, message: Message, frame: Frame) -> None:
         traffic = self.held[device].traffic
+        if getattr(message, "collection", "") == OTHER:
+            return
         if isinstance(message, Begin):
             traffic.begin(message)
         if not isinstance(message, Objects):
@@ -340,15 +355,21 @@ class Watcher(Observer):
             traffic.cut()
 
 
-def contents(store: MemorySyncStore) -> tuple[State, dict[ObjectId, int]]:
+def _collection(args: tuple[Any, ...]) -> str:
+    """Which collection a call of an inbound queue is about: it begins with its name, a work, or frames of it."""
+    first = args[0][0][0] if isinstance(args[0], list) else args[0]
+    return first if isinstance(first, str) else str(first.collection)
+
+
+def contents(store: MemorySyncStore, name: str = COLLECTION) -> tuple[State, dict[ObjectId, int]]:
     """All objects of the store, and the change numbers of those and of the tombstones."""
-    state = finish(store.open_collection(COLLECTION))
+    state = finish(store.open_collection(name))
     names = {one.id: one.name for one in state.types}
     held: State = {}
     changes: dict[ObjectId, int] = {}
     cursor = 0
     while cursor < state.head:
-        chunk = finish(store.read(ChunkRequest(COLLECTION, ALL, 0, 0, cursor), 1_000_000, 1 << 30))
+        chunk = finish(store.read(ChunkRequest(name, ALL, 0, 0, cursor), 1_000_000, 1 << 30))
         rows = [(ObjectId(names[row.type], row.key), row) for row in chunk.rows]
         held |= {one: row.fields for one, row in rows if row.fields is not None}
         changes |= {one: row.change for one, row in rows}
@@ -356,10 +377,10 @@ def contents(store: MemorySyncStore) -> tuple[State, dict[ObjectId, int]]:
     return held, changes
 
 
-def parked(queue: MemoryInboundQueue) -> set[ObjectId]:
+def parked(queue: MemoryInboundQueue, name: str = COLLECTION) -> set[ObjectId]:
     """The objects of all parked parts."""
-    parts = [part.id for part in finish(queue.parking(COLLECTION)).oldest]
-    return {row.id for work in finish(queue.parked_works(COLLECTION, parts)) for row in rows_of(work)}
+    parts = [part.id for part in finish(queue.parking(name)).oldest]
+    return {row.id for work in finish(queue.parked_works(name, parts)) for row in rows_of(work)}
 
 
 def durable(queue: MemoryInboundQueue) -> tuple[object, ...]:

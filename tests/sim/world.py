@@ -1,5 +1,8 @@
 """A world in memory: one primary and several auxiliaries (``daemon.py``) on links that break (``network.py``).
 
+Two users share the primary: ada has the collection that the rules are held against, bob another one. Each device is
+linked with some of them, and accepts both collections whosever it is (R9).
+
 Everything that happens is chosen by one seeded generator. ``World.work`` does one thing; an observer is told of it.
 """
 
@@ -11,30 +14,38 @@ from collections import deque
 from dataclasses import replace
 
 from syncd.adapters.registry import ADAPTERS
-from syncd.applications.memory import MemorySource, MemoryTarget
+from syncd.applications.memory import MemorySource
+from syncd.applications.memory_target import MemoryTarget
 from syncd.core import events as ev
 from syncd.core.auxiliary_engine import AuxiliaryEngine
 from syncd.core.conversation import Phase
 from syncd.core.messages import Credit, Objects, Report
 from syncd.core.messages import Wire as Message
+from syncd.core.model import DataType
 from syncd.core.primary_engine import PrimaryEngine
 from syncd.core.settings import Limits
 from syncd.core.target_state import Target
-from syncd.perform import FrameCache, Ports
+from syncd.outside import FrameCache, Ports
 from syncd.store.memory import MemorySyncStore
 from syncd.store.memory_inbound_queue import MemoryInboundQueue
 from syncd.store.memory_sync_database import MemorySyncDatabase
+from syncd.store.memory_uploads import MemoryUploadQueue
 from tests.sim.daemon import Node, Observer, received
+from tests.sim.history import Mine
 from tests.sim.invariants import r6_once, r6_repeat
 from tests.sim.network import PRIMARY, Crashed, Frame, Port, Wire, finish
 
-COLLECTION = "things"
+COLLECTION = "things"  # ada's
+OTHER = "vault"  # bob's
+OWNERS = {COLLECTION: "ada", OTHER: "bob"}
+OTHER_TYPES = (DataType(0, "secret", ("id",), ("name",)),)
+LINKS: tuple[tuple[str, ...], ...] = (("ada",), ("ada",), ("ada", "bob"), ("bob", "ada"), ("bob",))
 _KEPT = 12  # frames of a device that may come again
 
 
 class World:
     """``log`` says what happened, newest last, for a failure's report. ``captured``: the application of the first
-    auxiliary as a source, which sees what is written there (R12)."""
+    auxiliary as a source, which sees what is written there (R12). ``users``: those that each device is linked with."""
 
     def __init__(self, seed: int, auxiliaries: int, limits: Limits, source: MemorySource) -> None:
         self.rng = random.Random(seed)
@@ -43,6 +54,8 @@ class World:
         self.log: deque[str] = deque(maxlen=60)
         self.observer = Observer()
         self.source = source
+        self.sources = {COLLECTION: source, OTHER: MemorySource(OTHER_TYPES)}
+        self.keys: dict[str, set[bytes]] = {COLLECTION: set(), OTHER: set()}  # all that there ever were
         epochs = itertools.count(1)
         self.store = MemorySyncStore(lambda: f"epoch{next(epochs)}", limits)
         self.captured = MemorySource(source.types)
@@ -51,6 +64,8 @@ class World:
             device: MemoryTarget(captured=None if number else self.captured)
             for number, device in enumerate(self.devices)
         }
+        self.others = {device: MemoryTarget() for device in self.devices}
+        self.users: dict[str, tuple[str, ...]] = {device: self.rng.choice(LINKS) for device in self.devices}
         self.queues = {device: MemoryInboundQueue() for device in self.devices}
         self.came: dict[str, deque[tuple[Objects, Frame]]] = {one: deque(maxlen=_KEPT) for one in self.devices}
         self.spoken: dict[str, Message] = {}
@@ -75,16 +90,22 @@ class World:
     def start_primary(self) -> None:
         ports, heard = self._ports(), self.observer.primary_ports()
         ports.store, ports.sources[COLLECTION] = Port(self.store, heard), Port(self.source, heard)
+        ports.sources[OTHER] = Port(self.sources[OTHER], {})
+        ports.uploads = MemoryUploadQueue()
         engine = PrimaryEngine("desk", "ada", tuple(ADAPTERS), self.limits)
+        engine.users = dict(self.users)
         node = self.nodes[PRIMARY] = Node(self, PRIMARY, engine, ports)
-        node.order(engine.share(COLLECTION))
+        for name, owner in OWNERS.items():
+            node.order(engine.share(name, owner))
 
     def start_auxiliary(self, device: str) -> None:
         ports, heard = self._ports(), self.observer.auxiliary_ports(device)
         ports.inbound, ports.targets[COLLECTION] = Port(self.queues[device], heard), Port(self.targets[device], heard)
+        ports.targets[OTHER] = Port(self.others[device], {})
         engine = AuxiliaryEngine(device[:4], "json" if device.startswith("B") else "msgpack", self.limits)
         node = self.nodes[device] = Node(self, device, engine, ports)
-        node.order(engine.accept(COLLECTION, self.now))
+        for name in OWNERS:
+            node.order(engine.accept(name, self.now))
 
     def crash(self, device: str) -> None:
         self.note(f"{device[:4]} crashes")
@@ -96,11 +117,31 @@ class World:
         else:
             self.start_auxiliary(device)
 
-    def target(self, device: str) -> Target:
+    def target(self, device: str, collection: str = COLLECTION) -> Target:
         """What a device's engine knows."""
         engine = self.nodes[device].engine
         assert isinstance(engine, AuxiliaryEngine)
-        return engine.targets[COLLECTION]
+        return engine.targets[collection]
+
+    @property
+    def primary(self) -> PrimaryEngine:
+        engine = self.nodes[PRIMARY].engine
+        assert isinstance(engine, PrimaryEngine)
+        return engine
+
+    # ------------------------------------------------------------ users
+
+    def relink(self, device: str, users: tuple[str, ...]) -> None:
+        """A person links a device with other users."""
+        self.note(f"{device[:4]} is linked with {users}")
+        self.users[device] = users
+        self.nodes[PRIMARY].order(self.primary.relink(device, users))
+
+    def mine(self, device: str) -> Mine:
+        """All that a device may be told of."""
+        names = frozenset(name for name, owner in OWNERS.items() if owner in self.users[device])
+        types = frozenset(one.name for name in names for one in self.sources[name].types)
+        return Mine(self.users[device], names, types, frozenset().union(*(self.keys[name] for name in names)))
 
     # ------------------------------------------------------------ links
 
@@ -135,7 +176,7 @@ class World:
 
     def keep(self, device: str, message: Message, frame: Frame) -> None:
         """It may come again."""
-        if isinstance(message, Objects):
+        if isinstance(message, Objects) and message.collection == COLLECTION:
             self.came[device].append((message, frame))
 
     def repeat(self, device: str) -> None:
@@ -161,13 +202,12 @@ class World:
     def say_again(self, device: str) -> None:
         """The last Report or Credit of a device comes to the primary again."""
         message, node = self.spoken.get(device), self.nodes[PRIMARY]
-        assert isinstance(node.engine, PrimaryEngine)
-        if message is not None and device in node.ends and (device, COLLECTION) in node.engine.follows:
+        if message is not None and device in node.ends and (device, COLLECTION) in self.primary.follows:
             effects = node.engine.step(ev.Received(device, message, b""), self.now)
             r6_repeat(f"a {type(message).__name__}", effects)
 
     def speak(self, device: str, message: Message) -> None:
-        if isinstance(message, Report | Credit):
+        if isinstance(message, Report | Credit) and message.collection == COLLECTION:
             self.spoken[device] = message
         else:
             self.spoken.pop(device, None)
@@ -218,8 +258,12 @@ class World:
         raise AssertionError("the devices never agree")
 
     def at_rest(self) -> bool:
+        """Each device holds what its users have."""
+        held = {COLLECTION: self.targets, OTHER: self.others}
         return all(
-            self.target(device).match and self.targets[device].rows == self.source.rows for device in self.devices
+            self.target(device, name).match and held[name][device].rows == self.sources[name].rows
+            for device in self.devices
+            for name in self.mine(device).collections
         )
 
 

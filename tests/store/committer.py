@@ -1,6 +1,7 @@
 """A process that commits without end and says after each commit what was acknowledged; a test kills it.
 
-Arguments: what ("store" or "inbound"), path. Each line on standard output is the number of a commit that returned.
+Arguments: what ("store", "inbound" or "uploads"), path. Each line on standard output is the number of a
+commit that returned.
 """
 
 from __future__ import annotations
@@ -9,12 +10,16 @@ import asyncio
 import sys
 from pathlib import Path
 
-from syncd.core.messages import Begin
+from syncd.core.messages import Begin, Upload
 from syncd.core.settings import Limits
 from syncd.store.inbound import SqliteInboundQueue
 from syncd.store.sync_store import SqliteSyncStore
+from syncd.store.uploads import SqliteUploadQueue
 from tests.contract.inbound_kit import EPOCH, NAME, decode, frame, stage
 from tests.contract.sync_store_kit import Writer, prepare
+from tests.contract.uploads_kit import decode as decode_upload
+from tests.contract.uploads_kit import settle, upload, written
+from tests.contract.uploads_kit import stage as stage_uploads
 
 ROWS = 5  # of one group
 
@@ -40,6 +45,23 @@ async def commit_inbound(path: Path) -> None:
         print(number, flush=True)
 
 
+def upload_of(number: int) -> tuple[Upload, Upload]:
+    """The group of that number, in two frames."""
+    rows = list(group(number).items())
+    return upload({number: dict(rows[:2])}, cut=True), upload({number: dict(rows[2:])})
+
+
+async def commit_uploads(path: Path) -> None:
+    """Every third group is settled when it is there."""
+    queue = await SqliteUploadQueue.open(path, decode_upload)
+    for number in range(1, 1_000_000):
+        for part in upload_of(number):
+            await stage_uploads(queue, part)
+        if number % 3 == 0:
+            await settle(queue, written(number))
+        print(number - 1, flush=True)
+
+
 if __name__ == "__main__":
-    commit = {"store": commit_store, "inbound": commit_inbound}[sys.argv[1]]
+    commit = {"store": commit_store, "inbound": commit_inbound, "uploads": commit_uploads}[sys.argv[1]]
     asyncio.run(commit(Path(sys.argv[2])))

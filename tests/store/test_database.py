@@ -132,6 +132,29 @@ async def test_callers_wait_when_too_many_wait_already(tmp_path: Path, schema: S
     await database.close()
 
 
+async def test_closing_writes_what_a_cancelled_caller_asked_for(tmp_path: Path, schema: Schema) -> None:
+    path = tmp_path / "words.db"
+    database = await Database.open(path, schema)
+    inside, go_on = threading.Event(), threading.Event()
+
+    def slow(connection: sqlite3.Connection) -> None:
+        inside.set()
+        assert go_on.wait(5)
+        put("slow")(connection)
+
+    callers = [asyncio.create_task(database.write(function)) for function in (slow, put("next"))]
+    await eventually(inside.is_set)
+    for caller in callers:
+        caller.cancel()
+    await asyncio.gather(*callers, return_exceptions=True)
+    closing = asyncio.create_task(database.close())
+    go_on.set()
+    await closing
+    again = await Database.open(path, schema)
+    assert await again.read(words) == ["next", "slow"]
+    await again.close()
+
+
 async def test_closing_writes_what_waits(tmp_path: Path, schema: Schema) -> None:
     path = tmp_path / "words.db"
     database = await Database.open(path, schema)

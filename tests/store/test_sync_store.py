@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from syncd.core.edits import Version
 from syncd.core.errors import DiskFull, InvariantBroken
+from syncd.core.holding import Batch
 from syncd.core.model import Observed
-from syncd.core.ports import Batch
 from syncd.core.settings import Limits
 from syncd.store.sync_store import SqliteSyncStore
 from tests.contract.sync_store_kit import NAME, Follower, Writer, chunk_of, prepare
@@ -123,7 +124,14 @@ async def test_a_group_that_does_not_fit_on_the_disk_leaves_no_trace(store: Sqli
 
 async def test_reading_and_forgetting_look_at_no_more_rows_than_they_must(path: Path, store: SqliteSyncStore) -> None:
     await Writer(store, await prepare(store)).keep({"a": "1"})
+    versions = "SEARCH versions_1 USING INTEGER PRIMARY KEY"
     expected = {
+        "SELECT fields FROM versions_1 WHERE until >= 5 AND until <= 9": f"{versions} (rowid>? AND rowid<?)",
+        "DELETE FROM versions_1 WHERE until > 0 AND until <= 9": f"{versions} (rowid>? AND rowid<?)",
+        "SELECT fields FROM versions_1 WHERE change >= 5 AND change <= 9": "SEARCH versions_1 USING INDEX made_1"
+        " (change>? AND change<?)",
+        "SELECT change FROM versions_1 WHERE until < 0 AND type = 1 AND key = x'61' AND change < 9": "SEARCH versions_1"
+        " USING COVERING INDEX gone_1 (type=? AND key=? AND change<?)",
         "SELECT fields FROM objects_1 WHERE change > 5 AND change <= 9 ORDER BY change": "SEARCH objects_1 USING"
         " INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
         "DELETE FROM objects_1 WHERE hash IS NULL AND change <= 9": "SEARCH objects_1 USING INDEX tombstone_1"
@@ -148,3 +156,44 @@ async def test_a_group_of_many_objects_is_read_in_chunks_while_others_are_commit
     chunk = await chunk_of(store, 0, 0, rows_max=9_999)
     assert follower.objects == {row.key: row.fields for row in chunk.rows if row.fields is not None}
     assert len(follower.objects) == 1_000
+
+
+async def test_the_first_import_leaves_no_history(path: Path, store: SqliteSyncStore) -> None:
+    writer = Writer(store, await prepare(store))
+    await store.begin_scan(NAME)
+    await writer.keep({"a": "1", "b": "1"}, publish=True, loose=True)
+    await writer.keep({"a": "2"}, publish=True, loose=True)
+    await writer.end_scan()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM versions_1").fetchone() == (0,)
+
+
+async def test_history_makes_the_file_grow_by_at_most_twice_what_changed(path: Path, store: SqliteSyncStore) -> None:
+    writer = Writer(store, await prepare(store))
+    names = [f"{i * 7_919 % 100_003:016}" for i in range(4_000)]
+    await writer.imported(dict.fromkeys(names, "1" * 256))
+    before = await pages(store)
+    await writer.keep(dict.fromkeys(sorted(names), "2" * 256))
+    assert (await pages(store) - before) * 4096 <= 2 * 256 * len(names)
+
+
+async def pages(store: SqliteSyncStore) -> int:
+    """In use."""
+
+    def count(connection: sqlite3.Connection) -> int:
+        return sum(
+            sign * int(connection.execute(f"PRAGMA {name}_count").fetchone()[0])
+            for sign, name in ((1, "page"), (-1, "freelist"))
+        )
+
+    return await store._database.write(count)
+
+
+async def test_what_is_forgotten_in_many_commits_leaves_room_for_others(store: SqliteSyncStore) -> None:
+    writer = Writer(store, await prepare(store))
+    await writer.imported({f"{i}": "1" for i in range(25_000)})
+    state = await writer.keep({f"{i}": "2" for i in range(25_000)})
+    before = store._database.commits
+    assert await store.forget_history(NAME, writer.now_us, 0) == 25_000
+    assert store._database.commits - before == 3
+    assert await store.history(NAME, writer.type, b"7", 9) == [Version(state.head, writer.now_us, b"2", "")]

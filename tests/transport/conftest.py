@@ -28,3 +28,9 @@ def till(folder: Path) -> Device:
 def other(folder: Path) -> Device:
     """A device that nobody paired."""
     return make_device(folder, "other")
+
+
+@pytest.fixture(scope="session")
+def authority(folder: Path) -> Device:
+    """One whose certificate nobody may pin: it could vouch for others."""
+    return make_device(folder, "authority", ca=True)

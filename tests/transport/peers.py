@@ -19,14 +19,12 @@ from syncd.core.errors import LinkLost, Refused
 from syncd.core.model import device_id
 from syncd.core.settings import Limits
 from syncd.transport.certificate import fingerprint
-from syncd.transport.dialer import dial
+from syncd.transport.dialer import INSTANCE, dial
 from syncd.transport.link import Link
 from syncd.transport.listener import Listener
-from syncd.transport.pairing import PairedInfo, Pairing
 from syncd.transport.tls import Trust
-from syncd.transport.token import Token
 
-LIMITS = Limits(open_s_max=3.0, hello_s_max=3.0)
+LIMITS = Limits(open_s_max=20.0, hello_s_max=20.0)
 FOREVER = datetime.datetime(9999, 12, 31, tzinfo=datetime.UTC)
 
 
@@ -72,9 +70,9 @@ def self_signed(
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
-def make_device(folder: Path, name: str, end: datetime.datetime = FOREVER) -> Device:
+def make_device(folder: Path, name: str, end: datetime.datetime = FOREVER, ca: bool = False) -> Device:
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = self_signed(name, key, end=end)
+    certificate = self_signed(name, key, end=end, ca=ca)
     pem = x509.load_der_x509_certificate(certificate).public_bytes(Encoding.PEM)
     path = folder / f"{name}.pem"
     path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + pem)
@@ -97,9 +95,8 @@ class Primary:
 
     device: Device
     listener: Listener
-    pairing: Pairing
-    clock: Clock
-    accepted: list[tuple[bytes, str]]
+    copied: list[str]
+    refusals: dict[str, str] = field(default_factory=dict)
     links: list[Link] = field(default_factory=list)
     heard: list[bytes | str] = field(default_factory=list)
     ended: list[tuple[Link, str]] = field(default_factory=list)
@@ -107,11 +104,6 @@ class Primary:
     @property
     def address(self) -> str:
         return "{}:{}".format(*self.listener.address)
-
-    @property
-    def token(self) -> Token:
-        """One more open token."""
-        return Token(self.device.fingerprint, self.pairing.open(), (self.address,))
 
     async def on_link(self, link: Link) -> None:
         self.links.append(link)
@@ -122,29 +114,29 @@ class Primary:
             self.ended.append((link, getattr(error, "code", type(error).__name__)))
             raise
 
-    async def dialed_by(self, device: Device, limits: Limits = LIMITS) -> Link:
-        return await dial(device.identity, self.address, self.device.certificate, limits)
+    async def dialed_by(self, device: Device, limits: Limits = LIMITS, instance: str = INSTANCE) -> Link:
+        """``instance``: another one stands for another machine with the same identity."""
+        return await dial(device.identity, self.address, self.device.certificate, limits, instance)
 
 
 @contextlib.asynccontextmanager
 async def primary_that_knows(
     device: Device, *known: Device, limits: Limits = LIMITS, on_link: Callable[..., object] | None = None
 ) -> AsyncIterator[Primary]:
-    accepted: list[tuple[bytes, str]] = []
-
-    async def accept(certificate: bytes, name: str) -> PairedInfo:
-        accepted.append((certificate, name))
-        return PairedInfo(device.name, "anna")
-
-    clock = Clock()
-    pairing = Pairing(device.fingerprint, limits, accept, clock)
+    copied: list[str] = []
     trust = Trust(device.identity, [one.certificate for one in known])
 
     async def hold(link: Link) -> None:
         await (on_link or primary.on_link)(link)  # type: ignore[misc]
 
-    listener = Listener("127.0.0.1", 0, trust, pairing, limits, hold)
-    primary = Primary(device, listener, pairing, clock, accepted)
+    async def keep(device: str) -> None:
+        copied.append(device)
+
+    async def let_in(device: str) -> str:
+        return primary.refusals.get(device, "")
+
+    listener = Listener("127.0.0.1", 0, trust, limits, hold, let_in, keep)
+    primary = Primary(device, listener, copied)
     async with listener:
         yield primary
 
@@ -187,13 +179,13 @@ async def cutting_proxy(target: tuple[str, int], towards_client: int, towards_se
     finally:
         server.close()
         if tasks:
-            await asyncio.wait(tasks, timeout=5.0)
+            await asyncio.wait(tasks, timeout=30.0)
         await server.wait_closed()
 
 
 def tcp(address: tuple[str, int]) -> socket.socket:
     """A connection that says nothing."""
-    return socket.create_connection(address, timeout=5.0)
+    return socket.create_connection(address, timeout=30.0)
 
 
 async def dial_or_none(primary: Primary, device: Device) -> Link | None:

@@ -69,13 +69,13 @@ async def test_a_peer_that_never_reads_costs_the_sender_no_more_than_its_deadlin
                 await link.send(bytes(1_000_000))
         except LinkLost as error:
             outcome.set_result((time.monotonic() - began, error))
-            await eventually(lambda: not link.is_open, deadline_s=1.0)
+            await eventually(lambda: not link.is_open)
             broken_off.set()
 
     async with primary_that_knows(shop, till, limits=limits, on_link=flood) as primary:
         link = await primary.dialed_by(till)
         link._websocket.transport.pause_reading()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             waited_s, error = await outcome
             await broken_off.wait()
         assert 0.25 < waited_s < 2.0

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
-import json
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import InvalidHandshake, InvalidStatus
+from websockets.http11 import Request, Response
 
 from syncd.core.errors import HomeError, InvariantBroken, LinkLost, Refused
 from syncd.core.settings import Limits
 from syncd.transport.link import Link
+from syncd.transport.listener import Listener
 from syncd.transport.tls import Trust, client_context, stranger_context
-from tests.transport.peers import Device, Primary, dial_or_none, make_device, primary_that_knows, tcp
+from syncd.transport.websocket import INSTANCE_HEADER
+from tests.transport.peers import LIMITS, Device, Primary, dial_or_none, make_device, primary_that_knows, tcp
 from tests.wait import eventually
 
 pytestmark = pytest.mark.asyncio
@@ -62,42 +65,14 @@ async def test_where_no_device_is_paired_nobody_gets_in(shop: Device, till: Devi
                 pass
 
 
-@pytest.mark.parametrize("window", ["open", "closed"])
-async def test_without_a_certificate_there_is_no_sync(shop: Device, till: Device, window: str) -> None:
+async def test_without_a_certificate_nothing_is_answered(shop: Device, till: Device) -> None:
     async with primary_that_knows(shop, till) as primary:
-        if window == "open":
-            primary.pairing.open()
-        with pytest.raises(InvalidHandshake):
-            async with raw_websocket(primary, "/sync", stranger_context()):
-                pass
+        for path in ("/sync", "/pair"):
+            with pytest.raises(InvalidHandshake) as caught:
+                async with raw_websocket(primary, path, stranger_context()):
+                    pass
+            assert not isinstance(caught.value, InvalidStatus)
         assert primary.links == []
-
-
-async def test_an_unknown_certificate_does_not_get_in_while_pairing_is_open(shop: Device, other: Device) -> None:
-    async with primary_that_knows(shop) as primary:
-        primary.pairing.open()
-        with pytest.raises(Refused, match="does not know this device"):
-            await primary.dialed_by(other)
-
-
-async def test_a_paired_device_gets_in_while_pairing_is_open(shop: Device, till: Device) -> None:
-    async with primary_that_knows(shop, till) as primary:
-        primary.pairing.open()
-        link = await primary.dialed_by(till)
-        await eventually(lambda: primary.links)
-        await link.close()
-
-
-async def test_when_the_window_has_closed_a_stranger_does_not_pass_the_handshake(shop: Device) -> None:
-    async with primary_that_knows(shop) as primary:
-        primary.pairing.open()
-        async with raw_websocket(primary, "/pair", stranger_context()):
-            pass
-        primary.pairing.close()
-        with pytest.raises(InvalidHandshake) as caught:
-            async with raw_websocket(primary, "/pair", stranger_context()):
-                pass
-        assert not isinstance(caught.value, InvalidStatus)  # nothing was answered
 
 
 @pytest.mark.parametrize("path", ["/", "/sync/", "/sync?x", "/pair", "/metrics", "/../sync"])
@@ -130,15 +105,54 @@ async def test_a_device_paired_meanwhile_gets_in_without_a_restart(shop: Device,
         await link.close()
 
 
-async def test_a_revoked_device_is_cut_at_once_and_may_be_paired_again(shop: Device, till: Device) -> None:
+@pytest.mark.parametrize("code", ["revoked", "copied"])
+async def test_a_refused_device_is_cut_at_once_and_told_why_until_it_is_admitted(
+    shop: Device, till: Device, code: str
+) -> None:
     async with primary_that_knows(shop, till) as primary:
         link = await primary.dialed_by(till)
         await eventually(lambda: primary.links)
-        revoking = asyncio.create_task(primary.listener.revoke(till.id))
+        refusing = asyncio.create_task(primary.listener.refuse(till.id, code))
         with pytest.raises(LinkLost):
             await link.receive()
-        await revoking
-        assert link.refusal == "unknown-device"
+        await refusing
+        assert link.refusal == code
+        for _ in range(2):
+            with pytest.raises(Refused) as caught:
+                await primary.dialed_by(till)
+            assert caught.value.code == code
+        primary.listener.trust.admit(till.certificate)
+        await (await primary.dialed_by(till)).close()
+
+
+async def test_a_device_may_be_refused_before_it_is_answered(shop: Device, till: Device) -> None:
+    async with primary_that_knows(shop, till) as primary:
+        primary.refusals[till.id] = "disk"
+        with pytest.raises(Refused) as caught:
+            await primary.dialed_by(till)
+        assert caught.value.code == "disk"
+        assert primary.links == []
+        primary.refusals.clear()
+        await (await primary.dialed_by(till)).close()
+
+
+async def test_a_device_that_reads_nothing_is_cut_all_the_same(shop: Device, till: Device) -> None:
+    async with primary_that_knows(shop, till) as primary:
+        link = await primary.dialed_by(till)
+        await eventually(lambda: primary.links)
+        link._websocket.transport.pause_reading()
+        filling = asyncio.create_task(_fill(primary.links[0]))
+        async with asyncio.timeout(LIMITS.send_s_max / 2):
+            await primary.listener.refuse(till.id, "revoked")
+            await eventually(lambda: primary.ended)
+        with pytest.raises(LinkLost):
+            await filling
+        link.abort()
+
+
+async def test_a_forgotten_device_is_unknown(shop: Device, till: Device) -> None:
+    async with primary_that_knows(shop, till) as primary:
+        primary.listener.trust.forget(till.id)
         with pytest.raises(Refused, match="does not know this device"):
             await primary.dialed_by(till)
         primary.listener.trust.admit(till.certificate)
@@ -175,7 +189,7 @@ async def test_other_methods_than_get_are_refused(shop: Device, till: Device, me
         context = client_context(till.identity, shop.certificate)
         reader, writer = await asyncio.open_connection(host, port, ssl=context)
         writer.write(f"{method} /sync HTTP/1.1\r\nHost: syncd\r\n\r\n".encode())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert (await reader.readline()).split()[1] in (b"400", b"405")
         writer.close()
         with contextlib.suppress(OSError):
@@ -202,76 +216,36 @@ async def test_the_dates_in_a_certificate_do_not_matter(shop: Device, tmp_path: 
         await link.close()
 
 
-async def test_of_two_links_of_one_device_the_later_one_stays(shop: Device, till: Device) -> None:
+async def test_a_connection_that_is_lost_in_the_handshake_is_no_fault(
+    shop: Device, till: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncio knows neither socket nor peer of a TLS connection any more, once it is lost."""
+    admit = Listener._admit
+
+    async def lost(self: Listener, websocket: ServerConnection, request: Request) -> Response | None:
+        known = websocket.transport.get_extra_info
+        only = {"ssl_object": known("ssl_object")}
+        monkeypatch.setattr(websocket.transport, "get_extra_info", only.get)
+        return await admit(self, websocket, request)
+
+    monkeypatch.setattr(Listener, "_admit", lost)
     async with primary_that_knows(shop, till) as primary:
-        first = await primary.dialed_by(till)
-        await eventually(lambda: len(primary.links) == 1)
-        second = await primary.dialed_by(till)
-        with pytest.raises(LinkLost):
-            await first.receive()
-        assert first.refusal == "duplicate"
-        await eventually(lambda: len(primary.links) == 2)
-        assert primary.ended[0][0] is primary.links[0]  # the first was over before the second began
-        await second.send("still here")
-        await eventually(lambda: primary.heard == ["still here"])
-        await second.close()
+        link = await primary.dialed_by(till)
+        await eventually(lambda: primary.links)
+        assert not primary.listener._failure.done()
+        link.abort()
 
 
-async def test_the_later_link_takes_over_from_a_peer_that_is_gone_without_a_word(shop: Device, till: Device) -> None:
+async def test_a_header_that_is_said_twice_is_no_fault(shop: Device, till: Device) -> None:
+    context = client_context(till.identity, shop.certificate)
     async with primary_that_knows(shop, till) as primary:
-        first = await primary.dialed_by(till)
-        await eventually(lambda: len(primary.links) == 1)
-        first._websocket.transport.pause_reading()
-        second = await primary.dialed_by(till)
-        await eventually(lambda: len(primary.links) == 2, deadline_s=2.0)
-        first.abort()
-        await second.close()
-
-
-async def test_a_later_link_waits_until_the_earlier_one_has_been_put_away(shop: Device, till: Device) -> None:
-    events: list[str] = []
-    put_away = asyncio.Event()
-
-    async def hold(link: Link) -> None:
-        events.append("begin")
-        with contextlib.suppress(LinkLost):
-            await link.receive()
-        events.append("over")
-        await put_away.wait()
-        events.append("end")
-
-    async with primary_that_knows(shop, till, on_link=hold) as primary:
-        first = await primary.dialed_by(till)
-        await eventually(lambda: events == ["begin"])
-        second = await primary.dialed_by(till)
-        with pytest.raises(LinkLost):
-            await first.receive()
-        await eventually(lambda: events == ["begin", "over"])
-        put_away.set()
-        await eventually(lambda: events == ["begin", "over", "end", "begin"])
-        await second.close()
-
-
-async def test_of_many_links_at_once_exactly_one_stays(shop: Device, till: Device) -> None:
-    serving: set[Link] = set()
-    most = 0
-
-    async def hold(link: Link) -> None:
-        nonlocal most
-        serving.add(link)
-        most = max(most, len(serving))
-        try:
-            await link.receive()
-        finally:
-            serving.discard(link)
-
-    async with primary_that_knows(shop, till, on_link=hold) as primary:
-        links = await asyncio.gather(*(primary.dialed_by(till) for _ in range(6)))
-        await eventually(lambda: sum(link.is_open for link in links) == 1)
-        assert most == 1
-        await eventually(lambda: len(serving) == 1)
-        for link in links:
-            link.abort()
+        host, port = primary.listener.address
+        headers = [(INSTANCE_HEADER, "one"), (INSTANCE_HEADER, "two")]
+        async with connect(
+            "wss://syncd/sync", host=host, port=port, ssl=context, proxy=None, additional_headers=headers
+        ):
+            await eventually(lambda: primary.links)
+        assert not primary.listener._failure.done()
 
 
 async def test_devices_do_not_disturb_each_other(shop: Device, till: Device, other: Device) -> None:
@@ -292,6 +266,18 @@ async def test_a_stranger_who_says_nothing_is_put_out_at_the_deadline(shop: Devi
             await link.close()
 
 
+async def test_a_listener_that_stops_leaves_no_stranger_in_the_handshake(shop: Device, till: Device) -> None:
+    with contextlib.ExitStack() as silent:
+        async with primary_that_knows(shop, till) as primary:
+            strangers = [silent.enter_context(tcp(primary.listener.address)) for _ in range(3)]
+            await eventually(lambda: len(primary.listener._hall.door._strangers) == 3)
+            inside = [one.connection for one in primary.listener._hall.door._strangers]
+        assert all(one.fileno() < 0 for one in inside)
+        for stranger in strangers:
+            stranger.setblocking(False)
+            assert _is_over(stranger)
+
+
 async def test_a_stranger_who_says_no_tls_is_put_out(shop: Device, till: Device) -> None:
     async with primary_that_knows(shop, till) as primary:
         with tcp(primary.listener.address) as stranger:
@@ -307,13 +293,8 @@ async def test_paired_devices_take_no_strangers_place(shop: Device, till: Device
             await link.close()
 
 
-async def test_a_strangers_message_is_small_a_devices_may_be_large(shop: Device, till: Device) -> None:
+async def test_a_devices_message_may_be_large(shop: Device, till: Device) -> None:
     async with primary_that_knows(shop, till) as primary:
-        primary.pairing.open()
-        async with raw_websocket(primary, "/pair", stranger_context()) as stranger:
-            await stranger.send(json.dumps({"name": "x" * 9000}))
-            await stranger.wait_closed()
-            assert stranger.close_code == 1009
         link = await primary.dialed_by(till)
         await link.send(bytes(1_000_000))
         await eventually(lambda: primary.heard == [bytes(1_000_000)])
@@ -338,7 +319,7 @@ async def test_a_fault_of_ours_in_a_handler_comes_out_of_wait(shop: Device, till
     async with primary_that_knows(shop, till, on_link=broken) as primary:
         link = await primary.dialed_by(till)
         with pytest.raises(InvariantBroken):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await primary.listener.wait()
         await link.close()
 
@@ -363,6 +344,11 @@ async def test_a_handler_that_does_not_end_with_its_link_is_ended(shop: Device, 
 async def test_an_identity_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(HomeError, match=r"identity\.pem cannot be used"):
         Trust(tmp_path / "identity.pem")
+
+
+async def _fill(link: Link) -> None:
+    while True:
+        await link.send(bytes(100_000))
 
 
 def _is_over(connection: object) -> bool:

@@ -1,8 +1,13 @@
+-- former: the name before the last change of it, which config.toml may still hold.
 CREATE TABLE users (
     id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE
+    name TEXT NOT NULL UNIQUE,
+    former TEXT NOT NULL DEFAULT ''
 ) STRICT;
 
+CREATE UNIQUE INDEX users_by_former ON users (former) WHERE former <> '';
+
+-- label: what a person at this machine calls it. Times in microseconds UTC, 0: never.
 CREATE TABLE devices (
     id TEXT PRIMARY KEY,
     name TEXT NOT NULL,
@@ -11,15 +16,21 @@ CREATE TABLE devices (
     adapter TEXT NOT NULL,
     addresses TEXT NOT NULL,
     paired_us INTEGER NOT NULL,
-    last_seen_us INTEGER NOT NULL
+    last_seen_us INTEGER NOT NULL,
+    label TEXT NOT NULL DEFAULT '',
+    revoked_us INTEGER NOT NULL DEFAULT 0,
+    copied_us INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
--- The first table (claim 21c): one user identifier, the device identifiers linked to it.
+-- The first table (claim 21c): one user identifier, the device identifiers linked to it. number: in the order of linking.
 CREATE TABLE user_devices (
+    number INTEGER PRIMARY KEY,
     user INTEGER NOT NULL REFERENCES users (id),
     device TEXT NOT NULL REFERENCES devices (id) ON DELETE CASCADE,
-    PRIMARY KEY (user, device)
-) STRICT, WITHOUT ROWID;
+    UNIQUE (user, device)
+) STRICT;
+
+CREATE INDEX user_devices_by_device ON user_devices (device);
 
 -- What a device reported last of a collection.
 CREATE TABLE reports (
@@ -51,8 +62,43 @@ CREATE TABLE failed (
 
 CREATE INDEX failed_on ON failed (device, collection);
 
--- On an auxiliary: the primary that it follows, the one it was paired with last. No clock decides that (R1).
+-- On an auxiliary: the primaries that it was paired with, each once. It follows the one with the highest number; where that
+-- one is forgotten, the one before. No clock decides that (R1).
 CREATE TABLE followed (
+    number INTEGER PRIMARY KEY,
+    device TEXT NOT NULL UNIQUE REFERENCES devices (id) ON DELETE CASCADE
+) STRICT;
+
+-- What a person chose, each with its place: a user, a device, a collection, or a collection on one device.
+CREATE TABLE settings (
+    id INTEGER PRIMARY KEY,
+    user INTEGER REFERENCES users (id),
+    device TEXT REFERENCES devices (id) ON DELETE CASCADE,
+    collection TEXT,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX settings_by_place ON settings (
+    ifnull(user, 0), ifnull(device, ''), ifnull(collection, ''), name
+);
+CREATE INDEX settings_by_device ON settings (device);
+
+-- What was changed of that, and by whom as far as is known. user 0, other texts empty: as NULL above, or not set.
+CREATE TABLE settings_journal (
+    id INTEGER PRIMARY KEY,
+    when_us INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    user INTEGER NOT NULL,
+    device TEXT NOT NULL,
+    collection TEXT NOT NULL,
+    name TEXT NOT NULL,
+    before TEXT NOT NULL,
+    after TEXT NOT NULL
+) STRICT;
+
+-- The device that this database belongs to, the first that opened it.
+CREATE TABLE identity (
     one INTEGER PRIMARY KEY CHECK (one = 1),
-    device TEXT NOT NULL REFERENCES devices (id) ON DELETE CASCADE
+    device TEXT NOT NULL
 ) STRICT;

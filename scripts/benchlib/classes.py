@@ -1,0 +1,101 @@
+"""What selection classes cost the sync store, without daemons."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from statistics import median
+from time import process_time
+
+from scripts.benchlib.figures import Figure, Measure, Setting
+from syncd.adapters.canonical import pack_values
+from syncd.core.holding import Batch
+from syncd.core.model import DataType, Observed
+from syncd.core.selection import Selection
+from syncd.core.settings import Limits
+from syncd.store.sync_store import SqliteSyncStore
+
+NAME = "shop"
+TYPE = DataType(0, "customer", ("id",), ("country", "total", "name"))
+CLASSES = 10
+COMMITS = 300  # in one round
+ROUNDS = 5
+FILLED_TOGETHER = 5_000
+
+
+class _Shop:
+    """Objects that are spread evenly over the classes; each commit changes one, which stays in its class."""
+
+    def __init__(self, store: SqliteSyncStore, objects: int) -> None:
+        self.store = store
+        self.objects = objects
+        self.type = 0
+        self._chance = random.Random(1)
+        self._changes = 0
+
+    async def fill(self) -> None:
+        await self.store.open_collection(NAME)
+        self.type = (await self.store.set_source(NAME, "bench", (TYPE,)))[0].id
+        await self.store.begin_scan(NAME)
+        await self.store.keep(NAME, Batch([self._object(number) for number in range(self.objects)], False, True), 1)
+        await self.store.keep(NAME, Batch((), True, True, end_scan=True), 1)
+
+    def _object(self, number: int) -> Observed:
+        self._changes += 1
+        fields = pack_values((f"country {number % CLASSES}", self._changes, f"customer {number}"))
+        return Observed(self.type, pack_values([number]), fields)
+
+    async def open(self, number: int) -> float:
+        """CPU seconds until a class is ready."""
+        selection = Selection(f'country == "country {number}" and total >= 0 and name is not None')
+        begin = process_time()
+        while (await self.store.open_class(NAME, selection, FILLED_TOGETHER)).of(selection) is None:
+            pass
+        return process_time() - begin
+
+    async def commit_us(self) -> float:
+        """CPU of a commit of one object."""
+        rounds: list[float] = []
+        for _ in range(ROUNDS):
+            batches = [
+                Batch([self._object(self._chance.randrange(self.objects))], publish=True, loose=False)
+                for _ in range(COMMITS)
+            ]
+            begin = process_time()
+            for batch in batches:
+                await self.store.keep(NAME, batch, 1)
+            rounds.append(process_time() - begin)
+        return median(rounds) / COMMITS * 1e6
+
+
+def classes(setting: Setting) -> Figure:
+    objects = setting.of(100_000)
+    filling, one, ten = asyncio.run(_measured(setting, objects))
+    what = (
+        f"{objects:,} objects in the sync store, {CLASSES} selection classes against one: CPU of a commit of one object"
+    )
+    measures = [
+        Measure("with one", one, "us"),
+        Measure(f"with {CLASSES}", ten, "us"),
+        Measure("ratio", ten / one, "x", 1.5),
+        Measure("filling a class", filling, "s"),
+    ]
+    return Figure("classes", what, measures)
+
+
+async def _measured(setting: Setting, objects: int) -> tuple[float, float, float]:
+    store = await SqliteSyncStore.open(setting.directory / "store.db", Limits())
+    try:
+        shop = _Shop(store, objects)
+        await shop.fill()
+        filling = await shop.open(0)
+        one = await shop.commit_us()
+        for number in range(1, CLASSES):
+            await shop.open(number)
+        return filling, one, await shop.commit_us()
+    finally:
+        await store.close()
+
+
+FIGURES: dict[str, Callable[[Setting], Figure]] = {"classes": classes}

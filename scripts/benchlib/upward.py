@@ -1,0 +1,178 @@
+"""Changes that are made on auxiliaries: how soon they are elsewhere, what they cost those that come down, what the past
+costs on disk."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from statistics import median
+
+from scripts.benchlib import work
+from scripts.benchlib.bed import COLLECTION, DEADLINE_S, Bed, NotIdentical, bed, filled, returned_ns, seen_ns, writer
+from scripts.benchlib.figures import Figure, Measure, Setting
+from tests.e2e.compare import differences
+from tests.e2e.harness import Machine
+
+UP_RATE = 100.0  # commits per second of the auxiliary
+DOWN_RATE = 200.0  # of the primary while auxiliaries upload
+UPLOADERS, UPLOAD_RATE = 4, 50.0
+_APART = 10_000_000  # keys of different writers never meet
+_POLL_S = 0.005
+
+
+def up(setting: Setting) -> Figure:
+    objects, count = setting.of(10_000), int(UP_RATE * (2 if setting.quick else 10))
+    with filled(setting.directory, 2, objects) as made:
+        here, there = (auxiliary.databases[COLLECTION] for auxiliary in made.auxiliaries)
+        made.meter()
+        with writer(here, objects, count, UP_RATE) as process, ThreadPoolExecutor(2) as threads:
+            watched = [threads.submit(seen_ns, one, objects, count, process) for one in (made.database, there)]
+            seen = [one.result() for one in watched]
+            returned = returned_ns(process)
+        _settled(made)
+        costs = made.costs()
+    what = f"single-row commits on an auxiliary at {UP_RATE:.0f}/s: commit returned -> visible in another's database"
+    measures: list[Measure] = []
+    for name, moments, floors in zip(
+        ("the primary's", "another auxiliary's"), seen, ((8.0, 40.0), (14.0, 60.0)), strict=True
+    ):
+        took = sorted((later - earlier) / 1e6 for earlier, later in zip(returned, moments, strict=True))
+        measures += [
+            Measure(f"{name} p50", median(took), "ms", floors[0]),
+            Measure(f"{name} p99", took[int(len(took) * 0.99)], "ms", floors[1]),
+        ]
+    return Figure("up", what, measures, costs)
+
+
+def offline(setting: Setting) -> Figure:
+    objects, changes = setting.of(100_000), setting.of(20_000)
+    with filled(setting.directory, 1, objects) as made:
+        auxiliary = made.auxiliaries[0]
+        auxiliary.stop()
+        last = work.modify(auxiliary.databases[COLLECTION], objects, changes, 100)
+        begin = made.dial()
+        _until(lambda: _holds(made.database, last) and _nothing_pending(made), made)
+        seconds = time.monotonic() - begin
+        costs = made.costs()
+        _settled(made)
+    what = f"{changes:,} modifications on an auxiliary that is away, in transactions of 100: reconnect -> identical"
+    return Figure("offline", what, [Measure("offline modifications", seconds, "s", 2.0)], costs)
+
+
+def both_ways(setting: Setting) -> Figure:
+    """The latency down, alone and while others upload."""
+    objects, count = setting.of(10_000), int(DOWN_RATE * (2 if setting.quick else 10))
+    with filled(setting.directory, UPLOADERS + 1, objects) as made:
+        alone = _down(made, objects, count)
+        made.meter()
+        with _uploading(made, count / DOWN_RATE):
+            meanwhile = _down(made, objects + count, count)
+        _settled(made)
+        costs = made.costs()
+    what = f"commits on the primary at {DOWN_RATE:.0f}/s, visible on an auxiliary, while {UPLOADERS} others upload"
+    what += f" {UPLOAD_RATE:.0f}/s each, and alone"
+    measures: list[Measure] = []
+    for name, at in (("p50", 0.5), ("p99", 0.99)):
+        before, after = (took[int(len(took) * at)] for took in (alone, meanwhile))
+        measures += [
+            Measure(f"{name} alone", before, "ms"),
+            Measure(f"{name} meanwhile", after, "ms"),
+            Measure(f"{name} meanwhile / alone", after / before, "x", 1.3),
+        ]
+    return Figure("both-ways", what, measures, costs)
+
+
+def history(setting: Setting) -> Figure:
+    objects, changes = setting.of(100_000), setting.of(20_000)
+    with bed(setting.directory, 0) as made:
+        made.share(objects)
+        store = made.primary.home / "store.db"
+        made.primary.stop()
+        before = _packed_bytes(store)
+        made.primary.start()
+        head = made.wait_captured(objects)
+        work.modify(made.database, objects, changes, 100)
+        made.wait_captured(objects, head + changes - 1)
+        made.primary.stop()
+        growth, file_bytes = _packed_bytes(store) - before, store.stat().st_size
+        costs = made.costs()
+    changed = changes * work.BODY_BYTES
+    what = (
+        f"what {changes:,} modifications of {work.BODY_BYTES}-byte objects leave in the sync store, without free pages"
+    )
+    measures = [
+        Measure("growth", growth / 2**20, "MiB"),
+        Measure("the store's file, free pages included", file_bytes / 2**20, "MiB"),
+        Measure("growth / bytes changed", growth / changed, "x", 2.0),
+    ]
+    return Figure("history", what, measures, costs)
+
+
+def _packed_bytes(database: Path) -> int:
+    """Size of a copy of a database without free pages: those are used again."""
+    copy = database.with_name("packed.db")
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    size_bytes = copy.stat().st_size
+    copy.unlink()
+    return size_bytes
+
+
+def _down(made: Bed, first: int, count: int) -> list[float]:
+    """Milliseconds from each commit on the primary until it was visible on the last auxiliary, sorted."""
+    with writer(made.database, first, count, DOWN_RATE) as process:
+        seen = seen_ns(made.auxiliaries[-1].databases[COLLECTION], first, count, process)
+        returned = returned_ns(process)
+    return sorted((there - here) / 1e6 for here, there in zip(returned, seen, strict=True))
+
+
+@contextmanager
+def _uploading(made: Bed, seconds: float) -> Iterator[None]:
+    """All auxiliaries but the last commit, for at least so long."""
+    count = int(UPLOAD_RATE * (seconds + 2))
+    with ExitStack() as stack:
+        for number, auxiliary in enumerate(made.auxiliaries[:-1], 1):
+            stack.enter_context(writer(auxiliary.databases[COLLECTION], number * _APART, count, UPLOAD_RATE))
+        time.sleep(1.0)  # until all of them write
+        yield
+
+
+def _settled(made: Bed) -> None:
+    """Nothing waits anywhere, and all databases are equal row by row."""
+    _until(lambda: _nothing_pending(made), made)
+    for auxiliary in made.auxiliaries:
+        if found := differences(made.database, auxiliary.databases[COLLECTION]):
+            raise NotIdentical(f"{auxiliary.name}: {found[0]}")
+
+
+def _nothing_pending(made: Bed) -> bool:
+    head = made.primary.collection(COLLECTION).get("head")
+    lines = [auxiliary.collection(COLLECTION) for auxiliary in made.auxiliaries]
+    return all(line.get("state") == "identical" and line.get("position") == head for line in lines)
+
+
+def _holds(database: Path, row: tuple[str, str]) -> bool:
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        found = connection.execute("SELECT body FROM item WHERE id = ?", row[:1]).fetchone()
+        return found is not None and found[0] == row[1]
+
+
+def _until(condition: Callable[[], bool], made: Bed) -> None:
+    end = time.monotonic() + DEADLINE_S / 10
+    while not condition():
+        if time.monotonic() > end:
+            machines: list[Machine] = [made.primary, *made.auxiliaries]
+            raise TimeoutError(f"not so in time: {[one.collection(COLLECTION) for one in machines]}")
+        time.sleep(_POLL_S)
+
+
+FIGURES: dict[str, Callable[[Setting], Figure]] = {
+    "up": up,
+    "offline": offline,
+    "both-ways": both_ways,
+    "history": history,
+}

@@ -1,0 +1,66 @@
+"""Checksum and number of objects, counted again from what the tables hold (R14).
+
+What is kept is what the primary sent: what the application changed since stands above it, and is counted out.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from syncd.applications.sqlite_common import data_version, transaction
+from syncd.applications.sqlite_count import GivenUp, GiveUp, Pace, count
+from syncd.applications.sqlite_local import Local
+from syncd.applications.sqlite_position import NOTHING, Position
+from syncd.applications.sqlite_tables import Tables
+from syncd.core import digest
+from syncd.core.edits import Overlay
+from syncd.core.ports import TargetState
+
+
+class Recount:
+    """On one connection. ``counted``: data_version of the last count: nobody else had written after it."""
+
+    def __init__(self, connection: sqlite3.Connection, position: Position, local: Local) -> None:
+        self.counted: int | None = None
+        self._connection = connection
+        self._position = position
+        self._local = local
+
+    def recount(self, overlay: Overlay | None, give_up: GiveUp = lambda: False) -> TargetState:
+        """Counts without the application's lock, which is taken only to keep what is not as it was kept (R16)."""
+        with transaction(self._connection, "DEFERRED"):
+            before = self._position.state()
+            if before is None:
+                return NOTHING
+            version = data_version(self._connection)
+            above, more = self._local.above(overlay)
+            tables = Tables(self._connection, self._position.types(), create=False)
+            change, objects = count(self._connection, tables, give_up, overlay is not None)
+        state = replace(before, digest=digest.of((change + above,)), objects=objects + more)
+        if state != before:
+            with transaction(self._connection, "IMMEDIATE"):
+                held = self._position.state()
+                if held != before:  # it was restored or reset meanwhile
+                    return held or NOTHING
+                self._position.keep(state)
+        self.counted = version
+        return state
+
+    def look(self, pace: Pace, overlay: Overlay | None, give_up: Callable[[], bool]) -> TargetState | None:
+        """What the tables hold, if somebody else wrote, a count is due, and finds something else than is kept."""
+        began = time.monotonic()
+        if data_version(self._connection) == self.counted:
+            pace.quiet(began)
+            return None
+        before = self._position.state()
+        if before is None or not before.epoch or not pace.due(began):
+            return None
+        try:
+            state = self.recount(overlay, give_up)
+        except GivenUp:
+            return None
+        pace.counted(ended := time.monotonic(), ended - began)
+        return None if state == before else state

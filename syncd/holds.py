@@ -1,0 +1,112 @@
+"""What a person asks of the primary about held groups (R13): what they are, to approve one, to reject one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import NamedTuple
+
+from syncd.core.edits import Side
+from syncd.core.errors import UserError
+from syncd.core.holding import Held, held_id, held_reason
+from syncd.core.settings import Limits
+from syncd.core.status import Json
+from syncd.deeds import Deed, Deeds
+from syncd.rooms import iso_time, show_key
+
+Verb = Callable[[Json], Awaitable[Json]]
+NAMED_MAX = 1_000  # objects that are named
+
+
+class Asked(NamedTuple):
+    id: str
+    collection: str
+    number: int
+    held: Held
+
+
+class Holds:
+    """``collections``: names of those shared here. ``releasing``: where it is said that a collection has a held group
+    that goes into the order."""
+
+    def __init__(
+        self, deeds: Deeds, collections: Callable[[], Iterable[str]], releasing: set[str], limits: Limits
+    ) -> None:
+        self._deeds = deeds
+        self._collections = collections
+        self._releasing = releasing
+        self._limits = limits
+        self.verbs: dict[str, Verb] = {"held": self._held, "approve": self._approve, "reject": self._reject}
+
+    async def _held(self, args: Json) -> Json:
+        lines: list[Json] = []
+        for name in sorted(self._collections()):
+            state = await self._deeds.collection(name)
+            if state.held is None:
+                continue
+            types = {one.id: one.name for one in state.types}
+            some = await self._deeds.store.held_objects(name, NAMED_MAX)
+            lines.append(
+                self._line(name, state.held)
+                | {
+                    "named": [
+                        {"type": types.get(one.type, ""), "key": show_key(one.key), "gone": one.gone} for one in some
+                    ]
+                }
+            )
+        return {"held": lines}
+
+    def _line(self, name: str, held: Held) -> Json:
+        return {
+            "group": held_id(name, held.number),
+            "collection": name,
+            "since": iso_time(held.since_us),
+            "objects": held.objects,
+            "gone": held.gone,
+            "of": held.of,
+            "released": held.released,
+            "reason": held_reason(name, held),
+        }
+
+    async def _asked(self, args: Json) -> Asked:
+        asked = str(args.get("group") or "")
+        name, _, number = asked.rpartition(":held-")
+        if not name or not (number.isascii() and number.isdigit()):
+            raise UserError(f"{asked!r} is no held group", "name it as `syncd held` does, as notes:held-1")
+        held = (await self._deeds.collection(name)).held
+        if held is None:
+            raise UserError(f"nothing of {name} is held", "`syncd held` names what is")
+        if held.number != int(number):
+            raise UserError(
+                f"{asked} is not what is held of {name} any more: more was deleted since",
+                f"look at {held_id(name, held.number)} with `syncd held`",
+            )
+        return Asked(asked, name, held.number, held)
+
+    async def _approve(self, args: Json) -> Json:
+        """The group goes into the order with what is read next, its objects as they are then."""
+        asked = await self._asked(args)
+        if not await self._deeds.store.release(asked.collection, asked.number):
+            raise UserError(f"{asked.id} is still being read", "look again with `syncd held`, then say it again")
+        self._releasing.add(asked.collection)
+        return self._line(asked.collection, asked.held)
+
+    async def _reject(self, args: Json) -> Json:
+        """The application gets back what was deleted. What is there again since stays as it is; what else is in the
+        group deletes nothing, and goes into the order."""
+        asked = await self._asked(args)
+        after, count, left, conflicts = 0, 0, list[Side](), list[int]()
+        while True:
+            edits, after = await self._deeds.store.lost(asked.collection, after, self._limits.uploads_bytes_max)
+            if not edits:
+                break
+            done = await self._deeds.do(Deed(asked.collection, tuple(edits), f"reject {asked.id}", kept=True))
+            count += len(edits) - len(done.left)
+            left += done.left
+            conflicts += [done.conflict] if done.conflict else []
+        return {
+            "group": asked.id,
+            "objects": count,
+            "left": [{"type": one.object.type, "key": show_key(one.object.key)} for one in left[:NAMED_MAX]],
+            "more": max(0, len(left) - NAMED_MAX),
+            "conflicts": [{"id": one} for one in conflicts],
+        }

@@ -1,0 +1,73 @@
+"""Edits of a device that takes a part of a collection only: those outside of its part are refused (R8, R9).
+
+What such a device may edit are the objects that its selection takes, before or after the edit. Where the primary holds
+another version than the edit's base, which the selection does not take, the base must have been there and have been
+taken: else a device that names the key of an object it never held could be answered with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from syncd.adapters.canonical import unpack_values
+from syncd.core.digest import object_hash_bytes, type_prefix
+from syncd.core.edits import Edit, EditGroup, Fact
+from syncd.core.key_patterns import key_text
+from syncd.core.model import DataType
+from syncd.core.selection import Chooser, Selection, chooser
+from syncd.outside import Ports
+
+FIELDS_LEFT_OUT = "this device's selection leaves fields out: what is changed here does not leave this device"
+Named = tuple[str, str, int]  # a group: its device, outbox and number
+
+
+async def outside(
+    ports: Ports, name: str, selected: Mapping[str, Selection], groups: Sequence[EditGroup]
+) -> dict[Named, str]:
+    """Why groups may not be executed, of those that may not. ``selected``: what devices take that do not take all."""
+    chosen = [group for group in groups if group.device in selected]
+    if not chosen:
+        return {}
+    types = (await ports.sync_store.open_collection(name)).types
+    found: dict[Named, str] = {}
+    for group in chosen:
+        look = _Look(ports, name, {one.id: one for one in types}, chooser(selected[group.device], types))
+        if why := await look.why_not(group):
+            found[group.device, group.outbox, group.number] = why
+    return found
+
+
+class _Look:
+    """One group of edits beside what the store holds."""
+
+    def __init__(self, ports: Ports, name: str, types: Mapping[int, DataType], chosen: Chooser) -> None:
+        self._ports, self._name, self._types, self._chosen = ports, name, types, chosen
+
+    async def why_not(self, group: EditGroup) -> str:
+        """Why it may not be executed; empty: it may."""
+        edits = [edit for edit in group.edits if edit.type in self._types]  # the writer refuses the others
+        if any(self._chosen.leaves_out(edit.type) for edit in edits):
+            return FIELDS_LEFT_OUT
+        for edit, fact in zip(edits, await self._ports.sync_store.facts(self._name, edits), strict=True):
+            if not (self._any_taken(edit, (edit.base, edit.fields)) and await self._is_its_own(edit, fact)):
+                shown = key_text(self._types[edit.type].name, unpack_values(edit.key))
+                return f"this device's selection does not take {shown}"
+        return ""
+
+    async def _is_its_own(self, edit: Edit, fact: Fact) -> bool:
+        """Whether the version that the primary holds is the base, or one that the selection takes, or the base was
+        there before."""
+        prefix = type_prefix(self._types[edit.type].name)
+        if fact.hash is None or (edit.base is not None and fact.hash == object_hash_bytes(prefix, edit.key, edit.base)):
+            return True
+        most = self._ports.limits.history_versions_max
+        versions = [one.fields for one in await self._ports.sync_store.history(self._name, edit.type, edit.key, most)]
+        if self._any_taken(edit, versions[:1]):
+            return True
+        return edit.base in versions and self._any_taken(edit, (edit.base,))
+
+    def _any_taken(self, edit: Edit, versions: Iterable[bytes | None]) -> bool:
+        key = unpack_values(edit.key)
+        return any(
+            self._chosen.takes(edit.type, key, unpack_values(fields)) for fields in versions if fields is not None
+        )

@@ -1,0 +1,375 @@
+"""How changes that come from auxiliaries are performed: from the application into the outbox, on an auxiliary; from the
+upload queue into the application, on a primary (R6, R7, R9-R11, R13).
+
+Each function does its durable work first and returns the event that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from syncd.core import events as ev
+from syncd.core import upward_effects as fx
+from syncd.core import upward_events as up
+from syncd.core.edits import (
+    EditGroup,
+    Fact,
+    LocalBatch,
+    LocalChanges,
+    OutboxState,
+    Plan,
+    Policy,
+    Ruling,
+    Written,
+)
+from syncd.core.effects import Effect
+from syncd.core.errors import ApplicationError, ApplicationOffline, DiskError, EditsUnread
+from syncd.core.messages import Upload, Verdict
+from syncd.core.model import DataType
+from syncd.core.pieces import groups_of
+from syncd.core.ports import Executed, Unexecuted
+from syncd.core.uplink import ONE_WAY
+from syncd.outside import Ahead, Ports
+from syncd.perform_selected import outside
+
+Result = TypeVar("Result")
+NOT_LINKED = "this device is not linked with the user whose collection it is"
+
+
+class LocalLost(EditsUnread):
+    """It is not known what the application changed: nothing but a snapshot may be executed."""
+
+    def __init__(self) -> None:
+        super().__init__("it is not known what the application changed", "everything is fetched and compared")
+
+
+# ---------------------------------------------------------------- on the auxiliary
+
+
+async def know(ports: Ports, name: str, types: Sequence[DataType]) -> None:
+    """The outbox knows the types before edits of them come."""
+    known = ports.known.setdefault(name, set())
+    if not known.issuperset(types):
+        await ports.edits.types(name, types)
+        known.update(types)
+
+
+async def read_changes(
+    ports: Ports,
+    name: str,
+    take: fx.TakeUploads | None = None,
+    close: bool = False,
+    found: Ahead[LocalChanges] | None = None,
+) -> up.LocalRead:
+    """What the application changed since it was last read becomes durable, one page of it. ``take``: what can be sent
+    is taken in the same commit. ``close``: the group that is open ends, although nothing was changed. ``found``: it is
+    this, if nobody has read meanwhile. The caller holds ``Ports.alone``."""
+    if name in ports.untold:
+        raise ApplicationOffline("what became of the edits in it is to be seen first")
+    outbox, local = ports.edits, ports.locals[name]
+    before = await outbox.load(name)
+    changes = await _next_page(ports, name, before.mark, found)
+    if changes.lost:
+        ports.lost.add(name)
+        ports.whole.discard(name)
+        return up.LocalRead(name, before, more=False, lost=True)
+    (ports.whole.add if changes.drained else ports.whole.discard)(name)
+    if changes.mark == before.mark and not changes.edits and not close:
+        return up.LocalRead(name, before, more=not changes.drained)
+    batch = LocalBatch(changes.edits, changes.drained, changes.mark, ports.wall_us())
+    taken: up.UploadsTaken | None = None
+    if not changes.drained:
+        size_bytes = sum(len(one.base or b"") + len(one.fields or b"") for one in changes.edits)
+        ahead = partial(_look_ahead, ports, name, changes.mark)
+        state = await ports.kept(outbox.keep(name, batch), size_bytes, ahead)
+    elif take is None:
+        state = await outbox.keep(name, batch)
+    else:
+        state, uploads = await outbox.keep_and_take(name, batch, take.after, take.bytes_max)
+        taken = _encoded(ports, take, uploads)
+    await local.discard(changes.mark)
+    return up.LocalRead(name, state, more=not changes.drained, taken=taken)
+
+
+async def _next_page(ports: Ports, name: str, mark: int, found: Ahead[LocalChanges] | None) -> LocalChanges:
+    ahead = ports.local_ahead.pop(name, None)
+    for one in (found, ahead):
+        if one is not None and one.mark == mark:
+            return one.page
+    return await ports.locals[name].changes(mark, ports.limits.scan_rows_max)
+
+
+async def _look_ahead(ports: Ports, name: str, mark: int) -> None:
+    """Reads the next page as the wait does (``_wait_local``). What cannot be read is told when it is its turn."""
+    with suppress(ApplicationError):
+        page = await ports.locals[name].changes(mark, ports.limits.scan_rows_max, 0.0)
+        if page.edits or page.drained:
+            ports.local_ahead[name] = Ahead(mark, page)
+
+
+async def once_read(ports: Ports, name: str, act: Callable[[], Awaitable[Result]], anew: bool = False) -> Result:
+    """Does it as soon as no changes are unread that are in its way. ``anew``: it does not matter what they were. Raises
+    LocalLost, EditsUnread. The caller holds ``Ports.alone``."""
+    for _ in range(ports.limits.unread_tries_max):
+        try:
+            return await act()
+        except LocalLost:
+            raise
+        except EditsUnread:
+            while (read := await read_changes(ports, name, close=True)).more:
+                pass
+            if read.lost and not anew:
+                raise LocalLost from None
+    return await act()
+
+
+async def carry_out(
+    ports: Ports, name: str, plan: Plan, act: Callable[[], Awaitable[Executed | Unexecuted]]
+) -> tuple[Executed | Unexecuted, OutboxState | None]:
+    """Does what has a plan, then tells the outbox that it was done. Where it is not known whether it was, the target is
+    opened again before any change is read."""
+    if not plan.id:
+        return await act(), None
+    ports.untold.add(name)
+    try:
+        result = await act()
+    except EditsUnread:
+        ports.untold.discard(name)
+        raise
+    outbox = await ports.edits.carried_out(name, result.state) if isinstance(result, Executed) else None
+    ports.untold.discard(name)
+    return result, outbox
+
+
+async def _read_local(ports: Ports, effect: fx.ReadLocal) -> ev.Event:
+    async with ports.alone(effect.collection):
+        return await read_changes(ports, effect.collection, effect.take)
+
+
+async def _wait_local(ports: Ports, effect: fx.WaitLocal) -> ev.Event:
+    """The wait is no reason for others to wait, so that it is seen after it whether what it found still follows. What
+    was found in a transaction before a work is told of the same edits after it: the work is not executed where it
+    touches an object of theirs (``Plan.mark``)."""
+    name = effect.collection
+    mark = (await ports.edits.load(name)).mark
+    changes = await ports.locals[name].changes(mark, ports.limits.scan_rows_max, ports.limits.source_wait_s_max)
+    async with ports.alone(name):
+        take = effect.take if ports.over.get(name, 0) <= effect.link else None
+        return await read_changes(ports, name, take, found=Ahead(mark, changes))
+
+
+async def _hold(ports: Ports, effect: fx.HoldUploads) -> None:
+    ports.over[effect.collection] = effect.link
+
+
+async def offer_all(ports: Ports, name: str, types: Mapping[int, DataType]) -> OutboxState:
+    """All that the application holds becomes edits without base. The mark is kept with the last page: what was broken
+    off begins anew. The caller holds ``Ports.alone``."""
+    outbox, local = ports.edits, ports.locals[name]
+    await local.describe(types)
+    page, after = await local.offer(None, ports.limits.scan_rows_max)
+    mark = page.mark
+    while after is not None:
+        await outbox.keep(name, LocalBatch(page.edits, True, None, ports.wall_us(), offered=True))
+        page, after = await local.offer(after, ports.limits.scan_rows_max)
+    state = await outbox.keep(name, LocalBatch(page.edits, True, mark, ports.wall_us(), offered=True))
+    ports.lost.discard(name)
+    return state
+
+
+async def _offer_local(ports: Ports, effect: fx.OfferLocal) -> ev.Event:
+    name = effect.collection
+    async with ports.alone(name):
+        state = await ports.edits.load(name)
+        if state.mark == 0 or name in ports.lost:
+            types = (await ports.queue.load(name))[1]
+            if not types:
+                raise ApplicationOffline("what the primary takes of it is not described yet")
+            await know(ports, name, types)
+            state = await offer_all(ports, name, {one.id: one for one in types})
+    return up.LocalOffered(name, state)
+
+
+async def _take(ports: Ports, effect: fx.TakeUploads) -> up.UploadsTaken:
+    return _encoded(ports, effect, await ports.edits.take(effect.collection, effect.after, effect.bytes_max))
+
+
+def _encoded(ports: Ports, effect: fx.TakeUploads, uploads: Sequence[Upload]) -> up.UploadsTaken:
+    adapter, clock_us = ports.adapters[effect.adapter], ports.wall_us()
+    frames = tuple(adapter.encode(replace(one, clock_us=clock_us)) for one in uploads)
+    last = uploads[-1].runs[-1].number if uploads else effect.after
+    return up.UploadsTaken(effect.collection, effect.after, last, frames, effect.adapter)
+
+
+async def _await_more(ports: Ports, count: int) -> None:
+    """What became of few groups is kept a little later: what comes meanwhile is kept with the next, in one commit."""
+    if count < ports.limits.settle_together:
+        await ports.pause(ports.limits.settle_join_s)
+
+
+async def _settle(ports: Ports, effect: fx.SettleUploads) -> ev.Event:
+    name = effect.collection
+    await _await_more(ports, len(effect.verdicts))
+    async with ports.alone(name):
+        state = await ports.edits.settle(name, effect.verdicts, effect.position, ports.wall_us())
+    return up.UploadsSettled(name, state)
+
+
+async def _renumber(ports: Ports, effect: fx.RenumberOutbox) -> ev.Event:
+    async with ports.alone(effect.collection):
+        return up.OutboxRenumbered(effect.collection, await ports.edits.renumber(effect.collection, effect.after))
+
+
+async def _undo(ports: Ports, effect: fx.UndoEdits) -> ev.Event:
+    name = effect.collection
+
+    async def restored(plan: Plan) -> Executed:
+        return Executed(await ports.locals[name].restore(plan))
+
+    async def undone() -> OutboxState:
+        plan = await ports.edits.plan(name, None)
+        if not plan.id:
+            return await ports.edits.load(name)
+        _, outbox = await carry_out(ports, name, plan, lambda: restored(plan))
+        return outbox or await ports.edits.load(name)
+
+    async with ports.alone(name):
+        return up.EditsUndone(name, await once_read(ports, name, undone))
+
+
+# ---------------------------------------------------------------- on the primary
+
+
+async def stage_uploads(ports: Ports, effects: Sequence[fx.StageUpload]) -> ev.Event:
+    """Frames of one device and collection that arrived while the last commit ran become durable in one commit."""
+    device, name, outbox = effects[0].device, effects[0].collection, effects[0].upload.outbox
+    frames, size_bytes = [(one.upload, one.raw) for one in effects], sum(len(one.raw) for one in effects)
+    try:
+        number = await ports.upload_queue.stage(device, frames, ports.wall_us())
+    except DiskError as error:
+        return up.UploadUnstaged(device, name, error.line(), size_bytes)
+    return up.UploadStaged(device, name, outbox, number, size_bytes)
+
+
+async def _write(ports: Ports, effect: fx.WriteUploads) -> ev.Event:
+    name = effect.collection
+    reached, groups = await ports.upload_queue.next(name, effect.after, ports.limits.uploads_together_max)
+    return up.UploadsWritten(name, reached, await _executed(ports, effect, groups))
+
+
+async def _write_now(ports: Ports, effect: fx.WriteNow) -> ev.Event:
+    now_us, limits = ports.wall_us(), ports.limits
+    groups = [one for device, upload in effect.frames for one in groups_of(device, upload, now_us, limits)]
+    return up.WrittenNow(effect.collection, await _executed(ports, effect, groups))
+
+
+async def _executed(
+    ports: Ports, effect: fx.WriteUploads | fx.WriteNow, groups: Sequence[EditGroup]
+) -> tuple[Written, ...]:
+    """What became of groups that may be executed, and of the others."""
+    name = effect.collection
+    allowed = [group for group in groups if not _barred(effect, group)]
+    beyond = await outside(ports, name, effect.selected, allowed)
+    allowed = [group for group in allowed if _name(group) not in beyond]
+    outcomes: dict[tuple[str, str, int], Written] = {}
+    if allowed:
+        # For all else the versions decide.
+        asked = effect.policy is Policy.NEWEST or any(group.offered for group in allowed)
+        facts = await _facts(ports, name, allowed) if asked else {}
+        for one in await ports.writers[name].write(allowed, effect.policy, facts):
+            outcomes[one.device, one.outbox, one.number] = one
+    causes = {_name(group): beyond.get(_name(group)) or _barred(effect, group) for group in groups}
+    return tuple(_outcome(group, causes[_name(group)], outcomes.get(_name(group))) for group in groups)
+
+
+def _outcome(group: EditGroup, cause: str, written: Written | None) -> Written:
+    if written is None:
+        return _refused(group, cause)
+    return replace(written, time_us=group.time_us) if written.sides else written
+
+
+def _barred(effect: fx.WriteUploads | fx.WriteNow, group: EditGroup) -> str:
+    """Why a group may not be executed; empty: it may."""
+    if group.device not in effect.devices:
+        return NOT_LINKED
+    return ONE_WAY if group.device in effect.silent else ""
+
+
+def _refused(group: EditGroup, cause: str) -> Written:
+    return Written(group.device, group.outbox, group.number, Ruling.REFUSED, 0, cause)
+
+
+def _name(group: EditGroup) -> tuple[str, str, int]:
+    return group.device, group.outbox, group.number
+
+
+async def _facts(ports: Ports, name: str, groups: Sequence[EditGroup]) -> dict[tuple[int, bytes], Fact]:
+    """What the store knows of the objects; one that is edited twice is no earlier version unless both are."""
+    edits = [edit for group in groups for edit in group.edits]
+    facts: dict[tuple[int, bytes], Fact] = {}
+    for edit, fact in zip(edits, await ports.sync_store.facts(name, edits), strict=True):
+        known = facts.get((edit.type, edit.key), fact)
+        facts[edit.type, edit.key] = fact._replace(stale=fact.stale and known.stale)
+    return facts
+
+
+async def _settle_written(ports: Ports, effect: fx.SettleWritten) -> ev.Event:
+    name, queue, written = effect.collection, ports.upload_queue, effect.written
+    await _await_more(ports, len(written))
+    settled = await queue.settle(name, written, effect.seq, effect.policy, ports.wall_us())
+    await ports.writers[name].settled([(one.device, one.outbox, one.number) for one in written])
+    latest = {one.device: one.outbox for one in written}
+    verdicts: dict[str, tuple[str, tuple[Verdict, ...]]] = {}
+    for device, said in settled.items():
+        numbers = {one.number for one in written if (one.device, one.outbox) == (device, latest[device])}
+        verdicts[device] = latest[device], tuple(one for one in said if one.number in numbers)
+    return up.WrittenSettled(name, verdicts)
+
+
+async def _read_verdicts(ports: Ports, effect: fx.ReadVerdicts) -> ev.Event:
+    device, name, outbox = effect.device, effect.collection, effect.outbox
+    number = await ports.upload_queue.received(device, name, outbox)
+    verdicts = await ports.upload_queue.verdicts(device, name, outbox, effect.first, effect.after)
+    if len(verdicts) >= ports.limits.verdicts_read_max:
+        return up.VerdictsRead(device, name, outbox, number, verdicts, more=True)
+    waiting_bytes = await ports.upload_queue.waiting_bytes(device, name)
+    return up.VerdictsRead(device, name, outbox, number, verdicts, waiting_bytes)
+
+
+TABLE: dict[type[Effect], Callable[..., Awaitable[ev.Event | None]]] = {
+    fx.ReadLocal: _read_local,
+    fx.WaitLocal: _wait_local,
+    fx.HoldUploads: _hold,
+    fx.OfferLocal: _offer_local,
+    fx.TakeUploads: _take,
+    fx.SettleUploads: _settle,
+    fx.RenumberOutbox: _renumber,
+    fx.UndoEdits: _undo,
+    fx.WriteUploads: _write,
+    fx.WriteNow: _write_now,
+    fx.SettleWritten: _settle_written,
+    fx.ReadVerdicts: _read_verdicts,
+}
+_FAILED: dict[type[fx.UpwardEffect], Callable[[str, str], ev.Event]] = {
+    fx.ReadLocal: up.LocalFailed,
+    fx.WaitLocal: up.LocalFailed,
+    fx.OfferLocal: up.LocalFailed,
+    fx.TakeUploads: up.TakeFailed,
+    fx.SettleUploads: up.SettleFailed,
+    fx.RenumberOutbox: up.SettleFailed,
+    fx.UndoEdits: up.SettleFailed,
+    fx.WriteUploads: up.WriteFailed,
+    fx.WriteNow: up.WriteFailed,
+    fx.SettleWritten: up.UnsettledWritten,
+}
+
+
+def failed(effect: fx.UpwardEffect, reason: str) -> ev.Event:
+    """What the engine is told of an effect that the application or the disk did not let through."""
+    if isinstance(effect, fx.ReadVerdicts):
+        return up.VerdictsUnread(effect.device, effect.collection, reason)
+    return _FAILED[type(effect)](effect.collection, reason)

@@ -1,0 +1,200 @@
+"""Selection classes of the sync store in memory: twin of ``store_classes``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from syncd.core import digest
+from syncd.core.model import DataType, ObjectId
+from syncd.core.ports import ClassState, StoredRow
+from syncd.core.selection import Selection
+from syncd.store.class_choice import NOT_COMPARED, Choice, renamed, values_of
+
+
+class _Member(NamedTuple):
+    """``hash`` None: it left, and devices that held it from ``born`` on are told so."""
+
+    change: int
+    born: int
+    hash: int | None
+
+
+@dataclass
+class MemoryClass:
+    """One class. ``before``: what changes above the head replaced. While it is filled, in the order of changes, it
+    holds objects up to ``filled`` only; what changes meanwhile is met later."""
+
+    selection: Selection
+    number: int
+    choice: Choice
+    broken: str = ""
+    ready: bool = False
+    filled: int = 0
+    head: int = 0
+    last: int = 0
+    horizon: int = 0
+    digest: bytes = digest.EMPTY
+    objects: int = 0
+    members: dict[ObjectId, _Member] = field(default_factory=dict)
+    before: dict[ObjectId, _Member] = field(default_factory=dict)
+
+    def state(self, epoch: str) -> ClassState:
+        own = (f"{epoch}.{self.number}", self.head, self.horizon, self.digest, self.objects)
+        return ClassState(self.selection, *own, self.ready, self.broken)
+
+    def _count(self, hashed: int | None, sign: int) -> None:
+        if hashed is not None:
+            self.digest = digest.add(self.digest, sign * hashed)
+            self.objects += sign
+
+    def _hash(self, name: str, row: StoredRow) -> int:
+        assert row.fields is not None
+        own = self.choice.hash(row.type, row.key, row.fields, row.fault)
+        if own is not None:
+            return int.from_bytes(own, "big")
+        return digest.object_hash(digest.type_prefix(name), row.key, row.fields)
+
+    def fill(self, rows: Mapping[ObjectId, StoredRow], head: int, last: int, rows_max: int) -> None:
+        """``rows``: all of the collection, in the order of their changes."""
+        if self.ready or self.broken:
+            return
+        left = [(one, row) for one, row in rows.items() if row.change > self.filled]
+        for one, row in left[:rows_max]:
+            values = values_of(row.key, row.fields, row.fault)
+            if row.fields is not None and self.choice.asks_in_vain(row.type, values):
+                self.broken = NOT_COMPARED
+                return
+            self.filled = row.change
+            if row.fields is not None and self.choice.takes(row.type, values, False):
+                self.members[one] = _Member(row.change, row.change, self._hash(one.type, row))
+                self._count(self.members[one].hash, +1)
+        if len(left) <= rows_max:
+            self.ready, self.filled, self.head = True, last, head
+            self.last = max((member.change for member in self.members.values()), default=0)
+
+    def changed(self, one: ObjectId, row: StoredRow, head: int) -> None:
+        """The object has become ``row``."""
+        if self.broken:
+            return
+        was = self.members.pop(one, None)
+        there = was is not None and was.hash is not None
+        if was is not None:
+            self._count(was.hash, -1)
+        if was is not None and was.change <= head:
+            self.before[one] = was
+        if not self.ready:
+            return
+        born = row.change if was is None else was.born
+        if row.fields is not None and self.choice.takes(row.type, values_of(row.key, row.fields, row.fault), there):
+            self.members[one] = _Member(row.change, born, self._hash(one.type, row))
+            self._count(self.members[one].hash, +1)
+        elif was is not None and not there:
+            self.members[one] = was
+            if was.change <= head:
+                del self.before[one]
+            return
+        elif was is not None and was.born <= head:
+            self.members[one] = _Member(row.change, born, None)
+        elif was is None:
+            return
+        self.last = row.change
+
+    def take_back(self, former: Mapping[ObjectId, StoredRow | None], head: int) -> None:
+        """``former``: what stands in the collection again, for each object that was changed above the head."""
+        before, self.before = self.before, {}
+        if self.broken:
+            return
+        if not self.ready:
+            self.filled = min(self.filled, head)
+        self.last = min(self.last, self.head if self.ready else head)
+        for one, row in former.items():
+            member = self.members.get(one)
+            if member is not None and member.change > head:
+                self._count(self.members.pop(one).hash, -1)
+            if one in before:
+                self.members[one] = before[one]
+                self._count(before[one].hash, +1)
+            elif one not in self.members and row is not None:
+                self._meet(one, row)
+
+    def _meet(self, one: ObjectId, row: StoredRow) -> None:
+        """The filling may have passed by what stood above the head."""
+        if row.fields is None or not (self.ready or row.change <= self.filled):
+            return
+        if self.choice.takes(row.type, values_of(row.key, row.fields, row.fault), False):
+            self.members[one] = _Member(row.change, row.change, self._hash(one.type, row))
+            self._count(self.members[one].hash, +1)
+
+    def published(self, before: int, head: int) -> None:
+        self.before.clear()
+        if self.ready and self.last > before:
+            self.head = head
+
+    def rows(self, rows: Mapping[ObjectId, StoredRow], types: Mapping[str, int]) -> list[StoredRow]:
+        """In the order of their changes, as devices see them."""
+        seen = []
+        for one, member in sorted(self.members.items(), key=lambda pair: pair[1].change):
+            if member.hash is None:
+                seen.append(StoredRow(member.change, member.born, types[one.type], one.key, None))
+            else:
+                seen.append(self.choice.row(rows[one])._replace(born=member.born))
+        return seen
+
+    def prune(self, limit: int) -> int:
+        limit = min(limit, self.head)  # a snapshot begins there
+        gone = [one for one, member in self.members.items() if member.hash is None and member.change <= limit]
+        for one in gone:
+            del self.members[one]
+        self.horizon = max(self.horizon, limit)
+        return len(gone)
+
+
+class MemoryClasses:
+    """The classes of one collection. ``number``: gives each of them one that no other ever had."""
+
+    def __init__(self, number: Callable[[], int]) -> None:
+        self._number = number
+        self._classes: dict[Selection, MemoryClass] = {}
+
+    def find(self, selection: Selection) -> MemoryClass | None:
+        return self._classes.get(selection)
+
+    def open(self, selection: Selection, types: Sequence[DataType]) -> MemoryClass:
+        if selection not in self._classes:
+            self._renew(selection, Choice(selection, types))
+        return self._classes[selection]
+
+    def _renew(self, selection: Selection, choice: Choice) -> None:
+        self._classes[selection] = MemoryClass(selection, self._number(), choice, choice.broken)
+
+    def drop(self, selection: Selection) -> None:
+        self._classes.pop(selection, None)
+
+    def states(self, epoch: str) -> tuple[ClassState, ...]:
+        ordered = sorted(self._classes.values(), key=lambda one: one.selection.canonical)
+        return tuple(one.state(epoch) for one in ordered)
+
+    def set_types(self, before: Sequence[DataType], types: Sequence[DataType]) -> None:
+        for selection, one in self._classes.items():
+            choice = Choice(selection, types)
+            if not choice.broken and (one.broken or renamed(selection, before, types)):
+                self._renew(selection, choice)
+            else:
+                one.choice, one.broken = choice, choice.broken
+
+    def changed(self, object_: ObjectId, row: StoredRow, head: int) -> None:
+        for one in self._classes.values():
+            one.changed(object_, row, head)
+
+    def take_back(self, former: Mapping[ObjectId, StoredRow | None], head: int) -> None:
+        for one in self._classes.values():
+            one.take_back(former, head)
+
+    def published(self, before: int, head: int, compared: bool) -> None:
+        """``compared``: no comparison is due."""
+        for selection, one in self._classes.items():
+            one.published(before, head)
+            if compared and one.broken == NOT_COMPARED:
+                self._renew(selection, one.choice)

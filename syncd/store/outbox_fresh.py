@@ -1,0 +1,45 @@
+"""Many edits at once, of objects of which the outbox keeps nothing: a statement for each costs more than the rows."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+
+from syncd.core.digest import object_hash, type_prefix
+from syncd.core.edits import Edit
+from syncd.store.outbox_rows import Box, lookup
+
+Names = Mapping[int, str]  # of types, by id
+
+
+def known(connection: sqlite3.Connection, box: Box, edits: Sequence[Edit], names: Names) -> set[tuple[str, bytes]]:
+    """Those of the objects of which something is kept."""
+    keys: dict[str, list[bytes]] = {}
+    for edit in edits:
+        keys.setdefault(names[edit.type], []).append(edit.key)
+    query = "SELECT key FROM objects WHERE box = ? AND type = ? AND key IN ({})"
+    return {(type_, key) for type_, rows in lookup(connection, query, box.id, keys) for (key,) in rows}
+
+
+def insert(connection: sqlite3.Connection, box: Box, group: int, edits: Sequence[Edit], names: Names) -> None:
+    """Rows of different objects and of their edits in the group, which stand; in their order."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'objects'").fetchone()
+    first = (row[0] if row else 0) + 1
+    connection.executemany(
+        "INSERT INTO objects (id, box, type, key, type_id, stands, base) VALUES (?, ?, ?, ?, ?, 1, ?)",
+        [(at, box.id, names[one.type], one.key, one.type, one.base) for at, one in enumerate(edits, first)],
+    )
+    connection.executemany(
+        "INSERT INTO edits (grp, object, type_id, stands, fault, base, fields) VALUES (?, ?, ?, 1, ?, ?, ?)",
+        [(group, at, one.type, one.fault, one.base, one.fields) for at, one in enumerate(edits, first)],
+    )
+    prefixes = {type_: type_prefix(name) for type_, name in names.items()}
+    change = objects = 0
+    for type_, key, base, fields, _ in edits:
+        if base is not None:
+            change += object_hash(prefixes[type_], key, base)
+            objects += 1
+        if fields is not None:
+            change -= object_hash(prefixes[type_], key, fields)
+            objects -= 1
+    box.stood(change, objects)

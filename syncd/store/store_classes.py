@@ -1,0 +1,210 @@
+"""Selection classes of the sync store: each has its own order of the changes of its objects (R8).
+
+Plain functions that run in a database thread. Of a member that is there the rowid is the change of its object, which is
+read from the table of objects. One that left or was deleted has a tombstone, which names it, and only in classes that
+held it: an object that was never in a class has no trace there. While a class is filled, in the order of changes, it
+holds objects up to ``filled`` only: what changes meanwhile goes, and is met later.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from syncd.core import digest
+from syncd.core.model import DataType
+from syncd.core.ports import ClassState, CollectionState
+from syncd.core.selection import ALL, Selection, read_selection
+from syncd.store import store_collections as collections
+from syncd.store import store_held
+from syncd.store.class_choice import NOT_COMPARED, Choice, renamed, values_of
+from syncd.store.database import give_back
+from syncd.store.store_collections import CollectionRow, TypeSet, get
+from syncd.store.type_rows import COLUMNS, type_of
+
+
+class ClassRow(NamedTuple):
+    """A row of the table ``classes``, as its columns are described in the schema."""
+
+    id: int
+    canonical: str
+    head: int
+    last: int
+    horizon: int
+    digest: bytes
+    objects: int
+    filled: int
+    ready: int
+    broken: str
+
+    @property
+    def table(self) -> str:
+        return f"members_{self.id:d}"
+
+
+_SELECT = f"SELECT {', '.join(ClassRow._fields)} FROM classes WHERE collection = ?"
+_CREATE = """
+CREATE TABLE members_{0} (
+    change INTEGER PRIMARY KEY,
+    born INTEGER NOT NULL,
+    hash BLOB,
+    type INTEGER,
+    key BLOB
+) STRICT;
+CREATE UNIQUE INDEX left_{0} ON members_{0} (type, key) WHERE type IS NOT NULL;
+"""
+
+
+def classes_of(connection: sqlite3.Connection, collection: int) -> list[ClassRow]:
+    found = connection.execute(f"{_SELECT} ORDER BY canonical", (collection,))
+    return [ClassRow._make(row) for row in found.fetchall()]
+
+
+def find(connection: sqlite3.Connection, row: CollectionRow, selection: Selection) -> ClassRow | None:
+    found = connection.execute(f"{_SELECT} AND canonical = ?", (row.id, selection.canonical)).fetchone()
+    return None if found is None else ClassRow._make(found)
+
+
+def state(
+    connection: sqlite3.Connection, row: CollectionRow, types: TypeSet, classes: Sequence[ClassRow] | None = None
+) -> CollectionState:
+    """``classes``: all of the collection, where they are known."""
+    epoch = collections.epoch(connection)
+    classes = classes_of(connection, row.id) if classes is None else classes
+    seen = tuple(_state(one, types, epoch) for one in classes)
+    return collections.state(row, types, epoch, seen, store_held.state(connection, row))
+
+
+def _state(one: ClassRow, types: TypeSet, epoch: str) -> ClassState:
+    selection, own = types.choice(one.canonical).selection, f"{epoch}.{one.id}"
+    return ClassState(selection, own, one.head, one.horizon, one.digest, one.objects, bool(one.ready), one.broken)
+
+
+def save(connection: sqlite3.Connection, one: ClassRow) -> None:
+    id_, _, *values = one
+    connection.execute(
+        "UPDATE classes SET head = ?, last = ?, horizon = ?, digest = ?, objects = ?, filled = ?, ready = ?, broken = ?"
+        " WHERE id = ?",
+        (*values, id_),
+    )
+
+
+# ---------------------------------------------------------------- opening
+
+
+def open_class(
+    connection: sqlite3.Connection, row: CollectionRow, types: TypeSet, selection: Selection, rows_max: int
+) -> None:
+    """See ``core.ports.SyncStore``."""
+    if selection == ALL:
+        return
+    one = find(connection, row, selection)
+    if one is None:
+        one = _create(connection, row.id, selection.canonical, types.choice(selection.canonical))
+    if not one.ready and not one.broken:
+        save(connection, _fill(connection, row, one, types, rows_max))
+        _touch(connection, row)
+
+
+def _create(connection: sqlite3.Connection, collection: int, canonical: str, choice: Choice) -> ClassRow:
+    number = connection.execute(
+        "INSERT INTO classes (collection, canonical, broken) VALUES (?, ?, ?)", (collection, canonical, choice.broken)
+    ).lastrowid
+    assert number is not None
+    for statement in _CREATE.format(number).split(";"):
+        connection.execute(statement)
+    return ClassRow(number, canonical, 0, 0, 0, digest.EMPTY, 0, 0, 0, choice.broken)
+
+
+def _fill(connection: sqlite3.Connection, row: CollectionRow, one: ClassRow, types: TypeSet, rows_max: int) -> ClassRow:
+    """The class with the next ``rows_max`` objects in it."""
+    choice, more = types.choice(one.canonical), False
+    found = connection.execute(
+        f"SELECT change, type, key, hash, fields, fault FROM {row.table} WHERE change > ? ORDER BY change LIMIT ?",
+        (one.filled, rows_max + 1),
+    )
+    members: list[tuple[int, int, bytes | None]] = []
+    weight, filled = 0, one.filled
+    for count, (change, type_, key, hashed, fields, fault) in enumerate(found):
+        if more := count == rows_max:
+            break
+        filled = change
+        if hashed is None or (taken := choice.answers.get(type_, False)) is False:
+            continue
+        if taken is None or type_ in choice.projects:
+            values = values_of(key, fields, fault)
+            if choice.asks_in_vain(type_, values):
+                return one._replace(broken=NOT_COMPARED)
+            taken = choice.takes(type_, values, False)
+        if taken:
+            own = choice.hash(type_, key, fields, fault) if type_ in choice.projects else None
+            members.append((change, change, own))
+            weight += int.from_bytes(own or hashed, "big")
+    found.close()
+    connection.executemany(f"INSERT INTO {one.table} (change, born, hash) VALUES (?, ?, ?)", members)
+    after = one._replace(digest=digest.add(one.digest, weight), objects=one.objects + len(members), filled=filled)
+    if members:
+        after = after._replace(last=members[-1][0])
+    return after if more else after._replace(ready=1, filled=row.last, head=row.head)
+
+
+def drop_class(connection: sqlite3.Connection, row: CollectionRow, selection: Selection) -> None:
+    one = find(connection, row, selection)
+    if one is not None:
+        _drop(connection, one)
+        _touch(connection, row)
+        give_back(connection)
+
+
+def _drop(connection: sqlite3.Connection, one: ClassRow) -> None:
+    connection.execute("DELETE FROM classes WHERE id = ?", (one.id,))
+    connection.execute("DELETE FROM replaced_members WHERE class = ?", (one.id,))
+    connection.execute(f"DROP TABLE {one.table}")
+
+
+def _touch(connection: sqlite3.Connection, row: CollectionRow) -> None:
+    connection.execute("UPDATE collections SET version = version + 1 WHERE id = ?", (row.id,))
+
+
+def prune_class(connection: sqlite3.Connection, row: CollectionRow, selection: Selection, limit: int) -> int:
+    """Forgets tombstones up to ``limit``; beyond its head a class has none, and a snapshot of it begins there."""
+    one = find(connection, row, selection)
+    if one is None:
+        return 0
+    limit = min(limit, one.head)
+    gone = connection.execute(f"DELETE FROM {one.table} WHERE type IS NOT NULL AND change <= ?", (limit,)).rowcount
+    save(connection, one._replace(horizon=max(one.horizon, limit)))
+    _touch(connection, row)
+    return gone
+
+
+# ---------------------------------------------------------------- types
+
+
+def set_source(
+    connection: sqlite3.Connection, name: str, source: str, types: Sequence[DataType]
+) -> tuple[DataType, ...]:
+    """See ``core.ports.SyncStore``: the collection's and, in the same commit, those of its classes."""
+    row = get(connection, name)
+    found = connection.execute(f"SELECT {COLUMNS} FROM types WHERE collection = ?", (row.id,)).fetchall()
+    before = [type_of(columns) for columns in found]
+    numbered = collections.set_source(connection, name, source, types)
+    former = {one.name: one.id for one in before}
+    other_ids = [(one.id, former[one.name]) for one in numbered if former.get(one.name, one.id) != one.id]
+    for one in classes_of(connection, row.id):
+        choice = Choice(read_selection(one.canonical), numbered)
+        if not choice.broken and (one.broken or renamed(choice.selection, before, numbered)):
+            renew(connection, row, one, choice)
+            continue
+        for table in (one.table, "replaced_members"):
+            connection.executemany(f"UPDATE {table} SET type = ? WHERE type = ?", other_ids)
+        if one.broken != choice.broken:
+            save(connection, one._replace(broken=choice.broken))
+    return numbered
+
+
+def renew(connection: sqlite3.Connection, row: CollectionRow, one: ClassRow, choice: Choice) -> ClassRow:
+    """To be filled from the beginning, as another class: whoever held anything of it compares (R5)."""
+    _drop(connection, one)
+    return _create(connection, row.id, one.canonical, choice)

@@ -1,0 +1,111 @@
+"""The guard on groups, with real daemons and files: what deletes much is held, all else goes on (R2, R13)."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import shop
+from tests.e2e.harness import Fleet, Machine, limited
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(150)]
+NUMBERS = itertools.count(1)  # of collections
+ROWS = 40
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A primary and two auxiliaries for all tests of this file, each of which has a collection of its own."""
+    with Fleet(tmp_path_factory.mktemp("guard"), auxiliaries=2, launcher=limited(guard_s=86_400.0)) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def notes(fleet: Fleet, tmp_path: Path) -> str:
+    """A collection that all hold."""
+    name = f"notes-{next(NUMBERS):02}"
+    database = tmp_path / f"{name}.db"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE note(id INTEGER PRIMARY KEY, body TEXT)")
+        connection.executemany("INSERT INTO note VALUES (?, 'base')", [(number,) for number in range(ROWS)])
+    fleet.primary.share(name, database)
+    for auxiliary in fleet.auxiliaries:
+        auxiliary.accept(name)
+    for auxiliary in fleet.auxiliaries:
+        auxiliary.wait_identical(name)
+    return name
+
+
+def rows(machine: Machine, name: str) -> int:
+    found = shop.ask(machine.databases[name], "SELECT count(*) FROM note")[0][0]
+    assert isinstance(found, int)
+    return found
+
+
+def body(machine: Machine, name: str, key: int) -> object:
+    found = shop.ask(machine.databases[name], f"SELECT body FROM note WHERE id = {key}")
+    return found[0][0] if found else None
+
+
+def held(primary: Machine, name: str) -> str:
+    """The id of what is held."""
+    primary.wait_state(name, "held")
+    return str(primary.collection(name)["held"])
+
+
+def let_through(fleet: Fleet, name: str, text: str) -> None:
+    """Another change of the application arrives everywhere."""
+    shop.execute(fleet.primary.databases[name], f"UPDATE note SET body = '{text}' WHERE id = 39")
+    for auxiliary in fleet.auxiliaries:
+        auxiliary.wait(lambda: body(auxiliary, name, 39) == text, f"has {text!r}")  # noqa: B023
+
+
+def test_a_mass_delete_is_held_over_a_restart_until_it_is_approved(fleet: Fleet, notes: str) -> None:
+    primary = fleet.primary
+    shop.execute(primary.databases[notes], "DELETE FROM note WHERE id < 30")
+    group = held(primary, notes)
+    assert f"`syncd approve {group}`" in str(primary.collection(notes)["reason"])
+    let_through(fleet, notes, "meanwhile")
+    primary.restart()
+    assert held(primary, notes) == group
+    let_through(fleet, notes, "and after")
+    assert [rows(auxiliary, notes) for auxiliary in fleet.auxiliaries] == [ROWS, ROWS]
+    primary.cli("approve", group)
+    for auxiliary in fleet.auxiliaries:
+        auxiliary.wait(lambda: rows(auxiliary, notes) == 10, "lacks what was approved")  # noqa: B023
+        auxiliary.wait_identical(notes)
+    primary.wait_state(notes, "identical")
+
+
+def test_a_mass_delete_that_is_rejected_is_taken_back_in_the_application(fleet: Fleet, notes: str) -> None:
+    primary = fleet.primary
+    shop.execute(primary.databases[notes], "DELETE FROM note")
+    group = held(primary, notes)
+    assert "40 objects given back" in primary.cli("reject", group)
+    assert rows(primary, notes) == ROWS
+    primary.wait_state(notes, "identical")
+    let_through(fleet, notes, "after it")
+    for auxiliary in fleet.auxiliaries:
+        auxiliary.wait_identical(notes)
+        assert rows(auxiliary, notes) == ROWS
+
+
+def test_a_mass_delete_on_an_auxiliary_is_held_at_the_primary(fleet: Fleet, notes: str) -> None:
+    """It is taken, and until a person decides all devices have the objects, the one that deleted them as well."""
+    primary, (one, other) = fleet.primary, fleet.auxiliaries
+    primary.cli("settings", "set", f"{notes}.direction", "both")
+    shop.execute(one.databases[notes], "UPDATE note SET body = 'from here' WHERE id = 38")
+    other.wait(lambda: body(other, notes, 38) == "from here", "has what was changed there")
+    shop.execute(one.databases[notes], "DELETE FROM note WHERE id < 30")
+    group = held(primary, notes)
+    for auxiliary in fleet.auxiliaries:
+        auxiliary.wait(lambda: rows(auxiliary, notes) == ROWS, "has all of it")  # noqa: B023
+    let_through(fleet, notes, "meanwhile")
+    primary.cli("reject", group)
+    primary.wait_state(notes, "identical")
+    assert (rows(primary, notes), rows(other, notes)) == (ROWS, ROWS)

@@ -1,0 +1,206 @@
+"""One seeded story with selections: what devices take changes while they are away, linked, or amid a transfer, while
+the applications on both sides change the same objects; then peace.
+
+R2 and R8 are asked of every device in every state: what is known to be proven there is what its selection takes of the
+primary's state at its position; what it is sent its selection takes; and what it is told to delete its selection took
+in some state, or its own application made.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+from syncd.adapters.canonical import pack_values
+from syncd.core.edits import Direction, Policy
+from syncd.core.events import StoreMoved
+from syncd.core.messages import Begin, Objects
+from syncd.core.messages import Wire as Message
+from syncd.core.model import Kind, ObjectId
+from syncd.core.selection import ALL, Selection
+from tests.sim.edits_world import EditsWorld, Watching
+from tests.sim.history import State
+from tests.sim.network import PRIMARY, finish
+from tests.sim.telling import Plan, Tale, tell, told
+from tests.sim.watcher import contents, parked
+from tests.two_way_kit import NAME, note, taken
+
+COUNTRIES = ("FR", "DE", "IT")
+SELECTIONS = (
+    ALL,
+    Selection('title == "FR"'),
+    Selection('title in ("FR", "DE")'),
+    Selection('type == "tag" or title != "IT"'),
+    Selection("id < 3"),
+    Selection(tables=("tag",)),
+    Selection(keys=("!note/1",)),
+    Selection('title == "nowhere"'),
+)
+
+
+class Watcher(Watching):
+    """``published``: states of the primary by the store's epoch and number. ``ever``: what was in any of them that a
+    selection takes. ``made``: by the application of each device."""
+
+    def __init__(self, world: EditsWorld) -> None:
+        self.world = world
+        world.observer = self
+        self.met: Counter[str] = Counter()
+        self.published: dict[tuple[str, int], State] = {}
+        self.selection_of: dict[str, Selection] = {}  # by epoch
+        self.ever: dict[Selection, set[ObjectId]] = {selection: set() for selection in SELECTIONS}
+        self.made: dict[str, set[ObjectId]] = {device: set() for device in world.devices}
+        self.edited: set[str] = set()
+        self.epochs = 1  # that the store has had, as far as it was told to
+
+    def publication(self) -> None:
+        state = finish(self.world.store.open_collection(NAME))
+        self.selection_of[state.epoch] = ALL
+        for one in state.classes:
+            assert self.selection_of.setdefault(one.epoch, one.selection) == one.selection, "an epoch of two classes"
+        if state.published and state.imported and (state.epoch, state.head) not in self.published:
+            rows = self.published[state.epoch, state.head] = contents(self.world.store, NAME)[0]
+            for selection, ever in self.ever.items():
+                ever.update(taken(selection, rows))
+
+    def look(self) -> None:
+        self.publication()
+        assert len(self.world.epochs) == self.epochs, "R4: a device was taken for one that is ahead of the store"
+        for device in self.world.devices:
+            if device not in self.edited and device not in self.world.off:
+                self._held(device)
+
+    def _held(self, device: str) -> None:
+        known, target = self.world.target(device), self.world.targets[device]
+        if not known.match or known.state != target.state or parked(self.world.queues[device], NAME):
+            return
+        epoch, position = target.state.epoch, target.state.position
+        state = self.published.get((epoch.partition(".")[0], position))
+        if state is not None and epoch in self.selection_of:
+            self.met["R2 " + self.selection_of[epoch].canonical] += 1
+            assert target.rows == taken(self.selection_of[epoch], state), f"R2: {device[0]} at {epoch} {position}"
+
+    def leaves(self, device: str, message: Message) -> None:
+        if isinstance(message, Begin):
+            self.met[f"R5 {message.reason}"] += message.snapshot
+        if not isinstance(message, Objects):
+            return
+        names = {one.id: one.name for one in finish(self.world.store.open_collection(NAME)).types}
+        selection = self.world.selected.get(device, ALL)
+        for kind, type_, key, fields in zip(message.kinds, message.types, message.keys, message.fields, strict=True):
+            one = ObjectId(names[type_], key)
+            if kind == Kind.DELETE:
+                self.met["R8 delete"] += 1
+                known = self.ever[selection] | self.made[device]
+                assert one in known, f"R8: {device[0]} is told to delete {one}, which it never took"
+            else:
+                self.met["R8 object"] += selection != ALL
+                assert taken(selection, {one: fields}), f"R8: {device[0]} is sent {one}, which it does not take"
+
+
+class SelectionsStory(Tale[EditsWorld, Watcher]):
+    def __init__(self, seed: int) -> None:
+        self.rng = rng = random.Random(f"selections {seed}")
+        self._keys = rng.choice((2, 4, 7))
+        devices = [letter * 52 for letter in "ABC"[: rng.choice((1, 2, 2, 3))]]
+        self.world = world = EditsWorld(seed, devices, Direction.BOTH, rng.choice(list(Policy)))
+        self._versions = 0
+        self._edits = rng.random() < 0.5
+        world.source.rows = dict(self._made() for _ in range(rng.randrange(10)))
+        self.watcher = Watcher(world)
+        for device in devices:
+            world.select(device, rng.choice(SELECTIONS))
+        world.begin(*devices)
+        self._begin()
+
+    def _made(self) -> tuple[ObjectId, bytes]:
+        self._versions += 1
+        country, key = self.rng.choice(COUNTRIES), self.rng.randrange(self._keys)
+        if self.rng.random() < 0.3:
+            return ObjectId("tag", pack_values([key])), pack_values([country])
+        return note(key), pack_values([country, f"v{self._versions}"])
+
+    def _changes(self) -> dict[ObjectId, bytes | None]:
+        made = [self._made() for _ in range(self.rng.choice((1, 1, 2, 3, 5)))]
+        return {one: None if self.rng.random() < 0.2 else fields for one, fields in made}
+
+    def _commit(self) -> None:
+        self.world.source.commit(self._changes())
+
+    def _edit(self) -> None:
+        device = self._device()
+        if self._edits and self.world.targets[device].state.epoch:
+            changes = self._changes()
+            self.watcher.edited.add(device)
+            self.watcher.made[device].update(changes)
+            self.world.targets[device].commit(changes)
+
+    def _select(self) -> None:
+        self.world.select(self._device(), self.rng.choice(SELECTIONS))
+
+    def _off_or_on(self) -> None:
+        device = self._device()
+        (self.world.switch_on if device in self.world.off else self.world.switch_off)(device)
+
+    def _refuse_there(self) -> None:
+        self.world.targets[self._device()].failing[self._made()[0]] = "CHECK constraint failed"
+
+    def _prune_classes(self) -> None:
+        """Forgets more than it should at times: then devices need a snapshot (R5)."""
+        state = finish(self.world.store.open_collection(NAME))
+        for one in state.classes:
+            if one.ready:
+                finish(self.world.store.prune_class(NAME, one.selection, self.rng.randint(0, one.head), 0))
+        self.world.nodes[PRIMARY].take(StoreMoved(finish(self.world.store.open_collection(NAME))))
+
+    def _new_epoch(self) -> None:
+        finish(self.world.store.new_epoch())
+        self.watcher.epochs += 1
+        self.world.crash(PRIMARY)
+
+    def _plan(self) -> Plan:
+        rng, world = self.rng, self.world
+        return [
+            (75.0, world.work),
+            (6.0, self._commit),
+            (6.0, self._edit),
+            (3.0, self._select),
+            (12.0, world.wake),
+            (10.0, lambda: world.connect(self._device())),
+            (2.0, lambda: world.cut(self._device())),
+            (1.0, self._crash),
+            (2.0, lambda: world.work(rng.randint(0, 4))),
+            (3.0, self._time_passes),
+            (1.0, self._refuse_there),
+            (1.0, lambda: world.targets[self._device()].failing.clear()),
+            (1.0, self._off_or_on),
+            (0.6, world.prune),
+            (0.6, self._prune_classes),
+            (0.1, self._new_epoch),
+        ]
+
+    def peace(self) -> None:
+        """The faults end; each device holds what its selection takes, and nothing waits."""
+        world = self.world
+        for device in world.devices:
+            world.switch_on(device)
+            world.targets[device].failing.clear()
+        for _ in range(200):
+            world.round()
+            self.watcher.look()
+            if all(self._at_rest(device) for device in world.devices):
+                return
+        raise AssertionError(f"the devices never agree: {[one[0] for one in world.devices if not self._at_rest(one)]}")
+
+    def _at_rest(self, device: str) -> bool:
+        world = self.world
+        return world.quiet(device) and world.targets[device].rows == world.chosen(device, world.source.rows)
+
+
+def run_selections_story(seed: int, steps: int = 400) -> Counter[str]:
+    """How often each rule was asked. Raises AssertionError with the seed and what happened last."""
+    return told(SelectionsStory(seed), steps, f"selections seed {seed}")
+
+
+if __name__ == "__main__":
+    tell(run_selections_story, "stories with selections")

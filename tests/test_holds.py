@@ -1,0 +1,176 @@
+"""Held groups as persons decide about them: shown, approved, rejected (R13)."""
+
+from __future__ import annotations
+
+import pytest
+import pytest_asyncio
+
+from syncd.adapters.registry import ADAPTERS
+from syncd.core import effects as fx
+from syncd.core import events as ev
+from syncd.core.errors import UserError
+from syncd.core.ports import CollectionState
+from syncd.core.settings import Limits
+from syncd.core.status import Json
+from syncd.holds import Holds
+from syncd.outside import Ports
+from syncd.perform import perform
+from tests.control.status_page import mistakes
+from tests.deeds_kit import NAME, Desk, note
+
+pytestmark = pytest.mark.asyncio
+
+LIMITS = Limits(guard_s=86_400.0, scan_rows_max=7, uploads_bytes_max=40)
+
+
+class GuardedDesk(Desk):
+    """What its application changes is read as a primary does; 30 notes are there in the beginning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ports = Ports(LIMITS, ADAPTERS, lambda: 0.0, lambda: self.time_us)
+        self.ports.store, self.ports.sources[NAME] = self.store, self.source
+        self.verbs |= Holds(self.deeds, lambda: [NAME], self.ports.releasing, LIMITS).verbs
+
+    async def _keep(self, end_scan: bool = False) -> CollectionState:
+        if end_scan:
+            return await super()._keep(end_scan)
+        while True:
+            state = await self.store.open_collection(NAME)
+            read = await perform(self.ports, fx.ReadSource(NAME, state.mark))
+            assert isinstance(read, ev.SourceRead)
+            if not read.more:
+                return read.state
+
+    async def read(self) -> CollectionState:
+        return await self._keep()
+
+    async def held(self) -> Json:
+        (line,) = await self.records("held", "held")
+        return line
+
+    async def stored(self) -> int:
+        return (await self.store.open_collection(NAME)).objects
+
+
+@pytest_asyncio.fixture
+async def desk() -> GuardedDesk:
+    desk = GuardedDesk()
+    await desk.open()
+    await desk.commit({note(number): ("old", "body") for number in range(30)})
+    return desk
+
+
+async def delete(desk: GuardedDesk, *numbers: int) -> None:
+    await desk.commit({note(number): None for number in numbers})
+
+
+async def test_nothing_is_held_where_little_was_deleted(desk: GuardedDesk) -> None:
+    await delete(desk, *range(5))
+    assert (await desk.records("held", "held"), await desk.stored()) == ([], 25)
+
+
+async def test_what_is_held_is_named_with_what_to_do(desk: GuardedDesk) -> None:
+    await delete(desk, *range(20))
+    held = await desk.held()
+    assert mistakes("held", "primary", await desk.ask("held")) == []
+    assert (held["group"], held["gone"], held["of"]) == (f"{NAME}:held-1", 20, 30)
+    assert "`syncd approve notes:held-1`" in str(held["reason"])
+    assert isinstance(held["named"], list)
+    assert len(held["named"]) == 20
+    assert await desk.stored() == 30
+
+
+async def test_an_approved_group_is_read_anew_and_is_one_group(desk: GuardedDesk) -> None:
+    await desk.commit({note(number): None for number in range(20)} | {note(40): ("new", "")})
+    await desk.commit({note(3): ("back", ""), note(25): ("after", "")})
+    groups = len(await desk.store.groups(NAME, 100))
+    told = await desk.ask("approve", group=f"{NAME}:held-1")
+    assert mistakes("approve", "primary", told) == []
+    state = await desk.read()
+    assert (state.held, state.objects) == (None, 12)
+    assert len(await desk.store.groups(NAME, 100)) == groups + 1
+
+
+async def test_what_was_approved_goes_into_the_order_after_a_restart(desk: GuardedDesk) -> None:
+    await delete(desk, *range(20))
+    await desk.ask("approve", group=f"{NAME}:held-1")
+    desk.ports.releasing.clear()
+    opened = await perform(desk.ports, fx.OpenSource(NAME))
+    assert isinstance(opened, ev.SourceOpened)
+    assert (await desk.read()).objects == 10
+
+
+async def test_what_is_held_is_held_after_a_restart_and_a_comparison(desk: GuardedDesk) -> None:
+    await delete(desk, *range(20))
+    desk.source.lose_log()
+    opened = await perform(desk.ports, fx.OpenSource(NAME))
+    assert isinstance(opened, ev.SourceOpened)
+    assert opened.state.held is not None
+    event = await perform(desk.ports, fx.BeginScan(NAME))
+    while isinstance(event, ev.Scanned) and (event.after is not None or event.type < 2):
+        at = event.type + (event.after is None)
+        event = await perform(desk.ports, fx.ScanSource(NAME, at, event.after))
+    swept = await perform(desk.ports, fx.SweepSource(NAME))
+    assert isinstance(swept, ev.Swept)
+    assert (swept.count, await desk.stored()) == (0, 30)
+
+
+async def test_a_rejected_group_gives_the_application_its_objects_back(desk: GuardedDesk) -> None:
+    await delete(desk, *range(20))
+    told = await desk.ask("reject", group=f"{NAME}:held-1")
+    assert (told["objects"], told["left"], told["conflicts"]) == (20, [], [])
+    assert [desk.row(note(number)) for number in range(30)] == [("old", "body")] * 30
+    state = await desk.read()
+    assert (state.held, state.objects) == (None, 30)
+
+
+async def test_what_else_was_changed_with_it_goes_on_when_it_is_rejected(desk: GuardedDesk) -> None:
+    await desk.commit({note(number): None for number in range(20)} | {note(25): ("changed", ""), note(40): ("new", "")})
+    await desk.ask("reject", group=f"{NAME}:held-1")
+    state = await desk.read()
+    assert (state.held, state.objects, desk.row(note(25))) == (None, 31, ("changed", ""))
+
+
+async def test_what_is_there_again_is_not_overwritten_by_a_rejection(desk: GuardedDesk) -> None:
+    await delete(desk, *range(20))
+    await desk.commit({note(3): ("again", "")})
+    told = await desk.ask("reject", group=f"{NAME}:held-1")
+    assert told["objects"] == 19
+    assert (desk.row(note(3)), (await desk.read()).held) == (("again", ""), None)
+
+
+async def test_what_comes_again_while_it_is_rejected_is_kept_as_a_conflict(desk: GuardedDesk) -> None:
+    await delete(desk, *range(20))
+    desk.source.commit({note(0): b"\x92\xa5again\xa0"})
+    told = await desk.ask("reject", group=f"{NAME}:held-1")
+    assert (told["objects"], desk.row(note(0))) == (19, ("again", ""))
+    assert mistakes("reject", "primary", told) == []
+    assert isinstance(told["left"], list)
+    assert len(told["left"]) == 1
+    assert told["conflicts"] != []
+    assert (await desk.read()).held is None
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+async def test_a_group_that_has_grown_is_looked_at_again(desk: GuardedDesk, verb: str) -> None:
+    await delete(desk, *range(20))
+    await delete(desk, *range(20, 30))
+    with pytest.raises(UserError, match="more was deleted since"):
+        await desk.ask(verb, group=f"{NAME}:held-1")
+    with pytest.raises(UserError, match="no held group"):
+        await desk.ask(verb, group=f"{NAME}:12")
+    await desk.ask(verb, group=f"{NAME}:held-2")
+    assert (await desk.read()).held is None
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+async def test_where_nothing_is_held_there_is_nothing_to_decide(desk: GuardedDesk, verb: str) -> None:
+    with pytest.raises(UserError, match="nothing of notes is held"):
+        await desk.ask(verb, group=f"{NAME}:held-1")
+
+
+async def test_the_undo_of_a_group_that_added_many_is_not_held(desk: GuardedDesk) -> None:
+    group = await desk.commit({note(number): ("more", "") for number in range(100, 160)})
+    await desk.ask("undo", group=group)
+    assert (await desk.records("held", "held"), await desk.stored()) == ([], 30)

@@ -1,0 +1,389 @@
+"""How changes from auxiliaries are performed: what is in the way is read first, an error is an event, and nothing is
+written for a device that may not (R6, R9, R11)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from syncd.adapters.registry import ADAPTERS
+from syncd.applications.memory import MemorySource
+from syncd.applications.memory_target import MemoryTarget
+from syncd.applications.memory_writer import MemoryWriter
+from syncd.core import events as ev
+from syncd.core import upward_effects as fx
+from syncd.core import upward_events as up
+from syncd.core.edits import LocalBatch, LocalChanges, OutboxState, Policy, Ruling, Written
+from syncd.core.effects import Effect, ExecuteNow, LookAtTarget, OpenSource, OpenTarget, Recount
+from syncd.core.errors import DiskFull
+from syncd.core.messages import Cut, Made, Objects, Run, Upload, Verdict
+from syncd.core.model import DataType, Kind, ObjectId
+from syncd.core.ports import Executed, TargetState
+from syncd.core.settings import Limits
+from syncd.outside import Ahead, Ports
+from syncd.perform import perform, stage
+from syncd.perform_up import read_changes
+from syncd.store.memory import MemorySyncStore
+from syncd.store.memory_inbound_queue import MemoryInboundQueue
+from syncd.store.memory_outbox import MemoryOutbox
+from syncd.store.memory_uploads import MemoryUploadQueue
+from tests.two_way_kit import NAME, TYPES, A, B, note, text
+
+pytestmark = pytest.mark.asyncio
+LIMITS = Limits(unread_tries_max=3, scan_rows_max=2)
+NUMBERED = {1: DataType(1, "note", ("id",), ("title", "text"))}
+EPOCH = "epoch"
+
+
+class FullOutbox(MemoryOutbox):
+    """One whose disk has no room while ``full``."""
+
+    full = False
+
+    async def keep(self, collection: str, batch: LocalBatch) -> OutboxState:
+        if self.full:
+            raise DiskFull("no room in the home", "make room")
+        return await super().keep(collection, batch)
+
+    async def carried_out(self, collection: str, state: TargetState) -> OutboxState:
+        if self.full:
+            raise DiskFull("no room in the home", "make room")
+        return await super().carried_out(collection, state)
+
+    async def settle(self, collection: str, verdicts: Sequence[Verdict], position: int, now_us: int) -> OutboxState:
+        if self.full:
+            raise DiskFull("no room in the home", "make room")
+        return await super().settle(collection, verdicts, position, now_us)
+
+
+class Auxiliary:
+    """The ports of an auxiliary whose target holds note 1, at 1."""
+
+    def __init__(self) -> None:
+        self.outbox, self.target = FullOutbox(LIMITS, lambda: "box"), MemoryTarget(captures=True)
+        self.ports = Ports(LIMITS, ADAPTERS, lambda: 100.0, lambda: 5)
+        self.ports.inbound, self.ports.outbox = MemoryInboundQueue(), self.outbox
+        self.ports.targets[NAME] = self.ports.locals[NAME] = self.target
+
+    async def does(self, effect: Effect) -> ev.Event | None:
+        return await perform(self.ports, effect)
+
+    async def begins(self) -> Auxiliary:
+        done = await self.executes(0, 1, {note(1): text("one")})
+        assert isinstance(done, ev.WorkDone)
+        return self
+
+    async def executes(self, first: int, last: int, rows: dict[ObjectId, bytes]) -> ev.Event | None:
+        return await self.does(ExecuteNow(NAME, (frame(first, last, rows),), self.target.state, NUMBERED))
+
+    async def reads(self) -> up.LocalRead:
+        read = await self.does(fx.ReadLocal(NAME))
+        assert isinstance(read, up.LocalRead)
+        return read
+
+
+def frame(first: int, last: int, rows: dict[ObjectId, bytes]) -> Objects:
+    count, kinds = len(rows), bytes([Kind.MODIFY]) * len(rows)
+    columns = kinds, [1] * count, [one.key for one in rows], list(rows.values())
+    return Objects(NAME, first, last, (Run(last, False, count),), *columns, (), Cut(last, bytes(16), 0))
+
+
+async def opened() -> Auxiliary:
+    """Its first work is executed without a snapshot, as a target that is at the same epoch."""
+    auxiliary = Auxiliary()
+    auxiliary.target.state = TargetState(EPOCH, 0, bytes(16), 0)
+    return await auxiliary.begins()
+
+
+# ---------------------------------------------------------------- on the auxiliary
+
+
+async def test_what_the_application_changes_is_read_to_its_end_in_pages() -> None:
+    auxiliary = await opened()
+    auxiliary.target.commit({note(number): text(f"{number}") for number in range(2, 5)})
+    assert ((await auxiliary.reads()).more, (await auxiliary.reads()).more) == (True, False)
+    assert (await auxiliary.reads()).outbox.pending == 1
+
+
+async def test_an_edit_that_nobody_has_read_is_read_before_its_object_is_written() -> None:
+    auxiliary = await opened()
+    auxiliary.target.commit({note(1): text("one", "edited"), note(2): text("two")})
+    done = await auxiliary.executes(1, 2, {note(1): text("one", "the primary's")})
+    assert isinstance(done, ev.WorkDone)
+    assert isinstance(done.result, Executed)
+    assert auxiliary.target.rows == {note(1): text("one", "the primary's")}, "the group is put back whole"
+    assert done.outbox is not None
+    assert done.outbox.pending == 1, "it travels all the same"
+
+
+async def test_what_is_found_after_a_wait_is_kept_once_although_others_read_meanwhile() -> None:
+    auxiliary = await opened()
+    before = await auxiliary.outbox.load(NAME)
+    late = asyncio.Event()
+
+    class Slow(MemoryTarget):
+        async def changes(self, mark: int, limit: int, wait_s: float | None = None) -> LocalChanges:
+            found = await super().changes(mark, limit, wait_s)
+            if wait_s is not None:
+                late.set()
+                await asyncio.sleep(0)  # a work is executed between this and what is kept of it
+                await executed
+            return found
+
+    auxiliary.target.__class__ = Slow
+    auxiliary.target.commit({note(1): text("one", "edited")})
+    waiting = asyncio.create_task(auxiliary.does(fx.WaitLocal(NAME)))
+    executed = asyncio.create_task(auxiliary.executes(1, 2, {note(1): text("one", "the primary's")}))
+    await late.wait()
+    done, read = await executed, await waiting
+    assert isinstance(done, ev.WorkDone)
+    assert isinstance(read, up.LocalRead)
+    assert (read.outbox.pending, read.outbox.last, read.more) == (1, before.last + 1, False)
+    assert auxiliary.target.rows[note(1)] == text("one", "the primary's"), "and nothing is found in it that was undone"
+
+
+async def test_an_edit_found_beside_a_work_that_does_not_touch_it_stands_above_it() -> None:
+    auxiliary = await opened()
+    auxiliary.target.commit({note(1): text("one", "edited")})
+    found = await auxiliary.target.changes(0, 10, wait_s=0.0)
+    await auxiliary.executes(1, 2, {note(2): text("two")})
+    read = await read_changes(auxiliary.ports, NAME, found=Ahead(0, found))
+    assert (read.outbox.pending, read.more) == (1, False)
+    assert (await auxiliary.reads()).outbox == read.outbox
+
+
+async def test_an_application_that_never_rests_is_busy() -> None:
+    auxiliary = await opened()
+
+    auxiliary.target.commit({note(1): text("one", "edited")})
+
+    class Restless(MemoryTarget):
+        async def discard(self, mark: int) -> None:
+            await super().discard(mark)
+            self.commit({note(1): text("one", f"after {mark}")})
+
+    auxiliary.target.__class__ = Restless
+    failed = await auxiliary.executes(1, 2, {note(1): text("one", "the primary's")})
+    assert isinstance(failed, ev.TargetFailed)
+    assert not failed.held
+
+
+async def test_nothing_is_read_before_the_outbox_was_told_what_was_carried_out() -> None:
+    auxiliary = await opened()
+    auxiliary.target.commit({note(1): text("one", "edited")})
+    await auxiliary.reads()
+    auxiliary.outbox.full = True
+    assert isinstance(await auxiliary.executes(1, 2, {note(1): text("x")}), ev.TargetFailed)
+    auxiliary.outbox.full = False
+    assert isinstance(await auxiliary.does(fx.ReadLocal(NAME)), up.LocalFailed)
+    assert isinstance(await auxiliary.does(OpenTarget(NAME)), ev.TargetOpened)
+    assert isinstance(await auxiliary.does(fx.ReadLocal(NAME)), up.LocalRead)
+
+
+@pytest.mark.parametrize(
+    ("effect", "event"),
+    [
+        (fx.ReadLocal(NAME), up.LocalFailed),
+        (fx.SettleUploads(NAME, (), 1), up.SettleFailed),
+    ],
+)
+async def test_a_full_disk_of_the_home_is_an_event(effect: Effect, event: type[ev.Event]) -> None:
+    auxiliary = await opened()
+    auxiliary.target.commit({note(1): text("one", "edited")})
+    auxiliary.outbox.full = True
+    assert isinstance(await auxiliary.does(effect), event)
+    assert auxiliary.target.rows[note(1)] == text("one", "edited")
+
+
+async def test_an_application_that_is_away_cannot_be_read() -> None:
+    auxiliary = await opened()
+    auxiliary.target.offline = "its disk is not mounted"
+    failed = await auxiliary.does(fx.ReadLocal(NAME))
+    assert failed == up.LocalFailed(NAME, "its disk is not mounted")
+
+
+async def test_groups_are_encoded_with_the_time_at_which_they_are_sent() -> None:
+    auxiliary = await opened()
+    auxiliary.target.commit({note(2): text("two")})
+    await auxiliary.reads()
+    taken = await auxiliary.does(fx.TakeUploads(NAME, 0, "msgpack", 1_000))
+    assert isinstance(taken, up.UploadsTaken)
+    (sent,) = [ADAPTERS["msgpack"].decode(one, LIMITS) for one in taken.frames]
+    assert isinstance(sent, Upload)
+    assert (sent.clock_us, taken.last, sent.keys) == (5, 1, [note(2).key])
+
+
+async def test_what_is_counted_is_what_the_primary_sent_whatever_was_edited_since() -> None:
+    auxiliary = await opened()
+    before = auxiliary.target.state
+    auxiliary.target.commit({note(1): text("one", "edited")})
+    await auxiliary.reads()
+    auxiliary.target.commit({note(1): text("one", "edited again"), note(2): text("two")})
+    assert await auxiliary.does(Recount(NAME)) == ev.Recounted(NAME, before)
+    assert await auxiliary.does(LookAtTarget(NAME)) == ev.LookedAtTarget(NAME)
+
+
+async def test_a_target_of_which_edits_are_unread_is_looked_at_all_the_same() -> None:
+    auxiliary = await opened()
+    auxiliary.target.commit({note(number): text(f"{number}") for number in range(2, 5)})
+    assert (await auxiliary.reads()).more
+    auxiliary.target.offline = "its disk is away"
+    assert await auxiliary.does(LookAtTarget(NAME)) == ev.TargetFailed(NAME, "its disk is away", False)
+
+
+async def test_where_the_log_is_lost_changes_wait_for_a_snapshot() -> None:
+    auxiliary = await opened()
+    auxiliary.target.lose_log()
+    done = await auxiliary.executes(1, 2, {note(1): text("x")})
+    assert isinstance(done, ev.WorkDone)
+    assert not isinstance(done.result, Executed)
+    assert auxiliary.target.rows == {note(1): text("one")}
+    assert await auxiliary.does(LookAtTarget(NAME)) == ev.LookedAtTarget(NAME)
+    assert (await auxiliary.reads()).lost
+
+
+async def test_what_was_refused_is_put_back() -> None:
+    auxiliary = await opened()
+    auxiliary.target.commit({note(1): text("one", "edited")})
+    await auxiliary.reads()
+    refusal = Verdict(1, Ruling.REFUSED, 0, "no", "note", note(1).key, 0)
+    settled = await auxiliary.does(fx.SettleUploads(NAME, (refusal,), 1))
+    assert isinstance(settled, up.UploadsSettled)
+    assert settled.outbox.undo
+    auxiliary.target.commit({note(1): text("one", "edited meanwhile")})
+    undone = await auxiliary.does(fx.UndoEdits(NAME))
+    assert isinstance(undone, up.EditsUndone)
+    assert auxiliary.target.rows == {note(1): text("one")}
+
+
+async def test_reading_waits_while_something_is_executed() -> None:
+    auxiliary = await opened()
+    async with auxiliary.ports.alone(NAME):
+        reading = asyncio.create_task(auxiliary.reads())
+        await asyncio.sleep(0)
+        assert not reading.done()
+    assert not (await reading).more
+
+
+# ---------------------------------------------------------------- on the primary
+
+
+class Primary:
+    """The ports of a primary whose application holds note 1."""
+
+    def __init__(self) -> None:
+        self.source, self.uploads = MemorySource(TYPES), MemoryUploadQueue(LIMITS)
+        self.source.rows = {note(1): text("one")}
+        self.writer = MemoryWriter(self.source, ["note"])
+        self.ports = Ports(LIMITS, ADAPTERS, lambda: 100.0, lambda: 5)
+        self.ports.store, self.ports.sources[NAME] = MemorySyncStore(lambda: EPOCH), self.source
+        self.ports.uploads, self.ports.writers[NAME] = self.uploads, self.writer
+
+    async def opens(self) -> Primary:
+        await perform(self.ports, OpenSource(NAME))
+        return self
+
+    async def stages(self, device: str, *numbers: int) -> ev.Event:
+        effects = [fx.StageUpload(device, NAME, upload(number), b"....") for number in numbers]
+        return await stage(self.ports, effects)
+
+    async def writes(self, *devices: str, silent: str = "") -> tuple[Written, ...]:
+        effect = fx.WriteUploads(NAME, 0, frozenset((silent,)), Policy.PRIMARY, frozenset(devices))
+        done = await perform(self.ports, effect)
+        assert isinstance(done, up.UploadsWritten)
+        return done.written
+
+
+def upload(number: int) -> Upload:
+    """A note of this number, plus ten, is added."""
+    made = (Made(number, 0, 1, True, False),)
+    return Upload(NAME, "box", 0, made, bytes([Kind.ADD]), [1], [note(number + 10).key], [b""], [text("new")])
+
+
+async def test_frames_that_came_together_are_staged_together() -> None:
+    primary = await Primary().opens()
+    assert await primary.stages(A, 1, 2) == up.UploadStaged(A, NAME, "box", 2, 8)
+
+
+async def test_groups_of_devices_that_may_write_are_written() -> None:
+    primary = await Primary().opens()
+    await primary.stages(A, 1)
+    await primary.stages(B, 1)
+    first, second = await primary.writes(A)
+    assert (first.ruling, second.ruling, second.mark) == (Ruling.ACCEPTED, Ruling.REFUSED, 0)
+    assert "not linked" in second.cause
+    assert note(11) in primary.source.rows
+
+
+async def test_of_a_device_of_which_nothing_is_taken_all_is_refused() -> None:
+    primary = await Primary().opens()
+    await primary.stages(A, 1)
+    await primary.stages(B, 2)
+    one, other = await primary.writes(A, B, silent=A)
+    assert (one.ruling, other.ruling) == (Ruling.REFUSED, Ruling.ACCEPTED)
+    assert "from the primary only" in one.cause
+    assert note(11) not in primary.source.rows
+
+
+async def test_frames_are_written_at_once_and_nothing_of_them_is_queued() -> None:
+    primary = await Primary().opens()
+    frames = (A, upload(1)), (B, upload(1)), (A, upload(2))
+    effect = fx.WriteNow(NAME, frames, frozenset(), Policy.PRIMARY, frozenset((A,)))
+    done = await perform(primary.ports, effect)
+    assert isinstance(done, up.WrittenNow)
+    outcomes = [(one.device, one.number, one.ruling) for one in done.written]
+    assert outcomes == [(A, 1, Ruling.ACCEPTED), (B, 1, Ruling.REFUSED), (A, 2, Ruling.ACCEPTED)]
+    assert {note(11), note(12)} < set(primary.source.rows)
+    assert await primary.uploads.received(A, NAME, "box") == 0
+    again = await perform(primary.ports, effect)
+    assert isinstance(again, up.WrittenNow)
+    assert again.written == done.written, "after a crash it is told again"
+
+
+async def test_a_conflict_is_dated_when_its_group_was_made() -> None:
+    primary = await Primary().opens()
+    primary.source.rows[note(11)] = text("another")
+    effect = fx.WriteNow(NAME, ((A, upload(1)),), frozenset(), Policy.PRIMARY, frozenset((A,)))
+    done = await perform(primary.ports, effect)
+    assert isinstance(done, up.WrittenNow)
+    assert [(one.ruling, one.time_us) for one in done.written] == [(Ruling.REFUSED, 5)]
+
+
+async def test_an_application_that_is_away_is_an_event() -> None:
+    primary = await Primary().opens()
+    await primary.stages(A, 1)
+    primary.source.offline = "it is locked"
+    effect = fx.WriteUploads(NAME, 0, frozenset(), Policy.PRIMARY, frozenset((A,)))
+    assert await perform(primary.ports, effect) == up.WriteFailed(NAME, "it is locked")
+    at_once = fx.WriteNow(NAME, ((A, upload(2)),), frozenset(), Policy.PRIMARY, frozenset((A,)))
+    assert await perform(primary.ports, at_once) == up.WriteFailed(NAME, "it is locked")
+
+
+async def test_what_came_of_groups_is_told_by_device_and_once_more_to_whoever_asks() -> None:
+    primary = await Primary().opens()
+    await primary.stages(A, 1)
+    written = await primary.writes(A)
+    settled = await perform(primary.ports, fx.SettleWritten(NAME, written, 7, Policy.PRIMARY))
+    assert isinstance(settled, up.WrittenSettled)
+    outbox, (verdict,) = settled.verdicts[A]
+    assert (outbox, verdict.number, verdict.ruling, verdict.seq) == ("box", 1, Ruling.ACCEPTED, 7)
+    assert await perform(primary.ports, fx.ReadVerdicts(A, NAME, "box", 1)) == up.VerdictsRead(
+        A, NAME, "box", 1, (verdict,)
+    )
+    assert await primary.writes(A) == ()
+
+
+@pytest.mark.parametrize(("count", "pauses"), [(1, [0.7]), (2, [0.7]), (3, [])])
+async def test_verdicts_are_kept_after_a_pause_unless_they_are_many(count: int, pauses: list[float]) -> None:
+    auxiliary, seen = Auxiliary(), list[float]()
+
+    async def pause(seconds: float) -> None:
+        seen.append(seconds)
+
+    auxiliary.ports.limits = Limits(settle_together=3, settle_join_s=0.7)
+    auxiliary.ports.pause = pause
+    verdicts = tuple(Verdict(number, Ruling.REFUSED, 0, "", "", b"", 0) for number in range(1, count + 1))
+    assert isinstance(await auxiliary.does(fx.SettleUploads(NAME, verdicts, 1)), up.UploadsSettled)
+    assert seen == pauses
