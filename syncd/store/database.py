@@ -9,6 +9,7 @@ leaves its function and the transaction intact.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,12 @@ TOGETHER_MAX = 200  # functions in one commit
 OPEN_S_MAX = 60.0  # opening, migration included
 _WRITER_CACHE_KIB = 16 * 1024
 _READER_CACHE_KIB = 4 * 1024
-_CHECKPOINT_PAGES = 2_000  # the write-ahead log is folded back when it has this many
+# The write-ahead log is folded back into the file, which takes as long as there is in it. Once nobody waits: after so
+# many commits, and after so many rows and such a pause. When it has so many pages, whoever waits.
+FOLD_COMMITS = 32
+FOLD_ROWS = 1_000
+_FOLD_IDLE_S = 0.2
+_FOLD_PAGES_MAX = 8_000
 _LOG_BYTES_MAX = 32 * 1024 * 1024  # and its file is cut to this
 _STOCK_PAGES = 2_000  # free pages that stay in the file
 _GIVE_BACK_PAGES = 400  # more than that are given back in slices of this
@@ -85,6 +91,7 @@ class Database:
         self.path = path
         self.commits = 0
         self.synced = False  # all that was written is known to be durable
+        self._folded = 0, writer.total_changes  # commits and rows when the log was last folded back
         self._writer = writer
         self._reader = reader
         self._waiting: asyncio.Queue[_Waiting[Any]] = asyncio.Queue(WAITING_MAX)
@@ -161,10 +168,23 @@ class Database:
 
     async def _write_all(self) -> None:
         while True:
-            together = [await self._waiting.get()]
+            much = self._writer.total_changes - self._folded[1] >= FOLD_ROWS
+            try:
+                async with asyncio.timeout(_FOLD_IDLE_S if much else None):
+                    together = [await self._waiting.get()]
+            except TimeoutError:
+                await self._fold()
+                continue
             while len(together) < TOGETHER_MAX and not self._waiting.empty():
                 together.append(self._waiting.get_nowait())
             await self._write_together(together)
+            if self._waiting.empty() and self.commits - self._folded[0] >= FOLD_COMMITS:
+                await self._fold()
+
+    async def _fold(self) -> None:
+        self._folded = self.commits, self._writer.total_changes
+        with contextlib.suppress(sqlite3.Error):  # the next commit meets it, and says so
+            await in_thread(self._writer, _fold)
 
     async def _write_together(self, waiting: list[_Waiting[Any]]) -> None:
         functions = [one.function for one in waiting]
@@ -214,6 +234,12 @@ def give_back(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA incremental_vacuum(1)")  # sqlite3 makes one step of this statement: one page
 
 
+def _fold(connection: sqlite3.Connection) -> None:
+    """Copies what is in the write-ahead log into the file, after those who waited for the commits were told. By the
+    writer's connection alone: a second one that did so would meet a bug of SQLite before 3.51.3."""
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
 def _prepare_writer(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
     version = check(connection, path, schema)
     for pragma in (
@@ -225,7 +251,7 @@ def _prepare_writer(connection: sqlite3.Connection, path: Path, schema: Schema) 
         "trusted_schema = OFF",
         "cell_size_check = ON",
         f"cache_size = -{_WRITER_CACHE_KIB}",
-        f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+        f"wal_autocheckpoint = {_FOLD_PAGES_MAX}",
         f"journal_size_limit = {_LOG_BYTES_MAX}",
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()

@@ -6,11 +6,11 @@ import sqlite3
 
 from syncd.core.ports import TargetState
 from syncd.store import outbox_echo as echo
-from syncd.store.outbox_plan import PASS, forget_plan
+from syncd.store.outbox_plan import MADE, PASS, forget_plan
 from syncd.store.outbox_rows import Box, drop, free, hash_of, seal
 
 # Written so that SQLite begins with the rows of the plan: many more edits may wait.
-_VALUE = "(SELECT value FROM plan_rows WHERE object = objects.id)"
+_VALUE = f"(SELECT {MADE} FROM plan_rows WHERE object = objects.id)"
 _TOGETHER = 500  # groups that leave at a time
 # Edits of objects that pass, in groups up to the one in which the version was made.
 _PASSED = (
@@ -63,16 +63,16 @@ def _undo(connection: sqlite3.Connection, box: Box) -> None:
 
 def _pass(connection: sqlite3.Connection, box: Box) -> None:
     values: dict[str, object] = {"box": box.id, "pass": PASS}
-    unsealed = "SELECT 1 FROM groups WHERE box = ? AND sealed = 0 LIMIT 1"
-    if connection.execute(unsealed, (box.id,)).fetchone():
-        _shorten(connection, values)
-        _rebase(connection, values)
-    _stop(connection, f"SELECT e.id, e.grp {_PASSED}", values | {"sealed": 1})
     connection.execute(
         f"UPDATE objects SET base = {_VALUE} WHERE stands = 1 AND base IS NOT {_VALUE}"
         " AND id IN (SELECT object FROM plan_rows WHERE box = :box AND kind = :pass)",
         values,
     )
+    unsealed = "SELECT 1 FROM groups WHERE box = ? AND sealed = 0 LIMIT 1"
+    if connection.execute(unsealed, (box.id,)).fetchone():
+        _shorten(connection, values)
+        _rebase(connection, values)
+    _stop(connection, f"SELECT e.id, e.grp {_PASSED}", values | {"sealed": 1})
 
 
 def _shorten(connection: sqlite3.Connection, values: dict[str, object]) -> None:
@@ -100,10 +100,10 @@ def _remove(connection: sqlite3.Connection, edit: int, group: int, object_: int,
 def _rebase(connection: sqlite3.Connection, values: dict[str, object]) -> None:
     """The oldest edit above what came down is of this version, where it was joined with older ones meanwhile."""
     rows = connection.execute(
-        "SELECT e.id, e.grp, e.object, ifnull(length(e.base), 0), ifnull(length(e.fields), 0), r.value,"
-        " e.fields IS r.value AND e.fault = '' FROM plan_rows r CROSS JOIN edits e ON e.object = r.object AND e.stands"
-        " JOIN groups g ON g.id = e.grp AND NOT g.sealed"
-        " WHERE r.box = :box AND r.kind = :pass AND e.base IS NOT r.value AND e.grp = (SELECT min(grp) FROM edits"
+        "SELECT e.id, e.grp, e.object, ifnull(length(e.base), 0), ifnull(length(e.fields), 0), o.base,"
+        " e.fields IS o.base AND e.fault = '' FROM plan_rows r CROSS JOIN edits e ON e.object = r.object AND e.stands"
+        " JOIN objects o ON o.id = r.object JOIN groups g ON g.id = e.grp AND NOT g.sealed"
+        " WHERE r.box = :box AND r.kind = :pass AND e.base IS NOT o.base AND e.grp = (SELECT min(grp) FROM edits"
         " WHERE object = r.object AND stands AND NOT passed AND grp > ifnull(r.reached, 0))",
         values,
     ).fetchall()

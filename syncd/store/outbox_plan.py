@@ -29,9 +29,12 @@ SAME = 2  # it has the version below all of them
 OVER = 3  # it has another: what was made here is written over
 BACK = 4  # it does not name the object, which is put back
 
+# The version that was made here, of a row that passes.
+MADE = "(SELECT m.fields FROM edits m WHERE m.grp = plan_rows.reached AND m.object = plan_rows.object)"
+
 Values = dict[str, dict[bytes, bytes | None]]
 Made = tuple[int, bytes | None]  # in which group, which version
-PlanRow = tuple[int, int, int, bool, bytes | None, int | None]
+PlanRow = tuple[int, int, int, bool, int | None]
 _DELETE, _WITHHELD = int(Kind.DELETE), int(Kind.WITHHELD)
 
 
@@ -118,6 +121,7 @@ class Planner:
         self._connection = connection
         self._box = box
         self._digest = self._objects = 0
+        self._passes = 0  # rows that were to pass when they were compared, summed up by that
 
     def prepare(self, work: Work | None) -> Plan:
         """The plan, without its callables."""
@@ -163,17 +167,21 @@ class Planner:
                 if group is not None:
                     versions[id_].append((group, fields))
             wanted = values[type_]
+            prefix = type_prefix(type_)
             for id_, key, base, _, _ in found:
                 if (chain := versions.pop(id_, None)) is None or key in skipped:
                     continue
                 if row := self._row(id_, wanted[key], base, chain):
                     rows.append(row)
+                    if row[2] == PASS:
+                        self._passes += 1
+                        self._gain(prefix, key, base, wanted[key])
                 else:
                     none.append((id_,))
         self._connection.executemany("DELETE FROM plan_rows WHERE object = ?", none)  # of an earlier frame
         self._connection.executemany(
-            "INSERT INTO plan_rows (object, box, kind, leave, value, reached) VALUES (?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (object) DO UPDATE SET kind = excluded.kind, leave = excluded.leave, value = excluded.value,"
+            "INSERT INTO plan_rows (object, box, kind, leave, reached) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (object) DO UPDATE SET kind = excluded.kind, leave = excluded.leave,"
             " reached = excluded.reached",
             rows,
         )
@@ -182,10 +190,10 @@ class Planner:
         """What becomes of an object above whose version ``base`` the versions of the chain stand."""
         for group, fields in reversed(chain):
             if value == fields:
-                return id_, self._box.id, PASS, group != chain[-1][0], value, group
+                return id_, self._box.id, PASS, group != chain[-1][0], group
         if value != base:
-            return id_, self._box.id, OVER, False, None, None
-        return (id_, self._box.id, SAME, True, None, None) if chain else None
+            return id_, self._box.id, OVER, False, None
+        return (id_, self._box.id, SAME, True, None) if chain else None
 
     def _doubt(self) -> None:
         """A version made here that the work has may be one that was made elsewhere and is the same by chance. It is of
@@ -200,7 +208,7 @@ class Planner:
             f" AND NOT mine.passed AND mine.grp <= r.reached AND mine.grp IN ({partly})"
             " WHERE r.box = :box AND r.kind = :pass"
         )
-        base = "value IS (SELECT o.base FROM objects o WHERE o.id = plan_rows.object)"
+        base = f"{MADE} IS (SELECT o.base FROM objects o WHERE o.id = plan_rows.object)"
         self._connection.execute(
             f"UPDATE plan_rows SET leave = leave AND {base}, kind = iif({base}, :same, :over)"
             f" WHERE object IN ({unsure})",
@@ -241,7 +249,7 @@ class Planner:
             values,
         )
         self._connection.execute(
-            f"UPDATE plan_rows SET kind = :over, leave = 0, value = NULL WHERE box = :box AND object IN ({lost})",
+            f"UPDATE plan_rows SET kind = :over, leave = 0 WHERE box = :box AND object IN ({lost})",
             values,
         )
         self._connection.execute(
@@ -264,7 +272,9 @@ class Planner:
     def _finish(self, snapshot: bool) -> Plan:
         self._box.plans = next_plan(self._box.plans)
         if not snapshot:
-            self._sum("r.value", PASS)
+            if not self._is_summed():
+                self._digest = self._objects = 0
+                self._sum(MADE, PASS)
             self._sum(_TOP, OVER)
         plan = Plan(self._box.plans, self._box.mark, self._digest, self._objects)
         if not snapshot:
@@ -275,25 +285,34 @@ class Planner:
         )
         return plan
 
+    def _is_summed(self) -> bool:
+        """Whether those that pass are just those that were summed up when they were compared: none came again in a
+        later frame, and of none it was decided otherwise."""
+        count = "SELECT count(*) FROM plan_rows WHERE box = ? AND kind = ?"
+        (passes,) = self._connection.execute(count, (self._box.id, PASS)).fetchone()
+        return bool(passes == self._passes)
+
     def _sum(self, version: str, kind: int) -> None:
         """What the checksum and the count gain where the version becomes the base of objects of this kind."""
         rows = self._connection.execute(
-            f"SELECT o.type, o.key, o.base, {version} FROM plan_rows r JOIN objects o ON o.id = r.object"
-            " WHERE r.box = ? AND r.kind = ?",
+            f"SELECT o.type, o.key, o.base, {version} FROM plan_rows JOIN objects o ON o.id = plan_rows.object"
+            " WHERE plan_rows.box = ? AND plan_rows.kind = ?",
             (self._box.id, kind),
         )
         prefixes: dict[str, bytes] = {}
         for type_, key, base, fields in rows:
-            prefix = prefixes.get(type_) or prefixes.setdefault(type_, type_prefix(type_))
-            if fields is not None:
-                self._digest += object_hash(prefix, key, fields)
-                self._objects += 1
-            if base is not None:
-                self._digest -= object_hash(prefix, key, base)
-                self._objects -= 1
+            self._gain(prefixes.get(type_) or prefixes.setdefault(type_, type_prefix(type_)), key, base, fields)
+
+    def _gain(self, prefix: bytes, key: bytes, base: bytes | None, fields: bytes | None) -> None:
+        if fields is not None:
+            self._digest += object_hash(prefix, key, fields)
+            self._objects += 1
+        if base is not None:
+            self._digest -= object_hash(prefix, key, base)
+            self._objects -= 1
 
 
-_ABOVE = "FROM edits e WHERE e.object = r.object AND e.stands AND NOT e.passed"
+_ABOVE = "FROM edits e WHERE e.object = plan_rows.object AND e.stands AND NOT e.passed"
 _TOP = f"iif(EXISTS (SELECT 1 {_ABOVE}), (SELECT e.fields {_ABOVE} ORDER BY e.grp DESC LIMIT 1), o.base)"
 
 

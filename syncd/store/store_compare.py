@@ -16,8 +16,12 @@ from syncd.store.store_collections import CollectionRow, TypeSet
 
 # change, type, key, born, hash, fault, author, fields
 New = tuple[int, int, bytes, int, bytes, str, int, bytes]
+Named = tuple[int, bytes]  # type, key
+Held = tuple[int, int, bytes | None, str]  # change, born, hash, fault
 # change, born, hash, fault, author, fields, change before
 Moved = tuple[int, int, bytes | None, str, int, bytes | None, int]
+
+_TOGETHER = 256  # objects that one statement looks up
 
 
 @dataclass(slots=True)
@@ -29,7 +33,7 @@ class Changes:
     last: int
     new: list[New] = field(default_factory=list)
     moved: list[Moved] = field(default_factory=list)
-    named: list[tuple[int, bytes]] = field(default_factory=list)
+    named: list[Named] = field(default_factory=list)
     before: list[bytes | None] = field(default_factory=list)
     equal: list[int] = field(default_factory=list)
     ties: list[tuple[int, int]] = field(default_factory=list)
@@ -70,11 +74,11 @@ def compare(
     """Looks each object up; what is equal changes nothing. Of one that comes twice the later counts."""
     changes, authors = Changes(row.last), numbers_of_authors(connection, observed)
     prefixes, hash_of, number = types.prefixes, digest.object_hash_bytes, int.from_bytes
-    look_up = connection.cursor()
-    find = f"SELECT change, born, hash, fault FROM {row.table} WHERE type = ? AND key = ?"
-    for (type_, key), one in {(one.type, one.key): one for one in observed}.items():
+    latest = {(one.type, one.key): one for one in observed}
+    there = _held(connection, row, latest)
+    for (type_, key), one in latest.items():
         _, _, fields, fault, author = one
-        held = look_up.execute(find, (type_, key)).fetchone()
+        held = there.get((type_, key))
         hashed = None if fields is None else hash_of(prefixes[type_], key, fields)
         if held is None:
             if fields is None or hashed is None:
@@ -102,6 +106,24 @@ def compare(
             changes.weight += number(hashed, "big")
             changes.objects += 1
     return changes
+
+
+def _held(connection: sqlite3.Connection, row: CollectionRow, objects: Iterable[Named]) -> dict[Named, Held]:
+    """What is held of the objects. Many are looked up together: a statement for each costs more than its row."""
+    keys: dict[int, list[bytes]] = {}
+    for type_, key in objects:
+        keys.setdefault(type_, []).append(key)
+    held: dict[Named, Held] = {}
+    for type_, of_type in keys.items():
+        for at in range(0, len(of_type), _TOGETHER):
+            asked = of_type[at : at + _TOGETHER]
+            size = 1 << (len(asked) - 1).bit_length()  # few sizes: each is one prepared statement
+            asked += [asked[-1]] * (size - len(asked))
+            marks = ", ".join("?" * size)
+            query = f"SELECT key, change, born, hash, fault FROM {row.table} WHERE type = ? AND key IN ({marks})"
+            for key, change, born, hashed, fault in connection.execute(query, (type_, *asked)):
+                held[type_, key] = change, born, hashed, fault
+    return held
 
 
 def insert(connection: sqlite3.Connection, row: CollectionRow, new: Iterable[New]) -> None:

@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from syncd.core.errors import DiskError, DiskFull, InvariantBroken, StoreBroken
 from syncd.store import database as module
-from syncd.store.database import Database, in_thread
+from syncd.store.database import FOLD_COMMITS, FOLD_ROWS, Database, in_thread
 from syncd.store.schema_files import Schema
 from tests.wait import eventually
 
@@ -53,6 +53,32 @@ async def test_a_function_runs_in_the_thread_of_the_connection() -> None:
         assert there[1] != threading.get_ident()
         with pytest.raises(ZeroDivisionError):
             await in_thread(connection, lambda own: 1 / 0)
+
+
+def in_the_file(path: Path) -> int:
+    """How many words are in the file itself, without its log."""
+    alone = path.with_name("alone.db")
+    alone.write_bytes(path.read_bytes())
+    connection = sqlite3.connect(f"file:{alone}?immutable=1", uri=True)
+    try:
+        return int(connection.execute("SELECT count(*) FROM words").fetchone()[0])
+    except sqlite3.DatabaseError:  # nor is the table, or it is being written
+        return 0
+    finally:
+        connection.close()
+
+
+async def test_the_log_is_folded_back_after_some_commits(database: Database) -> None:
+    for number in range(FOLD_COMMITS - 1):
+        await database.write(put(f"{number}"))
+    assert in_the_file(database.path) < FOLD_COMMITS - 1
+    await database.write(put("last"))
+    await eventually(lambda: in_the_file(database.path) == FOLD_COMMITS)
+
+
+async def test_the_log_is_folded_back_after_many_rows_when_nothing_more_comes(database: Database) -> None:
+    await database.write(lambda connection: [put(f"{number}")(connection) for number in range(FOLD_ROWS)])
+    await eventually(lambda: in_the_file(database.path) == FOLD_ROWS)
 
 
 async def test_what_was_written_is_read(database: Database) -> None:

@@ -116,15 +116,14 @@ CREATE TABLE plans (
     objects INTEGER NOT NULL
 ) STRICT;
 
--- What becomes of an object that edits stand of (kind: see outbox_plan.py). value: the version in the work. leave: it
--- stays as it is. reached: the newest group in which this version was made. Without another index: there are rows of one
--- collection at a time, or few more.
+-- What becomes of an object that edits stand of (kind: see outbox_plan.py). leave: it stays as it is. reached: the newest
+-- group in which the version of the work was made. Without another index: there are rows of one collection at a time, or
+-- few more.
 CREATE TABLE plan_rows (
     object INTEGER PRIMARY KEY,
     box INTEGER NOT NULL,
     kind INTEGER NOT NULL,
     leave INTEGER NOT NULL,
-    value BLOB,
     reached INTEGER
 ) STRICT;
 
