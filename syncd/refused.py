@@ -48,6 +48,7 @@ class RefusedEdits:
             "conflicts": self._conflicts,
             "conflict": self._conflict,
             "resend": self._resend,
+            "dismiss": self._dismiss,
         }
 
     async def _conflicts(self, args: Json) -> Json:
@@ -105,6 +106,11 @@ class RefusedEdits:
             )
         await self._outbox.forget(one.collection, one.group.number)
         return {"collection": one.collection, "number": one.group.number, "objects": len(edits)}
+
+    async def _dismiss(self, args: Json) -> Json:
+        one = await self._named(str(args.get("number") or ""))
+        await self._outbox.forget(one.collection, one.group.number)
+        return {"collection": one.collection, "number": one.group.number, "objects": one.group.objects}
 
 
 def _line(one: Named) -> Json:

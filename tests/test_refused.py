@@ -195,10 +195,20 @@ async def test_a_number_of_two_collections_needs_the_name_of_one() -> None:
 async def test_a_group_that_was_not_refused_is_not_there(asked: str) -> None:
     here = Here("notes")
     await here.refuse("notes", changed(1, "a"))
-    for verb, name in (("conflict", "id"), ("resend", "number")):
+    for verb, name in (("conflict", "id"), ("resend", "number"), ("dismiss", "number")):
         with pytest.raises(UserError, match="was refused") as caught:
             await here.ask(verb, **{name: asked})
         assert caught.value.advice
+
+
+async def test_a_group_that_is_dismissed_is_listed_no_more_and_nothing_is_written() -> None:
+    here = Here("notes")
+    number = await here.refuse("notes", changed(1, "a"))
+    kept = await here.refuse("notes", changed(2, "b"))
+    told = await here.ask("dismiss", number=str(number))
+    assert mistakes("dismiss", "auxiliary", told) == []
+    assert [one["number"] for one in await here.listed()] == [kept]
+    assert here.written == []
 
 
 async def test_a_group_of_a_table_that_changed_is_shown_and_cannot_be_sent_again() -> None:

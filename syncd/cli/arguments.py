@@ -77,6 +77,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         deciding.add_argument("group", metavar="GROUP", help="as notes:held-1")
     _history(verb("history", "On the primary: who changed an object, when, and what.", asks))
     _resend(verb("resend", "On an auxiliary: make the changes of a refused group again.", asks))
+    dismiss = verb("dismiss", "On an auxiliary: forget a refused group.", asks)
+    dismiss.add_argument("number", metavar="NUMBER", help="as `syncd conflicts` shows it")
     _settings(verb("settings", "On the primary: what is synchronized which way, how, and what is kept.", asks))
     if not argv:
         parser.print_help(sys.stderr)

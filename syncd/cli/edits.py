@@ -1,4 +1,4 @@
-"""The verbs about changes of both sides: conflicts, resolve, undo, history, resend."""
+"""The verbs about changes of both sides: conflicts, resolve, undo, held groups, history, resend, dismiss."""
 
 from __future__ import annotations
 
@@ -127,6 +127,14 @@ def resend(call: Call) -> int:
     return 0
 
 
+def dismiss(call: Call) -> int:
+    told = call.ask("dismiss", _LONG_S, number=call.given.number)
+    if not call.json(told):
+        amount = count(number(told, "objects"), "object")
+        print(f"{text(told, 'collection')}: refused group {number(told, 'number')} is forgotten, with {amount}")
+    return 0
+
+
 def _edited(file: str, objects: str, version: str, advice: str) -> list[Json]:
     """What a person edited of the answer that they kept in the file: the one version that counts. Raises UserError with
     the advice where there is no such file."""
@@ -163,4 +171,5 @@ VERBS: dict[str, Callable[[Call], int]] = {
     "reject": reject,
     "history": history,
     "resend": resend,
+    "dismiss": dismiss,
 }

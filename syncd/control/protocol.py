@@ -41,6 +41,7 @@ VERBS: dict[str, bool] = {
     "reject": False,
     "history": False,
     "resend": False,
+    "dismiss": False,
     "settings": True,
     "settings_explain": True,
     "settings_journal": True,

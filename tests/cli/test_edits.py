@@ -210,6 +210,13 @@ def test_a_key_may_look_like_an_option_after_two_dashes(daemon: FakeDaemon, caps
     assert daemon.asked[0][1]["words"] == ["-7"]
 
 
+def test_a_refused_group_is_dismissed(daemon: FakeDaemon, capsys: Capture) -> None:
+    daemon.answers["dismiss"] = RESENT
+    assert verb("dismiss", "notes:12") == 0
+    assert capsys.readouterr().out == "notes: refused group 12 is forgotten, with 1 object\n"
+    assert daemon.asked == [("dismiss", {"number": "notes:12"})]
+
+
 def test_refused_groups_are_listed_shown_and_sent_again(daemon: FakeDaemon, capsys: Capture, tmp_path: Path) -> None:
     daemon.answers |= {"conflicts": REFUSED, "conflict": REFUSED_GROUP, "resend": RESENT}
     assert verb("conflicts") == 0

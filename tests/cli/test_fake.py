@@ -56,6 +56,7 @@ INITIATED = FakeArrange().init(HOME, Config(role=Role.PRIMARY, name="desk", user
         ("undo", "primary", UNDONE),
         ("history", "primary", HISTORY),
         ("resend", "auxiliary", RESENT),
+        ("dismiss", "auxiliary", RESENT),
         ("accept", "auxiliary", FakeArrange().accept(HOME, Asked("notes", "sqlite", "/n.db"))),
     ],
 )

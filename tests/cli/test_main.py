@@ -66,6 +66,7 @@ def printed_json(capture: Capture) -> object:
         ["history", "notes"],
         ["history", "notes", "1", "--limit", "0"],
         ["resend"],
+        ["dismiss"],
         ["init"],
         ["init", "--role", "king"],
         ["status", "--jso"],
