@@ -36,6 +36,7 @@ log = logging.getLogger("syncd")
 STOP_S_MAX = 10.0  # for closing everything; then the process ends as it is
 SWITCH_S = 0.0005  # threads hand over the interpreter ten times as often: the database threads work in short pieces
 ROOM_S = 1.0  # a daemon that found no room on its disk begins again after so long
+ROOM_LOG_S = 60.0  # and says so in the log not more often than this
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 LAG_S_MAX = 10.0  # a loop that has not turned for so long gets no watchdog sign
 
@@ -97,7 +98,7 @@ def _log_to_stderr(level: str) -> None:
 
 async def _main(home: Home) -> int:
     """A full disk ends nothing: the daemon begins again until there is room."""
-    notifier = Notifier(os.environ)
+    notifier, said_s = Notifier(os.environ), float("-inf")
     while True:
         try:
             await _live(home, notifier)
@@ -107,6 +108,9 @@ async def _main(home: Home) -> int:
             full = [one for one in causes if isinstance(one, DiskFull)]
             if len(full) < len(causes):
                 raise
+        if (now_s := time.monotonic()) - said_s >= ROOM_LOG_S:
+            log.warning("%s", full[0].line())
+            said_s = now_s
         try:
             await _without_room(home, notifier, full[0])
         except _Stopped:
@@ -119,7 +123,6 @@ async def _without_room(home: Home, notifier: Notifier, full: DiskFull) -> None:
     async def refuse(verb: str, args: dict[str, object]) -> dict[str, object]:
         raise full
 
-    log.warning("%s", full.line())
     notifier.status(full.line())
     notifier.watchdog()  # nothing hangs
     loop = asyncio.get_running_loop()

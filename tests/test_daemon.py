@@ -118,6 +118,15 @@ async def test_a_daemon_without_room_says_so_and_begins_again_until_there_is_roo
     assert not home.socket.exists()
 
 
+async def test_the_log_is_not_filled_by_a_full_disk(
+    home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lives(monkeypatch, FULL, FULL, FULL)
+    monkeypatch.setattr(daemon, "ROOM_S", 0.0)
+    assert await daemon._main(home) == 0
+    assert [record.getMessage() for record in caplog.records] == [FULL.line()]
+
+
 async def test_a_daemon_without_room_stops_at_a_signal(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     left = lives(monkeypatch, FULL, ValueError("it is not to begin again"))
     main = asyncio.create_task(daemon._main(home))
