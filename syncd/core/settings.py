@@ -70,7 +70,7 @@ class Limits:
     # guard (R13): what would delete both so many objects and such a share of a collection, or all of it, is held
     guard_objects_min: int = 10
     guard_percent_min: int = 20
-    guard_s: float = 0.0  # deletions of so long count together, as 86,400; 0: only comparisons are held, no groups
+    guard_s: float = 86_400.0  # deletions of so long count together; 0: only comparisons are held, no groups
     held_retry_s: float = 60.0  # a comparison that was held is made anew: what was gone may be back
     # selections: a longer one is refused with advice
     expression_chars_max: int = 16_384
