@@ -125,6 +125,7 @@ class Limits:
     users_max: int = 1_000  # of one primary; one more is refused with advice
     devices_max: int = 10_000  # paired with one primary, the revoked included; one more is refused with advice
     settings_max: int = 10_000  # values that persons set; one more is refused with advice
+    held_settings_max: int = 100  # changes of them that are held; one more is refused with advice
     settings_journal_max: int = 10_000  # changes of them that are remembered; then the oldest go
     # finding each other
     dial_next_s: float = 0.5  # an address that has not answered gets company by the next one

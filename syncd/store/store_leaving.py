@@ -31,12 +31,12 @@ def leaving(
     held = find(connection, row, shift[0]) if shift[0] != ALL else None
     of_class = f"members_{held.id:d}" if held is not None and held.ready and not held.broken else ""
     found = connection.execute(_read(row, of_class), page).fetchall()
-    objects = of = change = 0
-    for change, type_, key, fields, fault in found:
+    objects = of = 0
+    for _, type_, key, fields, fault in found:
         if of_class or before.broken or _takes(before, type_, key, fields, fault):
             of += 1
             objects += not _takes(after, type_, key, fields, fault)
-    return Leaving(objects, of, change if len(found) == page[1] else 0)
+    return Leaving(objects, of, found[-1][0] if len(found) == page[1] else 0)
 
 
 def _read(row: CollectionRow, of_class: str) -> str:
