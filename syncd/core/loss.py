@@ -96,8 +96,10 @@ def shifts(before: Preferences, after: Preferences, holders: Iterable[Holder]) -
         at = Place(user, device, collection)
         if after.direction(at) is Direction.IN:
             continue
-        had = ALL if before.direction(at) is Direction.IN else before.selection(at)
-        takes = after.selection(at)
+        unknown = before.direction(at) is Direction.IN
+        if not unknown and before.value("selection", at) == after.value("selection", at):
+            continue  # reading a selection is dearer
+        had, takes = ALL if unknown else before.selection(at), after.selection(at)
         if takes not in (had, ALL):
             found.append(Shift(device, collection, had, takes))
     return found
