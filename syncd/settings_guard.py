@@ -110,5 +110,5 @@ def words(lost: Sequence[Loss], named: Callable[[str], str]) -> str:
         for one in most[:SHOWN_MAX]
     ]
     if len(most) > SHOWN_MAX:
-        said.append(f"{len(most) - SHOWN_MAX:,} times more a device would lose objects")
+        said.append(f"and {len(most) - SHOWN_MAX:,} more")
     return ", ".join(said)
