@@ -93,6 +93,7 @@ class Primary:
         for device, report in await rooms.database.reports():
             self.engine.standings[device, report.collection] = Standing(report, rooms.ports.now())
         await self._check_epoch()
+        self._stack.push_async_callback(self._save_last)
         await self.admission.open(self._stack)
 
     def _offer_deeds(self) -> None:
@@ -245,6 +246,10 @@ class Primary:
             return
         await self.rooms.database.save_reports([(device, one) for (device, _), one in sorted(reports.items())])
         self._reports = {at: one for at, one in self._reports.items() if reports.get(at) is not one}
+
+    async def _save_last(self) -> None:
+        with suppress(DiskError):
+            await self.save()
 
     async def prune(self) -> None:
         """R5: tombstones live until every device of the collection's user has passed them, or for 90 days. A device

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from syncd.core.edits import Edit, Fact, Version
+from syncd.core.guard import Guard
 from syncd.core.holding import Batch, HeldObject
 from syncd.core.loss import Leaving
 from syncd.core.model import DataType, Observed
@@ -154,6 +155,12 @@ class SqliteSyncStore:
         return await self._database.write(prune)
 
     # ------------------------------------------------------------ what is held
+
+    async def spent(self, name: str, guard: Guard, now_us: int) -> int:
+        def look(connection: sqlite3.Connection) -> int:
+            return store_held.spent(connection, collections.get(connection, name), guard, now_us)
+
+        return await self._database.read(look)
 
     async def release(self, name: str, number: int) -> bool:
         return await self._database.write(lambda connection: store_held.release(connection, name, number))
