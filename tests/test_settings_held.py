@@ -217,8 +217,9 @@ async def test_terms_of_a_share_are_guarded_as_well(shop: Shop) -> None:
 
 
 async def test_a_change_whose_losses_a_person_has_seen_is_made(shop: Shop) -> None:
-    chosen = (await shop.takes_less() and await shop.database.held_settings())[0].chosen
-    made = await shop.choices.make(chosen, "preview", approved=True)
+    await shop.takes_less()
+    (held,) = await shop.database.held_settings()
+    made = await shop.choices.make(held.chosen, "preview", approved=True)
     assert (len(made.changed), made.held, await shop.held()) == (1, None, [])
     assert await shop.database.taken_away(0) == {}
 
