@@ -23,6 +23,7 @@ from syncd.core.events import StoreMoved
 from syncd.core.follow import store_epoch
 from syncd.core.guard import guard_of
 from syncd.core.holding import held_reason
+from syncd.core.loss import Leaving
 from syncd.core.messages import Report
 from syncd.core.model import DataType, Role
 from syncd.core.preferences import Place, Preferences
@@ -39,6 +40,7 @@ from syncd.home.config import Collection
 from syncd.past import Past
 from syncd.people import People, Verb
 from syncd.rooms import TRANSACTIONS_MAX, Rooms, iso_time, show_key, transactions_asked
+from syncd.settings_guard import counted
 from syncd.store.sync_store import SqliteSyncStore
 from syncd.store.uploads import SqliteUploadQueue
 from syncd.transport.link import Link
@@ -91,6 +93,7 @@ class Primary:
         for device, report in await rooms.database.reports():
             self.engine.standings[device, report.collection] = Standing(report, rooms.ports.now())
         await self._check_epoch()
+        self._stack.push_async_callback(self._save_last)
         await self.admission.open(self._stack)
 
     def _offer_deeds(self) -> None:
@@ -106,7 +109,9 @@ class Primary:
             changed=self.driver.changed,
         )
         self._verbs |= Past(deeds, self._named, rooms.limits).verbs | Disputes(deeds, self._named).verbs
-        self._verbs |= Holds(deeds, lambda: list(self.engine.sources), ports.releasing, rooms.limits).verbs
+        self._verbs |= Holds(
+            deeds, self.choices, lambda: list(self.engine.sources), ports.releasing, rooms.limits
+        ).verbs
 
     def _named(self, device: str) -> str:
         """What a device is called here; the primary itself and one that was forgotten are devices, too."""
@@ -124,12 +129,20 @@ class Primary:
             who=lambda: f"uid {ASKER.get()}" if ASKER.get() >= 0 else "",
             types=self._types_of,
             in_force=self._choose,
+            holding=self._holding,
+            counting=self._counted,
         )
 
     async def _types_of(self, name: str) -> Sequence[DataType]:
         """Those of a collection, empty until it was imported."""
         source = self.engine.sources.get(name)
         return source.state.types if source is not None and source.state is not None else ()
+
+    async def _holding(self) -> Sequence[tuple[str, str]]:
+        return list(self.engine.standings)
+
+    async def _counted(self, name: str, shift: tuple[Selection, Selection]) -> Leaving:
+        return await counted(self.store, self.rooms.limits.scan_rows_max, name, shift)
 
     async def _choose(self, chosen: Preferences) -> None:
         """What a person set is in force from here on."""
@@ -233,6 +246,10 @@ class Primary:
             return
         await self.rooms.database.save_reports([(device, one) for (device, _), one in sorted(reports.items())])
         self._reports = {at: one for at, one in self._reports.items() if reports.get(at) is not one}
+
+    async def _save_last(self) -> None:
+        with suppress(DiskError):
+            await self.save()
 
     async def prune(self) -> None:
         """R5: tombstones live until every device of the collection's user has passed them, or for 90 days. A device

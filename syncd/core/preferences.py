@@ -57,6 +57,12 @@ class Chosen(NamedTuple):
     value: str
 
 
+def with_chosen(kept: Iterable[Chosen], chosen: Iterable[Chosen]) -> list[Chosen]:
+    """What was set, once these are."""
+    after = {(one.place, one.name): one for one in (*kept, *chosen)}
+    return [one for one in after.values() if one.value]
+
+
 class Changed(NamedTuple):
     """What became of a value: ``who`` changed it, as far as is known. Empty: it was, or is, not set."""
 

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from syncd.core.edits import Edit, Fact, Version
+from syncd.core.guard import Guard
 from syncd.core.holding import Batch, HeldObject
+from syncd.core.loss import Leaving
 from syncd.core.model import DataType, Observed
 from syncd.core.ports import ChunkRequest, CollectionState, Group, StoredChunk
 from syncd.core.selection import Selection
@@ -24,6 +26,7 @@ from syncd.store.database import Database
 from syncd.store.schema_files import Schema
 from syncd.store.store_collections import CollectionRow, TypeSet
 from syncd.store.store_keep import AtHand, keep
+from syncd.store.store_leaving import leaving
 from syncd.store.store_read import Most, Past
 
 SCHEMA = Schema("sync_store", 0x53594E01)
@@ -153,6 +156,12 @@ class SqliteSyncStore:
 
     # ------------------------------------------------------------ what is held
 
+    async def spent(self, name: str, guard: Guard, now_us: int) -> int:
+        def look(connection: sqlite3.Connection) -> int:
+            return store_held.spent(connection, collections.get(connection, name), guard, now_us)
+
+        return await self._database.read(look)
+
     async def release(self, name: str, number: int) -> bool:
         return await self._database.write(lambda connection: store_held.release(connection, name, number))
 
@@ -161,6 +170,10 @@ class SqliteSyncStore:
 
     async def lost(self, name: str, after: int, bytes_max: int) -> tuple[Sequence[Edit], int]:
         return await self._database.read(lambda connection: store_held.lost(connection, name, after, bytes_max))
+
+    async def leaving(self, name: str, shift: tuple[Selection, Selection], cursor: int, rows_max: int) -> Leaving:
+        page = cursor, rows_max
+        return await self._database.read(lambda connection: leaving(connection, name, shift, page, self._types_of))
 
     # ------------------------------------------------------------ history
 
