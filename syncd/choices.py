@@ -236,10 +236,26 @@ class Choices:
     async def _change(self, chosen: Sequence[Chosen], door: str = "") -> list[Changed]:
         who = ", ".join(one for one in (self._on.who(), door) if one)
         async with self._changing:
+            if any(one.name == "selection" for one in chosen):
+                await self._check_selections(chosen)
             changed = await self._on.database.change_settings(chosen, who, self._on.wall_us())
             if changed:
                 await self._on.in_force(await self.load())
         return changed
+
+    async def _check_selections(self, chosen: Sequence[Chosen]) -> None:
+        """Each different selection costs with each commit, and is kept by itself (R15)."""
+        kept = {(one.place, one.name): one for one in await self._on.database.settings()}
+        kept |= {(one.place, one.name): one for one in chosen}
+        after = Preferences.of(self._on.limits, [one for one in kept.values() if one.value])
+        known, most = await self._known(), self._on.limits.selections_max
+        for collection in sorted(self._on.owners()):
+            count = after.selections_count(self._at(known, Place(collection=collection)))
+            if count > most:
+                raise UserError(
+                    f"devices would take {count:,} different selections of {collection}, there may be {most:,}",
+                    "give devices that need the same the same selection",
+                )
 
     # ------------------------------------------------------------ what there is
 

@@ -9,7 +9,7 @@ from syncd.applications.sqlite_definition import Shape, in_reference
 from syncd.applications.sqlite_text import default_expression
 from syncd.core.model import DataType
 
-_COLUMNS = 'SELECT name, "notnull", dflt_value FROM pragma_table_xinfo(?)'
+_COLUMNS = 'SELECT name, "notnull", dflt_value FROM pragma_table_xinfo(?) WHERE hidden = 0'
 
 
 def usual_values(connection: sqlite3.Connection, shape: Shape) -> list[Value]:

@@ -261,7 +261,7 @@ def _keeper(places: tuple[int, ...]) -> Callable[[Sequence[Value]], tuple[Value,
     return itemgetter(*places) if places else (lambda fields: ())
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1_024)
 def chooser(selection: Selection, types: tuple[DataType, ...]) -> Chooser:
     """The one chooser of a selection and the types of a collection."""
     return Chooser(selection, types)
