@@ -21,6 +21,7 @@ from secrets import choice
 from typing import NamedTuple, NoReturn
 
 from syncd.applications import sqlite
+from syncd.applications.sqlite_usual import required
 from syncd.choices import Choices, Standpoint
 from syncd.core.devices import checked_name
 from syncd.core.edits import Direction, Policy
@@ -132,6 +133,7 @@ async def _choices(home: Home, config: Config) -> AsyncIterator[Choices]:
                 in_force=later,
                 holding=partial(_holding, database),
                 counting=partial(_counted, home),
+                required=required,
             )
         )
 

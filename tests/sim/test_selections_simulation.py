@@ -20,6 +20,7 @@ ASKED = (
     "R13 held",
     "R13 let through",
     "R13 shown",
+    "R8 fewer fields",
     *(f"R2 {selection.canonical}" for selection in SELECTIONS),
 )
 
