@@ -40,15 +40,18 @@ def _show(call: Call) -> int:
     if kept := records(told, "set"):
         print("\nset:")
     for one in kept:
-        print(f"  {_where(one)}: {text(one, 'name')} = {text(one, 'value')}")
+        print(f"  {where(one)}: {text(one, 'name')} = {text(one, 'value')}")
     return 0
 
 
-def _where(place: Json) -> str:
+def where(place: Json) -> str:
+    """A place, for people."""
     device = text(place, "device_name") or text(place, "device")
     if collection := text(place, "collection"):
         return f"{collection} on {device}" if device else collection
-    return f"device {device}" if device else f"user {text(place, 'user')}"
+    if user := text(place, "user"):
+        return f"user {user}"
+    return f"device {device}" if device else "everything"
 
 
 def _set(call: Call) -> int:
@@ -66,7 +69,7 @@ def _changed(call: Call, told: Json) -> int:
     changed = records(told, "changed")
     for one in changed:
         before, after = text(one, "before") or "not set", text(one, "after") or "not set"
-        print(f"{_where(one)}: {text(one, 'name')}: {before} -> {after}")
+        print(f"{where(one)}: {text(one, 'name')}: {before} -> {after}")
     if not changed:
         print("nothing changes")
     if "value" in told:
@@ -93,7 +96,7 @@ def _journal(call: Call) -> int:
     for one in records(told, "journal"):
         before, after = text(one, "before") or "not set", text(one, "after") or "not set"
         who = text(one, "who") or "unknown"
-        print(f"{ago_or_never(one.get('time'))}, {who}: {_where(one)}: {text(one, 'name')}: {before} -> {after}")
+        print(f"{ago_or_never(one.get('time'))}, {who}: {where(one)}: {text(one, 'name')}: {before} -> {after}")
     return 0
 
 
