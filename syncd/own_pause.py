@@ -1,7 +1,7 @@
 """What the user of an auxiliary paused on it: `syncd pause` and `syncd resume` there.
 
-It is kept in the sync database of its home, and holds whatever the primary says. It works on the sync database alone, so
-that it can be asked with the daemon stopped as well.
+It is kept in the sync database of its home, and holds whatever the primary says. It works on the sync database alone,
+so that it can be asked with the daemon stopped as well.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ async def change(
     collection = str(args.get("collection") or "")
     if args.get("device") or args.get("user"):
         raise UserError(
-            "this device is an auxiliary: it pauses what it takes itself", "leave out --device and --user, or run it on "
-            "the primary",
-        )  # fmt: skip
+            "this device is an auxiliary, and pauses nothing but itself",
+            "leave out --device and --user, or run it on the primary",
+        )
     if collection and collection not in accepted:
         raise UserError(f"no collection {collection!r} is accepted here", "`syncd status` names those that are")
     before = await load(database)

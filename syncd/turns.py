@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from syncd.admission import Admission
 from syncd.core.errors import UserError
@@ -62,16 +63,22 @@ class Turns:
 
     async def _now(self, args: Json) -> Json:
         """What rests runs until nothing of it waits, and then rests again."""
-        collection, device = str(args.get("collection") or ""), str(args.get("device") or "")
+        collection, device, user = (str(args.get(key) or "") for key in ("collection", "device", "user"))
         if collection and collection not in self._engine.owners:
             raise UserError(f"no collection {collection!r} is shared", "`syncd status` names those that are")
-        wanted = self._admission.find(device).id if device else ""
-        pairs = [pair for pair in self._held() if collection in ("", pair[1]) and wanted in ("", pair[0])]
+        wanted, owners = self._admission.find(device).id if device else "", self._engine.owners
+        pairs = [
+            pair
+            for pair in self._held()
+            if collection in ("", pair[1]) and wanted in ("", pair[0]) and user in ("", owners[pair[1]])
+        ]
         resting = [pair for pair in pairs if self._engine.bidden_rest(*pair) is not None]
         self._driver.order(self._engine.run_now(resting))
-        until = self._rooms.ports.now() + NOW_S_MAX
-        while any(map(self._is_running, resting)) and self._rooms.ports.now() < until:
-            await asyncio.sleep(self._rooms.limits.tick_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(NOW_S_MAX):
+                while any(map(self._is_running, resting)):
+                    self._driver.changed.clear()
+                    await self._driver.changed.wait()
         return {"runs": [self._line(pair) for pair in resting]}
 
     def _held(self) -> list[Pair]:

@@ -78,17 +78,17 @@ def parse(argv: list[str]) -> argparse.Namespace:
     _history(verb("history", "On the primary: who changed an object, when, and what.", asks))
     _resend(verb("resend", "On an auxiliary: make the changes of a refused group again.", asks))
     _settings(verb("settings", "On the primary: what is synchronized which way, how, and what is kept.", asks))
-    _turns(
-        verb("pause", "Nothing travels until `syncd resume`: on the primary, or on an auxiliary what it takes.", asks)
-    )
-    _turns(verb("resume", "What was paused goes on.", asks))
-    now = verb("now", "On the primary: what rests travels at once, and then rests again.", asks)
-    now.add_argument("collection", metavar="COLLECTION", nargs="?", default="", help="only this one")
-    now.add_argument("--device", metavar="D", default="", help="only on this device")
+    _turn(verb("pause", "Nothing travels until `syncd resume`; on an auxiliary: of what it takes.", asks))
+    _turn(verb("resume", "What was paused goes on.", asks))
+    _turn(verb("now", "On the primary: what rests travels at once, and then rests again.", asks))
     if not argv:
         parser.print_help(sys.stderr)
         parser.exit(2)
-    parsed = parser.parse_args(argv)
+    return _checked(parser.parse_args(argv))
+
+
+def _checked(parsed: argparse.Namespace) -> argparse.Namespace:
+    """What argparse cannot tell."""
     if parsed.verb == "pair":
         _check_pair(parsed)
     if parsed.verb == "conflicts":
@@ -334,7 +334,7 @@ def _check_settings(parsed: argparse.Namespace) -> None:
     parsed.what, parsed.words = what, words
 
 
-def _turns(parser: argparse.ArgumentParser) -> None:
+def _turn(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("collection", metavar="COLLECTION", nargs="?", default="", help="only this one")
     parser.add_argument("--device", metavar="D", default="", help="on the primary: on this device")
     parser.add_argument("--user", metavar="U", default="", help="on the primary: of this user")

@@ -37,7 +37,8 @@ def _changed(call: Call, verb: str, word: str) -> int:
 
 
 def now(call: Call) -> int:
-    told = call.ask("now", _LONG_S, collection=call.given.collection, device=call.given.device)
+    given = call.given
+    told = call.ask("now", _LONG_S, collection=given.collection, device=given.device, user=given.user)
     runs = records(told, "runs")
     waits = [one for one in runs if one.get("done") is not True]
     if not call.json(told):

@@ -44,7 +44,7 @@ from syncd.core.messages import (
 )
 from syncd.core.model import Role
 from syncd.core.settings import Limits
-from syncd.core.target_state import Step, Target
+from syncd.core.target_state import Step
 from syncd.core.uplink_state import Uplink
 from syncd.core.upward_effects import HoldUploads
 from syncd.core.upward_events import LocalRead, UplinkEvent

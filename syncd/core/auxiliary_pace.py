@@ -1,4 +1,4 @@
-"""What travels when on an auxiliary: what its own user paused, what the primary says that rests, and how fast (R10, R15).
+"""What travels when on an auxiliary: what its user paused, what the primary says that rests, how fast (R10, R15).
 
 Its own pauses are kept by who calls (``syncd.own_pause``), what the primary says holds for the link. Of what rests
 nothing is sent; what comes all the same is taken, executed and reported.
@@ -32,8 +32,8 @@ class OwnPause:
 
 
 class AuxiliaryPace:
-    """``bidden``: what the primary said last on this link; ``own``: see there, and ``told`` what the primary was told of
-    it. ``account``: what may be sent, None without a rate."""
+    """``bidden``: what the primary said last on this link; ``own``: see there, and ``told``, what the primary was told
+    of it. ``account``: what may be sent, None without a rate."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits

@@ -216,9 +216,9 @@ class Rest(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Either way, whenever it changes: what of the sender's decisions rests; all else goes on. From the primary besides:
-    ``running``, what rests again when all that waits has travelled, and ``rate_bytes_s``, how much may come up in a
-    second, 0: no limit."""
+    """Either way, whenever it changes: what rests by the sender's decision; all else goes on. From the primary besides
+    that ``running``: what rests again when all that waits has travelled; and ``rate_bytes_s``: how much may come up in
+    a second, 0: as much as there is."""
 
     resting: tuple[Rest, ...]
     running: tuple[str, ...] = ()

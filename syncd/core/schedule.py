@@ -24,8 +24,8 @@ _CHARS_MAX = 200
 
 class Clock(NamedTuple):
     """A minute of the primary's clock. ``minute``: of its week, which begins on Monday; ``wall_us``: when that began,
-    microseconds UTC. ``shift_in_min``, ``shift_min``: the next change of its offset from UTC, 0 if none is near; ``at``:
-    monotonic seconds when the minute began."""
+    microseconds UTC. ``shift_in_min``, ``shift_min``: the next change of its offset from UTC, 0 if none is near;
+    ``at``: monotonic seconds when the minute began."""
 
     minute: int
     wall_us: int

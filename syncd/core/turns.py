@@ -48,8 +48,8 @@ class Turns(Choosing):
         return self._turn_all()
 
     def run_now(self, pairs: Iterable[tuple[str, str]]) -> list[Effect]:
-        """A person asks: devices with collections that rest go on until nothing waits. One that is not connected does so
-        when it is."""
+        """A person asks: devices with collections that rest go on until nothing waits. One that is not connected does
+        so when it is."""
         for device, collection in pairs:
             if self.bidden_rest(device, collection) is not None:
                 self.runs[device, collection] = Run(self.now, asked=True)

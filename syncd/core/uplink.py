@@ -158,12 +158,12 @@ def link_down(uplink: Uplink) -> Uplink:
 
 
 def paced(uplink: Uplink, mode: Mode, now: float) -> Step:
-    """Whether edits travel from here on. When they do again, they are offered as on another link."""
+    """Whether edits travel from here on. When they do again, or a run begins, they are offered as on another link."""
     if mode is uplink.mode:
         return uplink, []
-    rested = uplink.mode is Mode.RESTING
+    anew = Mode.RESTING in (mode, uplink.mode) or mode is Mode.RUNNING
     uplink = replace(uplink, mode=mode, running_at=now if mode is Mode.RUNNING else None, aim=None)
-    if mode is Mode.RESTING or rested:
+    if anew:
         uplink = replace(uplink, offered=False, answered=False, sent=0)
     if mode is Mode.RESTING:
         uplink = replace(uplink, links=uplink.links + 1)

@@ -69,9 +69,9 @@ class Uplink:
     ``settled_at``: the position for which that was done last, and when. ``renumber``: what the primary has beyond this
     outbox. ``reason``: why reading fails.
 
-    ``mode``: see there; ``running_at``: since when it runs, None where the primary was told that nothing waits any more;
-    ``aim``: newest group that waited. ``allowance_bytes``: how much may leave at this moment, None: as much as the
-    window has room for.
+    ``mode``: see there; ``running_at``: since when it runs, None where the primary was told that nothing waits any
+    more; ``aim``: newest group that waited. ``allowance_bytes``: how much may leave at this moment, None: as much as
+    the window has room for.
     """
 
     name: str
