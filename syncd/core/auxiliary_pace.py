@@ -55,7 +55,8 @@ class AuxiliaryPace:
         """What a person paused here from this moment on. ``is_open``: the primary can be told."""
         before = {name for name in self.targets if self.rest_of(name)}
         self.own = own
-        return self._turned(before, now) + (self._tell_own() if is_open else [])
+        told = self._tell_own() if is_open else []
+        return told + self._turned(before, now)
 
     def _tell_own(self) -> list[Effect]:
         resting = tuple(Rest(name, "", 0) for name in sorted(self.targets) if self.own.has(name))

@@ -216,7 +216,7 @@ def test_a_device_with_a_rate_is_slow_both_ways_and_delays_no_other(fleet: Fleet
     primary.cli("settings", "set", "rate", "4 KiB/s", "--device", one.name)
     shop.execute(primary.databases[notes], MANY)
     shop.execute(one.databases[notes], MANY.replace("100", "1100").replace("900", "1900"))
-    arrives(other, notes, f"{BODY}900", 900)
+    other.wait_identical(notes)
     assert body(one, notes, 900) is None
     assert body(primary, notes, 1_900) is None
     assert there(fleet, one, notes)["state"] == "syncing"
