@@ -104,7 +104,7 @@ class Turns(Choosing):
         """Whether all that waited has travelled. What changed just before it began may not be read at once."""
         device, name = pair
         source, state = self.sources.get(name), self.state_of(device, name)
-        if self.now - run.begun_at < self.limits.run_s_min or source is None or state is None or not source.sendable:
+        if self.now - run.begun_at < self.limits.run_s or source is None or state is None or not source.sendable:
             return False
         if name in self.own_rests.get(device, ()):
             return True

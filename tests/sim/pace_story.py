@@ -32,7 +32,7 @@ SCHEDULES = (
     "every 10s within 06:00-18:00",
     "within 00:00-24:00 sat-sun",
 )
-PACES = tuple(Paced(read_schedule(text)) for text in SCHEDULES) + (Paced(paused=True),)
+PACES = (*(Paced(read_schedule(text)) for text in SCHEDULES), Paced(paused=True))
 MANUAL = Paced(read_schedule("manual"))
 RATES = (100, 400, 5_000)
 
