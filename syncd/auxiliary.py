@@ -155,6 +155,7 @@ class Auxiliary:
     def _line(self, target: Target, application: str, now: float) -> Json:
         shared, uplink = status.shared(self.engine), self.engine.uplinks.get(target.name)
         line = status.target_line(target, application, shared, now, uplink)
+        line["state"] = status.slow_state(self.engine, target, shared is not None, now).value
         return status.rested(line, self.engine.rest_of(target.name), iso_time)
 
     def _about(self, name: str) -> Json:

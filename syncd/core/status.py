@@ -154,8 +154,7 @@ def primary_devices(
             seen, broken = engine.state_of(device.id, name), engine.why_not_sent(device.id, name)
             report, head = of_epoch(standing.report, seen), seen.head if seen else 0
             state = device_state(standing, seen, device.connected, now, engine.limits)
-            if state is State.STALLED and now - standing.moved_at <= patience_s(engine, device.id):
-                state = State.SYNCING
+            state = patient(state, now - standing.moved_at, engine.limits, engine.rates.get(device.id, 0))
             state = State.HELD if broken else state
             if inward := engine.terms_of(name, device.id)[0] is Direction.IN:  # it is sent nothing, and lacks nothing
                 head = report.position
@@ -180,10 +179,12 @@ def primary_devices(
     return lines
 
 
-def patience_s(engine: PrimaryEngine, device: str) -> float:
-    """How long a device that goes on may show nothing of it: at its rate, two frames may take as long."""
-    rate = engine.rates.get(device, 0)
-    return engine.limits.stalled_s + (2 * engine.limits.frame_bytes / rate if rate else 0.0)
+def patient(state: State, waited_s: float, limits: Limits, rate_bytes_s: int) -> State:
+    """Where there is a rate, what goes on may show nothing of it for as long as two frames take."""
+    if state is not State.STALLED or not rate_bytes_s:
+        return state
+    slow = waited_s <= limits.stalled_s + 2 * limits.frame_bytes / rate_bytes_s
+    return State.SYNCING if slow else state
 
 
 _PATIENT = frozenset({State.IDENTICAL.value, State.SYNCING.value, State.BEHIND.value, State.STALLED.value})
@@ -289,6 +290,12 @@ def _reason(target: Target, shared: tuple[str, ...] | None, uplink: Uplink | Non
     return f"everything is fetched, {target.fetching}" if target.fetching else ""
 
 
+def slow_state(engine: AuxiliaryEngine, target: Target, connected: bool, now: float) -> State:
+    """Of a collection on this auxiliary, at the rate that the primary gave."""
+    state = local_state(target, engine.uplinks.get(target.name), connected, now)
+    return patient(state, now - target.moved_at, engine.limits, engine.bidden.rate_bytes_s)
+
+
 def primary_line(
     engine: AuxiliaryEngine, device: DeviceLine, now: float, show_key: ShowKey, show_time: ShowTime = untold
 ) -> Json:
@@ -298,7 +305,7 @@ def primary_line(
         position = target.state.position if target.state else 0
         line: Json = {
             "name": name,
-            "state": local_state(target, engine.uplinks.get(name), device.connected, now).value,
+            "state": slow_state(engine, target, device.connected, now).value,
             "position": position,
             "head": _head(target),
             "behind": _head(target) - position,

@@ -130,7 +130,7 @@ class Turns(Choosing):
         if (run := self.runs.get(pair)) is not None:
             if run.offered is None:
                 self.runs[pair] = replace(run, offered=offer.last)
-            elif offer.first > run.offered:
+            elif offer.first > min(run.offered, offer.last):  # its newest group may have come to nothing
                 self.runs[pair] = replace(run, up=True)
         return super()._offer(device, offer)
 

@@ -128,7 +128,7 @@ def _offer_again(uplink: Uplink, now: float) -> Step:
     if now - began_at < uplink.limits.offer_again_s or uplink.unread:
         return uplink, []
     aim = outbox.last if uplink.aim is None else uplink.aim
-    if outbox.first <= aim:
+    if outbox.first <= min(aim, outbox.last):  # its newest group may have come to nothing
         return replace(uplink, aim=aim), []
     return _offer(replace(uplink, running_at=None, aim=None, offered=False), now)
 
@@ -287,7 +287,11 @@ def _leave(uplink: Uplink, taken: UploadsTaken) -> Step:
     sealed = max(uplink.sealed, taken.last)
     if not uplink.answered or taken.after != uplink.sent or taken.adapter != uplink.adapter:
         return replace(uplink, sealed=sealed), []  # of another link
-    uplink = replace(uplink, sealed=sealed, sent=taken.last, sent_bytes=uplink.sent_bytes + _size_bytes(taken))
+    size_bytes, allowance_bytes = _size_bytes(taken), uplink.allowance_bytes
+    if allowance_bytes is not None:
+        allowance_bytes = max(0, allowance_bytes - size_bytes)
+    uplink = replace(uplink, sealed=sealed, sent=taken.last, sent_bytes=uplink.sent_bytes + size_bytes)
+    uplink = replace(uplink, allowance_bytes=allowance_bytes)
     return uplink, [SendFrame(uplink.peer, one, uplink.name) for one in taken.frames]
 
 

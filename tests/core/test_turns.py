@@ -59,9 +59,9 @@ class Paces(Play):
         """What the status says of the collection there."""
         devices = [DeviceLine(device, "till", self.engine.connected(device), "")]
         (told,) = primary_devices(self.engine, devices, self.now, lambda key: "", str)
-        (line,) = told["collections"]  # type: ignore[misc]
-        assert isinstance(line, dict)
-        return line
+        lines = told["collections"]
+        assert isinstance(lines, list)
+        return dict(lines[0])
 
 
 def paces_to(device: str, effects: list[Effect]) -> list[Pace]:

@@ -59,6 +59,13 @@ class PaceWorld(EditsWorld):
     rates: dict[str, int]
     own: set[str]
 
+    def work(self, fuse: int = -1, whose: str = "") -> bool:
+        """Much may be published and deleted again in one round: the watcher sees each state."""
+        worked = super().work(fuse, whose)
+        if isinstance(self.observer, SelectionsWatcher) and PRIMARY in self.nodes:
+            self.observer.publication()
+        return worked
+
     def keep_pace(self) -> None:
         node, engine = self.nodes[PRIMARY], self.primary
         node.order(engine.set_clock(Clock(self.minute, int(self.now * 1e6), self.now)))
