@@ -188,7 +188,9 @@ def test_groups_that_wait_when_it_is_looked_at_have_their_verdicts_first() -> No
     assert not offers(play.later(10.0))
     play.hears(LocalRead(NAME, held(9, first=3), more=False))
     assert not offers(play.later(1.0)), "of 3, which waited, nothing is known"
-    assert offers(play.hears(LocalRead(NAME, held(9, first=4), more=False))) == [Offer(NAME, "box", 4, 9)], "what came later is not waited for"
+    assert offers(play.hears(LocalRead(NAME, held(9, first=4), more=False))) == [Offer(NAME, "box", 4, 9)], (
+        "no more is waited for"
+    )
 
 
 def test_nothing_is_said_while_what_was_changed_is_not_read() -> None:
