@@ -61,6 +61,7 @@ class Pacing(Reception):
         self.due: dict[tuple[str, str], Due] = {}
         self.own_rests: dict[str, frozenset[str]] = {}
         self.told: dict[str, Pace] = {}
+        self.is_paced = False  # whether anything rests at any time
         self.ranked = False  # whether any collection goes before another
         self._opens: dict[Window, int] = {}
 
@@ -131,11 +132,6 @@ class Pacing(Reception):
                 running.append(name)
         return Pace(tuple(resting), tuple(running), rate)
 
-    @property
-    def is_paced(self) -> bool:
-        """Whether anything rests at any time."""
-        return bool(self.paced_apart) or any(not _usual(one) for one in self.paces.values())
-
     def tell_pace(self, device: str) -> list[Effect]:
         pace = self.pace_for(device)
         if pace == self.told.get(device, _NO_PACE):
@@ -176,7 +172,3 @@ class Pacing(Reception):
     def is_ordered(self, device: str) -> bool:
         """Whether it matters which collection is looked at first."""
         return self.ranked or device in self.rates
-
-
-def _usual(paced: Paced) -> bool:
-    return not paced.paused and paced.schedule is CONTINUOUS

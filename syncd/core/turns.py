@@ -15,7 +15,7 @@ from syncd.core.effects import Effect
 from syncd.core.messages import Offer, Pace
 from syncd.core.pace import USUAL, Paced
 from syncd.core.pacing import NONE_APART, Due, Run
-from syncd.core.schedule import Clock
+from syncd.core.schedule import CONTINUOUS, Clock
 from syncd.core.sending import Standing
 
 
@@ -29,9 +29,9 @@ class Turns(Choosing):
             return []
         self.paces[collection], self.paced_apart[collection] = usual, dict(apart)
         self.paced_apart = {name: devices for name, devices in self.paced_apart.items() if devices}
-        ranks = {one.rank for one in (USUAL, *self.paces.values())}
-        ranks |= {one.rank for devices in self.paced_apart.values() for one in devices.values()}
-        self.ranked = len(ranks) > 1
+        all_paces = {USUAL, *self.paces.values(), *(one for some in self.paced_apart.values() for one in some.values())}
+        self.ranked = len({one.rank for one in all_paces}) > 1
+        self.is_paced = any(one.paused or one.schedule is not CONTINUOUS for one in all_paces)
         for pair in [pair for pair in self.due if pair[1] == collection]:
             del self.due[pair]
         for pair in [pair for pair, run in self.runs.items() if pair[1] == collection and not run.asked]:
