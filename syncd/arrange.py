@@ -20,6 +20,7 @@ from pathlib import Path
 from secrets import choice
 from typing import NamedTuple, NoReturn
 
+from syncd import own_pause
 from syncd.applications import sqlite
 from syncd.applications.sqlite_usual import required
 from syncd.choices import Choices, Standpoint
@@ -160,8 +161,10 @@ async def _types_of(home: Home, name: str) -> Sequence[DataType]:
 
 
 def choose(home: Home, verb: str, args: dict[str, object]) -> dict[str, object]:
-    """A verb of the settings, on a primary whose daemon is stopped."""
+    """A verb of the settings, on a primary whose daemon is stopped; on an auxiliary what it pauses itself."""
     config = configuration.load(home)
+    if config.role is Role.AUXILIARY and verb in own_pause.VERBS:
+        return asyncio.run(_pause(home, config, verb, args))
     if config.role is not Role.PRIMARY:
         raise UserError("this device is an auxiliary: settings are made on the primary", "run `syncd settings` there")
 
@@ -170,6 +173,15 @@ def choose(home: Home, verb: str, args: dict[str, object]) -> dict[str, object]:
             return await choices.verbs[verb](args)
 
     return asyncio.run(answer())
+
+
+async def _pause(home: Home, config: Config, verb: str, args: dict[str, object]) -> dict[str, object]:
+    database = await SqliteSyncDatabase.open(home.sync_database)
+    try:
+        accepted = [entry.name for entry in config.collections]
+        return (await own_pause.change(database, verb, args, accepted, time.time_ns() // 1000))[1]
+    finally:
+        await database.close()
 
 
 def sharing(home: Home, asked: Asked) -> Sharing:

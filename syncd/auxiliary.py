@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
-from syncd import arrange
+from syncd import arrange, own_pause
 from syncd.adapters.registry import restore
 from syncd.applications.sqlite import SqliteTarget
 from syncd.applications.sqlite_again import write_again
@@ -22,46 +21,19 @@ from syncd.core.edits import Direction, Edit
 from syncd.core.errors import REFUSALS, LinkLost, Refused, UserError
 from syncd.core.events import RetryAsked
 from syncd.core.model import DataType, Role, group_id
-from syncd.core.ports import Parking
 from syncd.core.status import Json
+from syncd.core.target_state import Target
 from syncd.driver import Driver
 from syncd.home.config import Asked, Collection
 from syncd.primary_link import PrimaryLink
 from syncd.refused import RefusedEdits
+from syncd.retries import Retries, Round
 from syncd.rooms import Rooms, device_record, iso_time, show_key, transactions_asked
 from syncd.store.inbound import SqliteInboundQueue
 from syncd.store.outbox import SqliteOutbox
 from syncd.transport.link import Link
 
 RETRY_S_MAX = 30.0  # then `syncd retry` says how far the tries have come; they go on
-
-
-class Round(NamedTuple):
-    """What a person asked to have tried: the parts of one collection, or those of its group ``seq``, as they were
-    ``before``. ``tried``: how many tries the target counted until then."""
-
-    name: str
-    seq: int | None
-    before: Parking
-    tried: int
-
-
-@dataclass
-class Retries:
-    """What `syncd retry` tells. ``applied``, ``failed``: by name, of the oldest groups. ``asked``, ``tried``,
-    ``gone``: how many parts were to be tried, were, and are parked no more."""
-
-    applied: list[str] = field(default_factory=list)
-    failed: list[Json] = field(default_factory=list)
-    asked: int = 0
-    tried: int = 0
-    gone: int = 0
-
-    def line(self) -> Json:
-        """As JSON."""
-        retried = self.applied + [str(one["group"]) for one in self.failed]
-        parts = {"asked": self.asked, "tried": self.tried, "applied": self.gone}
-        return {"retried": retried, "applied": self.applied, "failed": self.failed, "parts": parts}
 
 
 class Auxiliary:
@@ -89,6 +61,7 @@ class Auxiliary:
         self._stack.push_async_callback(self.outbox.close)
         rooms.ports.outbox = self.outbox
         self.refused = RefusedEdits(self.outbox, self)
+        self.engine.own = await own_pause.load(rooms.database)
         await self.link.open(self._stack)
 
     async def run(self) -> None:
@@ -141,6 +114,9 @@ class Auxiliary:
                 return {"devices": [self._primary_record(one)] if (one := self.link.primary) else []}
             case "retry":
                 return await self._verb_retry(args)
+            case "pause" | "resume":
+                async with self._arranging:
+                    return await self._pause(verb, args)
             case _ if verb in self.refused.verbs:
                 return await self.refused.verbs[verb](args)
             case "pair_open":
@@ -168,16 +144,19 @@ class Auxiliary:
             "epoch": epochs[0] if epochs else "",
             "address": ", ".join(self.link.addresses()),
             "collections": [
-                status.target_line(
-                    target, applications.get(name, ""), status.shared(self.engine), now, self.engine.uplinks.get(name)
-                )
-                | self._about(name)
+                self._line(target, applications.get(name, ""), now) | self._about(name)
                 for name, target in sorted(self.engine.targets.items())
             ],
-            "devices": [status.primary_line(self.engine, self._primary_line(), now, show_key)]
+            "devices": [status.primary_line(self.engine, self._primary_line(), now, show_key, iso_time)]
             if self.link.primary
             else [],
         }
+
+    def _line(self, target: Target, application: str, now: float) -> Json:
+        shared, uplink = status.shared(self.engine), self.engine.uplinks.get(target.name)
+        line = status.target_line(target, application, shared, now, uplink)
+        line["state"] = status.slow_state(self.engine, target, shared is not None, now).value
+        return status.rested(line, self.engine.rest_of(target.name), iso_time)
 
     def _about(self, name: str) -> Json:
         """Which way its changes travel, and what the application should see to."""
@@ -189,6 +168,14 @@ class Auxiliary:
             "direction": uplink.direction.value if uplink and uplink.direction else "",
             "problems": problems,
         }
+
+    async def _pause(self, verb: str, args: Json) -> Json:
+        rooms = self.rooms
+        own, told = await own_pause.change(
+            rooms.database, verb, args, sorted(self.engine.targets), rooms.ports.wall_us()
+        )
+        self.driver.order(self.engine.pause(own, self._connected, rooms.ports.now()))
+        return told
 
     def _primary_line(self) -> status.DeviceLine:
         primary = self.link.primary

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from syncd.core.devices import Device, SyncDatabase, find_device
@@ -84,6 +84,8 @@ class Choices:
             "settings_journal": self._journal,
             "settings_export": self._export,
             "settings_import": self._import,
+            "pause": self._pause,
+            "resume": self._resume,
         }
 
     async def load(self) -> Preferences:
@@ -137,7 +139,11 @@ class Choices:
             )
 
     def _at(self, known: Known, place: Place) -> Place:
-        """The same with the user whose values count there, where nothing more specific was set."""
+        """The same with the user whose values count there, where nothing more specific was set: of a device, the first
+        that it is linked with."""
+        linked = [user for user, device in known.links if device == place.device and not place.collection]
+        if linked and not place.user:
+            return place._replace(user=min(linked))
         owner = self._on.owners().get(place.collection, self._on.user())
         return place._replace(user=place.user or known.users.get(owner, 0))
 
@@ -190,6 +196,34 @@ class Choices:
             "value": one.kind.show(chosen.value(one.name, at)),
             "from": _from(known, chosen.decides(one.name, at)),
         }
+
+    async def _pause(self, args: Json) -> Json:
+        """Nothing of a place travels until a person says so; it is a setting like any."""
+        entry = _entry(args)
+        return {"changed": (await self._chosen(entry, TABLE["pause"], "on"))["changed"]}
+
+    async def _resume(self, args: Json) -> Json:
+        """Each pause within the place ends; where one of a more general place would count, this place goes on."""
+        known, chosen = await self._known(), await self.load()
+        place = self._place(known, _entry(args))
+        ends = [
+            Chosen(one, name, "")
+            for (one, name), value in chosen.kept.items()
+            if name == "pause" and value == "on" and self._is_within(known, one, place)
+        ]
+        others = {at: value for at, value in chosen.kept.items() if (at[0], at[1], "") not in ends}
+        if replace(chosen, kept=others).value("pause", self._at(known, place)) == "on":
+            ends.append(Chosen(place, "pause", "off"))
+        return {"changed": (await self._made_line(await self.make(ends)))["changed"]}
+
+    def _is_within(self, known: Known, one: Place, place: Place) -> bool:
+        """Whether all of a place lies within another."""
+        if place.collection:
+            return one.collection == place.collection and place.device in ("", one.device)
+        if place.device:
+            return one.device == place.device
+        owner = known.users.get(self._on.owners().get(one.collection, ""), 0)
+        return place.user in (one.user, owner) or (not one.collection and (place.user, one.device) in known.links)
 
     async def _import(self, args: Json) -> Json:
         """All values of a file, or none."""
@@ -290,7 +324,7 @@ class Choices:
     async def _list(self, args: Json) -> Json:
         """What counts in general, for a collection, on a device; and all that was set."""
         known, chosen = await self._known(), await self.load()
-        place = self._place(known, Entry(_text(args, "user"), _text(args, "device"), _text(args, "collection"), {}))
+        place = self._place(known, _entry(args))
         at = self._at(known, place)
         kept = await self._on.database.settings()
         return {
@@ -328,6 +362,10 @@ class Choices:
             entry = entries.setdefault(place, Entry(user, device, place.collection, {}, known.device_name(device)))
             entry.values[name] = value
         return {"toml": written(entries.values())}
+
+
+def _entry(args: Json) -> Entry:
+    return Entry(_text(args, "user"), _text(args, "device"), _text(args, "collection"), {})
 
 
 def _asked(args: Json) -> tuple[Entry, Setting]:

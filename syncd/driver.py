@@ -144,9 +144,10 @@ class Driver:
             while True:
                 event = await self._events.get()
                 now = self.beat = self.ports.now()
-                self.order(self.engine.step(event, now))
+                effects = self.engine.step(event, now)
+                self.order(effects)
                 self._events.task_done()
-                if not isinstance(event, ev.Tick):
+                if effects or not isinstance(event, ev.Tick):
                     self.changed.set()
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:

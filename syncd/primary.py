@@ -45,6 +45,7 @@ from syncd.settings_guard import counted
 from syncd.store.sync_store import SqliteSyncStore
 from syncd.store.uploads import SqliteUploadQueue
 from syncd.transport.link import Link
+from syncd.turns import Turns
 
 log = logging.getLogger("syncd")
 PRUNE_S = 60.0
@@ -72,7 +73,8 @@ class Primary:
         self._prune_at = 0.0
         self._told_held: dict[str, int] = {}
         self.choices = Choices(self._standpoint())
-        self._verbs |= self.choices.verbs
+        self.turns = Turns(rooms, self.engine, self.driver, self.admission)
+        self._verbs |= self.choices.verbs | self.turns.verbs
 
     async def open(self) -> None:
         rooms = self.rooms
@@ -89,7 +91,7 @@ class Primary:
             rooms.reload()
         self._owners = {entry.name: await self._owner(entry.user) for entry in rooms.config.collections}
         await self.admission.recall()
-        self._chosen = await self.choices.load()
+        self._chosen = self.turns.chosen = await self.choices.load()
         self.engine.bidden = self._chosen.adapters()
         for device, report in await rooms.database.reports():
             self.engine.standings[device, report.collection] = Standing(report, rooms.ports.now())
@@ -148,9 +150,11 @@ class Primary:
 
     async def _choose(self, chosen: Preferences) -> None:
         """What a person set is in force from here on."""
-        self._chosen, self._prune_at = chosen, 0.0
+        self._chosen = self.turns.chosen = chosen
+        self._prune_at = 0.0
         for name in self.engine.owners:
             self._set_terms(name)
+        await self.turns.look()
         self.driver.order(self.engine.bid(chosen.adapters()))
 
     async def _owner(self, user: str) -> User:
@@ -172,6 +176,7 @@ class Primary:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.driver.run(), name="driver")
             await self.driver.started.wait()
+            await self.turns.look()
             for entry in self.rooms.config.collections:
                 self._share(entry, self._owners[entry.name])
             group.create_task(self._housekeeping(), name="housekeeping")
@@ -199,6 +204,7 @@ class Primary:
             self.engine.look_again(name, ports.now())
         terms = chosen.direction(at), chosen.policy(at), chosen.apart(at)
         self.driver.order(self.engine.set_terms(name, *terms))
+        self.turns.set_paces(name, at)
         self.driver.order(self.engine.set_selections(name, chosen.selection(at), chosen.selections_apart(at)))
 
     async def _serve(self, link: Link) -> None:
@@ -226,6 +232,7 @@ class Primary:
             await asyncio.sleep(1.0)
             self._tell_held()
             try:
+                await self.turns.look()
                 await self.save()
                 if self.rooms.ports.now() >= self._prune_at:
                     self._prune_at = self.rooms.ports.now() + PRUNE_S
@@ -337,7 +344,7 @@ class Primary:
                 status.source_line(source, applications.get(name, ""), self.engine.owners[name]) | self._about(name)
                 for name, source in sorted(self.engine.sources.items())
             ],
-            "devices": status.primary_devices(self.engine, devices, rooms.ports.now(), show_key),
+            "devices": status.primary_devices(self.engine, devices, rooms.ports.now(), show_key, iso_time),
         }
 
     def _about(self, name: str) -> Json:

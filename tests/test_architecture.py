@@ -23,7 +23,7 @@ TABLE: dict[str, set[str]] = {
     "cli": {"core", "home", "control"},
     "__init__": set(),
     "__main__": {"cli", "home", "arrange", "daemon"},
-    "arrange": {"core", "home", "applications", "store", "choices", "settings_guard"},
+    "arrange": {"core", "home", "applications", "store", "choices", "settings_guard", "own_pause"},
     "outside": {"core", "adapters"},
     "perform_selected": {"core", "adapters", "outside"},
     "perform_up": {"core", "outside", "perform_selected"},
@@ -35,6 +35,9 @@ TABLE: dict[str, set[str]] = {
     "settings_guard": {"core"},
     "known": {"core", "rooms", "settings_guard"},
     "choices": {"core", "rooms", "settings_guard", "known"},
+    "turns": {"core", "driver", "rooms", "admission"},
+    "own_pause": {"core"},
+    "retries": {"core"},
     "people": {"core", "rooms", "arrange", "admission", "transport"},
     "versions": {"core", "adapters", "rooms"},
     "deeds": {"core", "rooms"},
@@ -44,10 +47,20 @@ TABLE: dict[str, set[str]] = {
     "refused": {"core", "rooms", "versions"},
     "primary_link": {"core", "rooms", "transport"},
     "primary": EDGES
-    | set(
-        "core adapters driver rooms arrange admission people settings_guard choices deeds disputes past holds".split()
-    ),
-    "auxiliary": {"core", "adapters", "driver", "rooms", "arrange", "primary_link", "refused", *EDGES},
+    | set("core adapters driver rooms arrange admission people settings_guard choices".split())
+    | set("deeds disputes past holds turns".split()),
+    "auxiliary": {
+        "core",
+        "adapters",
+        "driver",
+        "rooms",
+        "arrange",
+        "primary_link",
+        "refused",
+        "own_pause",
+        "retries",
+        *EDGES,
+    },
     "daemon": {"core", "adapters", "outside", "rooms", "primary", "auxiliary", *EDGES},
 }
 
@@ -56,13 +69,13 @@ LATE = {("__main__", "daemon")}
 
 # Files of core/, in order: each imports only earlier ones.
 CORE = (
-    "errors frozen model messages edits settings pieces guard holding quantities "
+    "errors frozen model messages edits settings pieces guard holding quantities schedule pace "
     "digest expression_tree expression_scan expression_read expression_values expression_bind expression_closure "
     "expression_sql expression key_patterns selection_words selection preferences loss settings_file devices found "
     "history_port ports source_port inbound_port upward_ports query_builder conflict inbound_queue upward_events "
     "events upward_effects effects source target_state direct parked onward target intake_state intake_direct intake "
-    "uplink_state uplink conversation follow engine reception sending taking choosing primary_engine auxiliary_engine "
-    "status transactions"
+    "uplink_state uplink auxiliary_pace conversation follow engine reception pacing sending taking choosing turns "
+    "primary_engine auxiliary_engine status transactions"
 ).split()
 
 # Package with an owner -> its rooms. Any other package that is not Python's own is nobody's.

@@ -24,6 +24,7 @@ from syncd.core.messages import (
     Made,
     Objects,
     Offer,
+    Pace,
     Refusal,
     Report,
     Run,
@@ -263,6 +264,17 @@ def _terms(terms: Terms, limits: Limits) -> None:
     _must(terms.policy in _POLICIES, "Terms: an unknown policy")
 
 
+def _pace(pace: Pace, limits: Limits) -> None:
+    _count("Pace", (*pace.resting, *pace.running), limits.array_items_max)
+    for one in pace.resting:
+        _text("Pace", one.reason, limits)
+    named = [*(one.collection for one in pace.resting), *pace.running]
+    for name in named:
+        _name("collection", name)
+    _must(len(set(named)) == len(named), "Pace: a collection is named twice")
+    _numbers("Pace", pace.rate_bytes_s, *(one.until_us for one in pace.resting))
+
+
 def _offer(offer: Offer, limits: Limits) -> None:
     del limits
     _name("collection", offer.collection)
@@ -352,6 +364,7 @@ _CHECKS: dict[type[Wire], Callable[[Any, Limits], None]] = {
     Credit: _credit,
     Report: _report,
     Terms: _terms,
+    Pace: _pace,
     Offer: _offer,
     Upload: _upload,
     Taken: _taken,

@@ -24,6 +24,7 @@ from syncd.core.messages import (
     Hello,
     Objects,
     Offer,
+    Pace,
     Refusal,
     Report,
     Taken,
@@ -53,6 +54,7 @@ KINDS: dict[str, type[Wire]] = {
     "credit": Credit,
     "report": Report,
     "terms": Terms,
+    "pace": Pace,
     "offer": Offer,
     "upload": Upload,
     "taken": Taken,
@@ -185,6 +187,10 @@ def _clip_report(report: Report) -> Report:
     return replace(report, offline=clip(report.offline), failed=tuple(map(_clip_guilty, report.failed)))
 
 
+def _clip_pace(pace: Pace) -> Pace:
+    return replace(pace, resting=tuple(one._replace(reason=clip(one.reason)) for one in pace.resting))
+
+
 def _clip_verdicts(verdicts: Verdicts) -> Verdicts:
     return replace(verdicts, verdicts=tuple(map(_clip_guilty, verdicts.verdicts)))
 
@@ -200,6 +206,7 @@ _CLIPPERS: dict[type[Wire], Callable[[Any], Wire]] = {
     Begin: lambda message: replace(message, reason=clip(message.reason)),
     Report: _clip_report,
     Verdicts: _clip_verdicts,
+    Pace: _clip_pace,
 }
 
 

@@ -86,10 +86,17 @@ def parse(argv: list[str]) -> argparse.Namespace:
     dismiss = verb("dismiss", "On an auxiliary: forget a refused group.", asks)
     dismiss.add_argument("number", metavar="NUMBER", help="as `syncd conflicts` shows it")
     _settings(verb("settings", "On the primary: what is synchronized which way, how, and what is kept.", asks))
+    _turn(verb("pause", "Nothing travels until `syncd resume`; on an auxiliary: of what it takes.", asks))
+    _turn(verb("resume", "What was paused goes on.", asks))
+    _turn(verb("now", "On the primary: what rests travels at once, and then rests again.", asks))
     if not argv:
         parser.print_help(sys.stderr)
         parser.exit(2)
-    parsed = parser.parse_args(argv)
+    return _checked(parser.parse_args(argv))
+
+
+def _checked(parsed: argparse.Namespace) -> argparse.Namespace:
+    """What argparse cannot tell."""
     if parsed.verb == "pair":
         _check_pair(parsed)
     if parsed.verb == "conflicts":
@@ -333,6 +340,12 @@ def _check_settings(parsed: argparse.Namespace) -> None:
     if what in ("journal", "export", "import") and (parsed.device or parsed.user):
         raise UsageError(f"`syncd settings {what}` takes no --device and no --user", "leave them out")
     parsed.what, parsed.words = what, words
+
+
+def _turn(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("collection", metavar="COLLECTION", nargs="?", default="", help="only this one")
+    parser.add_argument("--device", metavar="D", default="", help="on the primary: on this device")
+    parser.add_argument("--user", metavar="U", default="", help="on the primary: of this user")
 
 
 def _place(text: str) -> Place:

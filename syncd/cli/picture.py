@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from syncd.cli.fields import Json, number, record, records, text, texts
-from syncd.cli.words import SOURCE_STATES, STATES, UNKNOWN, Look, ago, count, duration
+from syncd.cli.words import SOURCE_STATES, STATES, UNKNOWN, Look, ago, count, duration, local_time
 from syncd.core.model import show_device
 
 _FAILED_SHOWN = 5  # parked groups shown for each collection; `syncd transactions` shows all
@@ -163,6 +163,8 @@ def _notes(line: Json, look: Look) -> list[Text]:
     notes: list[Text] = []
     if reason := text(line, "reason"):
         notes.append(Text(f"      {reason}", look.colour if look.advice else "yellow"))
+    if resumes := local_time(line.get("resumes")):
+        notes.append(Text(f"      goes on at {resumes}"))
     if look.advice:
         notes.append(Text(f"      {look.advice}"))
     problems = texts(line, "problems")

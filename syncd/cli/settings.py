@@ -49,7 +49,9 @@ def where(place: Json) -> str:
     device = text(place, "device_name") or text(place, "device")
     if collection := text(place, "collection"):
         return f"{collection} on {device}" if device else collection
-    return f"device {device}" if device else f"user {text(place, 'user')}"
+    if user := text(place, "user"):
+        return f"user {user}"
+    return f"device {device}" if device else "everything"
 
 
 def _set(call: Call) -> int:

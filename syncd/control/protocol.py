@@ -49,6 +49,9 @@ VERBS: dict[str, bool] = {
     "settings_set": False,
     "settings_unset": False,
     "settings_import": False,
+    "pause": False,
+    "resume": False,
+    "now": False,
 }
 
 ANSWER_BYTES_MAX = 16 * 1024 * 1024  # a longer answer is not read

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from syncd.core import target as targets
 from syncd.core import uplink as uplinks
+from syncd.core.auxiliary_pace import AuxiliaryPace
 from syncd.core.conversation import Phase, advance
 from syncd.core.edits import Direction, OutboxState
 from syncd.core.effects import (
@@ -32,6 +33,7 @@ from syncd.core.messages import (
     Begin,
     Hello,
     Objects,
+    Pace,
     Refusal,
     Taken,
     Terms,
@@ -42,25 +44,22 @@ from syncd.core.messages import (
 )
 from syncd.core.model import Role
 from syncd.core.settings import Limits
-from syncd.core.target_state import Step, Target
+from syncd.core.target_state import Step
 from syncd.core.uplink_state import Uplink
 from syncd.core.upward_effects import HoldUploads
 from syncd.core.upward_events import LocalRead, UplinkEvent
 
 
-class AuxiliaryEngine:
+class AuxiliaryEngine(AuxiliaryPace):
     """``name``: of this device. ``adapter``: which it asks for; ``speaks``: others that it can. ``uplinks``: of targets
     whose edits are captured. ``terms``: what came on this link, also of collections that are accepted later."""
 
     def __init__(self, name: str, adapter: str, limits: Limits, speaks: Iterable[str] = ()) -> None:
+        super().__init__(limits)
         self.name = name
         self.adapter = adapter
         self.speaks = frozenset((adapter, *speaks))
-        self.limits = limits
-        self.targets: dict[str, Target] = {}
-        self.uplinks: dict[str, Uplink] = {}
         self.terms: dict[str, Terms] = {}
-        self.primary = ""
         self.phase = Phase.CLOSED
         self.since = 0.0  # of the link
         self.welcome: Welcome | None = None
@@ -72,8 +71,10 @@ class AuxiliaryEngine:
         if edits:
             self.uplinks[collection] = Uplink(collection, self.limits, self.adapter, keep_edits)
         self.targets[collection], effects = targets.start(collection, self.limits)
+        effects = effects + self._turned(set(), now)
         if self.phase is Phase.OPEN:
-            effects = effects + self._link_open(collection, self.primary, now)
+            self._allow(now)
+            effects = effects + self._tell_own() + self._link_open(collection, self.primary, now)
             if (terms := self.terms.get(collection)) is not None:
                 effects = effects + self._upward(terms, now)
         return effects
@@ -89,6 +90,11 @@ class AuxiliaryEngine:
         return [CloseLink(self.primary, "", f"{collection} is accepted anew")]
 
     def step(self, event: Event, now: float) -> list[Effect]:
+        if self.account is not None:
+            self._allow(now)
+        return self._spent(self._step(event, now), now)
+
+    def _step(self, event: Event, now: float) -> list[Effect]:
         match event:
             case Received():
                 return self._received(event, now)
@@ -97,9 +103,9 @@ class AuxiliaryEngine:
                 self.refusal = None
                 self.terms.clear()
                 hello = Hello(PROTOCOL_VERSIONS, Role.AUXILIARY, self.name, self.adapter)
-                return [Send(event.device, hello)]
+                return [*self._unbidden(now), Send(event.device, hello)]
             case LinkDown():
-                return self._down(event.device)
+                return self._down(event.device, now)
             case Tick():
                 return self._each(event, now) + self._unwelcome(now)
             case _ if isinstance(event, UplinkEvent):
@@ -176,6 +182,8 @@ class AuxiliaryEngine:
                 return self._took(message.collection, targets.message(target, message, event.raw, now), now)
             case Terms() | Taken() | Verdicts():
                 return self._upward(message, now)
+            case Pace():
+                return self._bid(message, now)
             case _:
                 return []
 
@@ -209,7 +217,7 @@ class AuxiliaryEngine:
         if welcome.adapter not in self.speaks:
             raise Refused(f"this device does not speak the adapter {welcome.adapter!r}", code="adapter")
         self.welcome, self.refusal = welcome, None
-        effects: list[Effect] = [UseAdapter(device, welcome.adapter)]
+        effects: list[Effect] = [UseAdapter(device, welcome.adapter), *self._tell_own()]
         for name in sorted(self.targets):
             effects += self._link_open(name, device, now)
         return effects
@@ -226,11 +234,12 @@ class AuxiliaryEngine:
             effects = effects + more
         return effects
 
-    def _down(self, device: str) -> list[Effect]:
+    def _down(self, device: str, now: float) -> list[Effect]:
         if device != self.primary:
             return []
         self.phase = Phase.CLOSED
         for name in sorted(self.targets):
             self.targets[name] = targets.link_down(self.targets[name])
         self.uplinks = {name: uplinks.link_down(uplink) for name, uplink in self.uplinks.items()}
-        return [HoldUploads(name, uplink.links) for name, uplink in self.uplinks.items()]
+        held = [HoldUploads(name, uplink.links) for name, uplink in self.uplinks.items()]
+        return [*held, *self._unbidden(now)]

@@ -16,6 +16,7 @@ from syncd.core.messages import (
     Hello,
     Objects,
     Offer,
+    Pace,
     Refusal,
     Report,
     Taken,
@@ -44,6 +45,7 @@ TABLE: dict[tuple[Role, Phase, type[Wire]], Phase] = {
     (Role.PRIMARY, Phase.OPEN, Report): Phase.OPEN,
     (Role.PRIMARY, Phase.OPEN, Offer): Phase.OPEN,
     (Role.PRIMARY, Phase.OPEN, Upload): Phase.OPEN,
+    (Role.PRIMARY, Phase.OPEN, Pace): Phase.OPEN,
     (Role.PRIMARY, Phase.OPEN, Refusal): Phase.CLOSED,
     (Role.AUXILIARY, Phase.GREETING, Welcome): Phase.OPEN,
     (Role.AUXILIARY, Phase.GREETING, Refusal): Phase.CLOSED,
@@ -53,6 +55,7 @@ TABLE: dict[tuple[Role, Phase, type[Wire]], Phase] = {
     (Role.AUXILIARY, Phase.OPEN, Terms): Phase.OPEN,
     (Role.AUXILIARY, Phase.OPEN, Taken): Phase.OPEN,
     (Role.AUXILIARY, Phase.OPEN, Verdicts): Phase.OPEN,
+    (Role.AUXILIARY, Phase.OPEN, Pace): Phase.OPEN,
     (Role.AUXILIARY, Phase.OPEN, Refusal): Phase.CLOSED,
 }
 

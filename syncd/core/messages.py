@@ -205,6 +205,26 @@ class Terms:
     policy: str
 
 
+class Rest(NamedTuple):
+    """A collection of which nothing travels. ``reason``: for people; ``until_us``: when it goes on, by the sender's
+    clock in microseconds UTC, 0 where only a person can say."""
+
+    collection: str
+    reason: str
+    until_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Either way, whenever it changes: what rests by the sender's decision; all else goes on. From the primary besides
+    that ``running``: what rests again when all that waits has travelled; and ``rate_bytes_s``: how much may come up in
+    a second, 0: as much as there is."""
+
+    resting: tuple[Rest, ...]
+    running: tuple[str, ...] = ()
+    rate_bytes_s: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """Auxiliary -> primary: which groups of edits wait. ``outbox``: identity of their numbering. ``first``: the oldest
@@ -299,6 +319,7 @@ Wire = (
     | Credit
     | Report
     | Terms
+    | Pace
     | Offer
     | Upload
     | Taken

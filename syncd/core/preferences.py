@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 from syncd.core.edits import Direction, Policy
 from syncd.core.errors import UserError
+from syncd.core.pace import RANKS, Paced, Rates
 from syncd.core.quantities import BYTES, COUNT, PERCENT, TIME, Amount, Kind, Value, Words
+from syncd.core.schedule import CONTINUOUS, Schedules, read_schedule
 from syncd.core.selection import Selection, read_chosen
 from syncd.core.settings import Limits
 
@@ -108,6 +110,7 @@ _AGE = Amount(TIME, 3_600, _YEARS_10)
 _ANYWHERE = frozenset(Scope)
 _OF_COLLECTION = frozenset((Scope.USER, Scope.COLLECTION))
 _LIMITS = Limits()
+_PACES = ("pause", "priority", "schedule")
 
 
 class Selections:
@@ -174,6 +177,28 @@ TABLE = {
             Amount(BYTES, 0, 1 << 44),
             "history_bytes_max",
             "how much of former versions of a collection is kept; then the oldest go",
+        ),
+        Setting("pause", Words(("on", "off")), "off", _ANYWHERE, "nothing travels while it is on"),
+        Setting(
+            "priority",
+            Words(RANKS),
+            "usual",
+            _ANYWHERE - {Scope.DEVICE},
+            "which of the collections of a device goes first where several have something to send to it",
+        ),
+        Setting(
+            "rate",
+            Rates(),
+            0,
+            frozenset((Scope.USER, Scope.DEVICE)),
+            "how much is sent to a device, and comes from it, at most",
+        ),
+        Setting(
+            "schedule",
+            Schedules(),
+            CONTINUOUS.canonical,
+            _ANYWHERE,
+            "when changes travel, by the clock of the primary; manual: when a person says `syncd now`",
         ),
         Setting("selection", Selections(), "all", _ANYWHERE, "which objects of a collection devices take"),
         _of_limit(
@@ -277,6 +302,21 @@ class Preferences:
         devices = sorted({place.device for place, name in self.kept if name == "selection" and place.device})
         found = {device: self.selection(at._replace(device=device)) for device in devices}
         return {device: selection for device, selection in found.items() if selection != self.selection(at)}
+
+    def pace(self, at: Place) -> Paced:
+        """When changes of a collection travel, and before which others."""
+        schedule = read_schedule(str(self.value("schedule", at)))
+        return Paced(schedule, self.value("pause", at) == "on", RANKS.index(str(self.value("priority", at))))
+
+    def paces_apart(self, at: Place) -> dict[str, Paced]:
+        """Devices where that is another than elsewhere."""
+        devices = sorted({place.device for place, name in self.kept if name in _PACES and place.device})
+        found = {device: self.pace(at._replace(device=device)) for device in devices}
+        return {device: pace for device, pace in found.items() if pace != self.pace(at)}
+
+    def rate_bytes_s(self, at: Place) -> int:
+        """How much may be sent to a device, 0: as much as there is."""
+        return int(self.value("rate", at))
 
     def adapters(self) -> dict[str, str]:
         """Which adapters devices are to speak."""

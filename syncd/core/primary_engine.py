@@ -1,6 +1,7 @@
 """The primary's engine (claims 20a, 20c, 24i): sources into the store, the store to devices, and what devices send.
 
-Its parts are in ``core.reception``, ``core.sending``, ``core.taking`` and ``core.choosing``.
+Its parts are in ``core.reception``, ``core.pacing``, ``core.sending``, ``core.taking``, ``core.choosing`` and
+``core.turns``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from dataclasses import replace
 
 from syncd.core import intake as intakes
 from syncd.core import source as sources
-from syncd.core.choosing import Choosing
 from syncd.core.conversation import Phase, advance
 from syncd.core.effects import CloseLink, Effect, Send
 from syncd.core.engine import refuse
@@ -35,14 +35,15 @@ from syncd.core.events import (
     Tick,
 )
 from syncd.core.intake_state import Intake
-from syncd.core.messages import Credit, Follow, Hello, Offer, Refusal, Report, Types, Upload
+from syncd.core.messages import Credit, Follow, Hello, Offer, Pace, Refusal, Report, Types, Upload
 from syncd.core.model import Role
 from syncd.core.reception import Peer
 from syncd.core.settings import Limits
+from syncd.core.turns import Turns
 from syncd.core.upward_events import IntakeEvent
 
 
-class PrimaryEngine(Choosing):
+class PrimaryEngine(Turns):
     """What is in ``owners`` is in ``sources``: all that is shared, whosever it is."""
 
     def __init__(self, name: str, user: str, adapters: Sequence[str], limits: Limits) -> None:
@@ -96,6 +97,8 @@ class PrimaryEngine(Choosing):
                 return self._new_epoch(event.epoch)
             case LinkUp():
                 self.peers[event.device] = Peer(now)
+                self.forget_pace(event.device)
+                self.own_rests.pop(event.device, None)  # it says so anew
                 return []
             case AdapterSaved():
                 return self.adapter_saved(event)
@@ -190,6 +193,8 @@ class PrimaryEngine(Choosing):
                     return self._report(device, message, now)
                 case Offer():
                     return self._offer(device, message)
+                case Pace():
+                    return self._own_pace(device, message)
                 case Upload():
                     return self._upload(device, message, event.raw)
                 case _:
@@ -200,6 +205,7 @@ class PrimaryEngine(Choosing):
 
     def _down(self, device: str) -> list[Effect]:
         self.peers.pop(device, None)
+        self.forget_pace(device)
         self._forget_follows(device)
         self._part_intakes(device)
         return []
@@ -209,4 +215,4 @@ class PrimaryEngine(Choosing):
         for name in sorted(self.sources):
             self.sources[name], more = sources.step(self.sources[name], Tick(), now)
             effects += more + self._intake(name, Tick()) + self._choose(name)
-        return effects + self.unheard(now)
+        return effects + self._each_turn() + self.unheard(now)

@@ -18,8 +18,8 @@ from syncd.core.errors import OrderError, Refused
 from syncd.core.events import ChunkFailed, ChunkRead
 from syncd.core.follow import Following, begin, restored
 from syncd.core.messages import Credit, Follow, Report, Types
+from syncd.core.pacing import Pacing
 from syncd.core.ports import ChunkRequest, CollectionState
-from syncd.core.reception import Reception
 from syncd.core.selection import ALL, Selection
 from syncd.core.settings import Limits
 from syncd.core.source import Source
@@ -45,7 +45,7 @@ class Standing:
     moved_at: float
 
 
-class Sending(Reception):
+class Sending(Pacing):
     """``terms``: of each collection; one that has none goes out only. ``apart``: by collection and device, which way
     its changes travel where that is another way than elsewhere. ``selections``, ``selected_apart``: in the same way,
     which objects devices take; all where nothing is said."""
@@ -62,7 +62,6 @@ class Sending(Reception):
         self.reads: dict[tuple[ChunkRequest, str], Read] = {}
         self.renewing = ""  # the device for which a new epoch was ordered
         self.claims: dict[str, float] = {}  # when a device last said that it is ahead of the store
-        self.now = 0.0
 
     def terms_of(self, collection: str, device: str = "") -> Agreed:
         """Which way its changes travel, to and from a device or in general, and what decides a conflict."""
@@ -102,7 +101,7 @@ class Sending(Reception):
         self.follows[device, credit.collection] = follow.credited(credit.received_bytes)
         if (standing := self.standings.get((device, credit.collection))) is not None:
             self.standings[device, credit.collection] = replace(standing, moved_at=self.now)
-        return self._pump(device, credit.collection)
+        return self._pump_on(device, credit.collection)
 
     def _report(self, device: str, report: Report, now: float) -> list[Effect]:
         if not self.may(device, report.collection):
@@ -117,6 +116,40 @@ class Sending(Reception):
                 effects += self._pump(device, name)
         return effects
 
+    def _pump_on(self, device: str, name: str) -> list[Effect]:
+        """The same, where others of the device may have waited for this one."""
+        return self._pump_device(device) if self.is_ordered(device) else self._pump(device, name)
+
+    def _pump_device(self, device: str) -> list[Effect]:
+        names = [name for name in self.by_rank(device) if (device, name) in self.follows]
+        return [effect for name in names for effect in self._pump(device, name)]
+
+    def _may_read(self, device: str, name: str) -> bool:
+        """Whether it is this collection's turn, and the rate of the device leaves room. What has no room in its window
+        holds up no other."""
+        if not self.is_ordered(device):
+            return True
+        rank, limited = self.pace_of(device, name).rank, device in self.rates
+        for other in self.collections_of(device):
+            follow = self.follows.get((device, other))
+            if follow is None or other == name:
+                continue
+            before = self.pace_of(device, other).rank < rank
+            if follow.reading and (limited or before):
+                return False
+            if before and self._waits(device, other):
+                return False
+        return self.has_room(device)
+
+    def _waits(self, device: str, name: str) -> bool:
+        """Whether there is something to be sent, and the device has room for it."""
+        source, state = self.sources.get(name), self.state_of(device, name)
+        if source is None or state is None or not source.sendable or self.rest_of(device, name) is not None:
+            return False
+        if self.terms_of(name, device)[0] is Direction.IN:
+            return False
+        return self.follows[device, name].wants(state, self.limits.window_bytes_max)
+
     def _pump(self, device: str, name: str) -> list[Effect]:
         """Answers a Follow once the collection is ready; orders the next chunk if the device has room."""
         source = self.sources.get(name) if self.may(device, name) else None
@@ -125,6 +158,8 @@ class Sending(Reception):
             return []  # a device has one read at a time, however often it asks
         if self.terms_of(name, device)[0] is Direction.IN:
             return []  # nothing of it goes to devices
+        if self.rest_of(device, name) is not None:
+            return []
         effects: list[Effect] = []
         if follow.asked is not None:
             if restored(follow.asked, state, source.state.head):
@@ -134,7 +169,7 @@ class Sending(Reception):
         elif follow.of_another_class(state):
             del self.follows[device, name]
             return [CloseLink(device, "", f"the selection of {name} was applied anew")]
-        if follow.wants(state, self.limits.window_bytes_max):
+        if follow.wants(state, self.limits.window_bytes_max) and self._may_read(device, name):
             follow = replace(follow, reading=True)
             effects += self._read(device, follow.request(name))
         self.follows[device, name] = follow
@@ -178,7 +213,10 @@ class Sending(Reception):
             follow = self.follows[device, name]
             if follow.asked is not None:  # it asked anew meanwhile
                 self.follows[device, name] = replace(follow, reading=False)
-                reads += self._pump(device, name)
+                reads += self._pump_on(device, name)
+                continue
+            if self.rest_of(device, name) is not None:
+                self.follows[device, name] = replace(follow, reading=False)
                 continue
             if follow.forgotten(chunk.horizon):
                 sends.append(CloseLink(device, "", "deleted objects that it has not seen are forgotten"))
@@ -190,9 +228,10 @@ class Sending(Reception):
             if follow.usable(chunk) and (chunk.proof is not None or chunk.last > follow.cursor):
                 sends.append(SendFrame(device, chunk.frame, name))
                 self.follows[device, name] = follow.sent(chunk)
+                self.spend(device, chunk.frame)
             else:
                 self.follows[device, name] = replace(follow, reading=False)
-            reads += self._pump(device, name)
+            reads += self._pump_on(device, name)
         return sends + reads
 
     def _chunk_failed(self, failed: ChunkFailed) -> list[Effect]:

@@ -55,6 +55,8 @@ class Limits:
     retry_report_s: float = 1.0  # while parked groups are tried one after another, the primary is told so often
     stalled_s: float = 30.0  # behind and no progress while connected
     tick_s: float = 0.25
+    run_s: float = 2.0  # a run of what rests else lasts at least so long: what changed before it began is read by then
+    offer_again_s: float = 2.0  # in a run a device says after so long, or later, that nothing waits there
     schema_quiet_s: float = 2.0  # a table that appears is taken in when the schema did not change for so long
     source_wait_s_max: float = 1.0  # then the source is looked at although nothing woke us
     target_look_s: float = 1.0  # an idle target is looked at so often: it may be gone or another one

@@ -9,7 +9,7 @@ from syncd.core.auxiliary_engine import AuxiliaryEngine
 from syncd.core.conversation import Phase
 from syncd.core.edits import Direction
 from syncd.core.holding import held_id, held_reason
-from syncd.core.messages import Failed, Report
+from syncd.core.messages import Failed, Report, Rest
 from syncd.core.model import State, group_id
 from syncd.core.ports import CollectionState
 from syncd.core.primary_engine import PrimaryEngine
@@ -63,6 +63,12 @@ class DeviceLine:
 
 
 ShowKey = Callable[[bytes], str]  # a canonical key for people
+ShowTime = Callable[[int], str]  # microseconds UTC for people
+
+
+def untold(time_us: int) -> str:
+    """Where times are of no interest."""
+    return ""
 
 
 def _failed(collection: str, failed: tuple[Failed, ...], show_key: ShowKey) -> list[Json]:
@@ -131,7 +137,13 @@ def device_state(
     return State.STALLED if now - standing.moved_at > limits.stalled_s else State.SYNCING
 
 
-def primary_devices(engine: PrimaryEngine, devices: list[DeviceLine], now: float, show_key: ShowKey) -> list[Json]:
+def primary_devices(
+    engine: PrimaryEngine,
+    devices: list[DeviceLine],
+    now: float,
+    show_key: ShowKey,
+    show_time: ShowTime = untold,
+) -> list[Json]:
     lines: list[Json] = []
     for device in devices:
         collections: list[Json] = []
@@ -142,6 +154,7 @@ def primary_devices(engine: PrimaryEngine, devices: list[DeviceLine], now: float
             seen, broken = engine.state_of(device.id, name), engine.why_not_sent(device.id, name)
             report, head = of_epoch(standing.report, seen), seen.head if seen else 0
             state = device_state(standing, seen, device.connected, now, engine.limits)
+            state = patient(state, now - standing.moved_at, engine.limits, engine.rates.get(device.id, 0))
             state = State.HELD if broken else state
             if inward := engine.terms_of(name, device.id)[0] is Direction.IN:  # it is sent nothing, and lacks nothing
                 head = report.position
@@ -161,9 +174,30 @@ def primary_devices(engine: PrimaryEngine, devices: list[DeviceLine], now: float
             follow = engine.follows.get((device.id, name))
             if follow is not None and follow.epoch and report.position < head and follow.cursor > report.position:
                 line["progress"] = _progress(report.position, follow.cursor, head)
-            collections.append(line)
+            collections.append(rested(line, engine.rest_of(device.id, name), show_time))
         lines.append(device.line(collections))
     return lines
+
+
+def patient(state: State, waited_s: float, limits: Limits, rate_bytes_s: int) -> State:
+    """Where there is a rate, what goes on may show nothing of it for as long as two frames take."""
+    if state is not State.STALLED or not rate_bytes_s:
+        return state
+    slow = waited_s <= limits.stalled_s + 2 * limits.frame_bytes / rate_bytes_s
+    return State.SYNCING if slow else state
+
+
+_PATIENT = frozenset({State.IDENTICAL.value, State.SYNCING.value, State.BEHIND.value, State.STALLED.value})
+
+
+def rested(line: Json, rest: Rest | None, show_time: ShowTime) -> Json:
+    """The line of a collection of which nothing travels, None: it does. What needs a person is said all the same."""
+    if rest is None:
+        return line | {"resumes": ""}
+    resumes = show_time(rest.until_us)
+    if line["state"] not in _PATIENT:
+        return line | {"resumes": resumes}
+    return line | {"state": State.PAUSED.value, "reason": rest.reason, "resumes": resumes}
 
 
 def _unsent(source: Source, seen: CollectionState | None, broken: str) -> str:
@@ -256,14 +290,22 @@ def _reason(target: Target, shared: tuple[str, ...] | None, uplink: Uplink | Non
     return f"everything is fetched, {target.fetching}" if target.fetching else ""
 
 
-def primary_line(engine: AuxiliaryEngine, device: DeviceLine, now: float, show_key: ShowKey) -> Json:
+def slow_state(engine: AuxiliaryEngine, target: Target, connected: bool, now: float) -> State:
+    """Of a collection on this auxiliary, at the rate that the primary gave."""
+    state = local_state(target, engine.uplinks.get(target.name), connected, now)
+    return patient(state, now - target.moved_at, engine.limits, engine.bidden.rate_bytes_s)
+
+
+def primary_line(
+    engine: AuxiliaryEngine, device: DeviceLine, now: float, show_key: ShowKey, show_time: ShowTime = untold
+) -> Json:
     """The one device an auxiliary knows: its primary."""
     collections: list[Json] = []
     for name, target in sorted(engine.targets.items()):
         position = target.state.position if target.state else 0
         line: Json = {
             "name": name,
-            "state": local_state(target, engine.uplinks.get(name), device.connected, now).value,
+            "state": slow_state(engine, target, device.connected, now).value,
             "position": position,
             "head": _head(target),
             "behind": _head(target) - position,
@@ -278,5 +320,5 @@ def primary_line(engine: AuxiliaryEngine, device: DeviceLine, now: float, show_k
             base = position if transfer.epoch == state.epoch and not transfer.snapshot else 0
             if target.head > position and target.received > base:
                 line["progress"] = _progress(base, target.received, target.head)
-        collections.append(line)
+        collections.append(rested(line, engine.rest_of(name), show_time))
     return device.line(collections)

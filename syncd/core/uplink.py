@@ -16,8 +16,9 @@ from syncd.core.events import Event, Tick
 from syncd.core.frozen import replace
 from syncd.core.messages import Offer, Taken, Terms, Verdict, Verdicts
 from syncd.core.ports import TargetState
-from syncd.core.uplink_state import NO_PAUSE, Errand, Step, Uplink, UplinkPhase, heard, later, sealed_to
+from syncd.core.uplink_state import NO_PAUSE, Errand, Mode, Step, Uplink, UplinkPhase, heard, later, sealed_to
 from syncd.core.upward_effects import (
+    HoldUploads,
     OfferLocal,
     ReadLocal,
     RenumberOutbox,
@@ -49,7 +50,7 @@ _SETTLE_S = 1.0  # groups that wait for the target's position are looked at so o
 def proceed(uplink: Uplink, now: float) -> Step:
     """Orders what can be done: reading begins, an errand is run, groups are offered and sent."""
     effects: list[Effect] = []
-    for lane in (_begin, _errand, _offer, _take):
+    for lane in (_begin, _errand, _offer, _offer_again, _take):
         uplink, more = lane(uplink, now)
         effects += more
     return uplink, effects
@@ -118,6 +119,20 @@ def _offer(uplink: Uplink, now: float) -> Step:
     return replace(uplink, offered=True, answered=False), [Send(uplink.peer, offer)]
 
 
+def _offer_again(uplink: Uplink, now: float) -> Step:
+    """In a run: once what had waited has its verdicts, the primary is told so. What was changed just before the run
+    began is in the outbox by then."""
+    outbox, began_at = uplink.outbox, uplink.running_at
+    if began_at is None or outbox is None or not (uplink.answered and uplink.sends):
+        return uplink, []
+    if now - began_at < uplink.limits.offer_again_s or uplink.unread:
+        return uplink, []
+    aim = outbox.last if uplink.aim is None else uplink.aim
+    if outbox.first <= min(aim, outbox.last):  # its newest group may have come to nothing
+        return replace(uplink, aim=aim), []
+    return _offer(replace(uplink, running_at=None, aim=None, offered=False), now)
+
+
 def _take(uplink: Uplink, now: float) -> Step:
     outbox = uplink.outbox
     if uplink.taking is not None or not (uplink.answered and uplink.sends) or now < uplink.taking_pause.until:
@@ -140,6 +155,20 @@ def link_down(uplink: Uplink) -> Uplink:
     """What came is settled all the same."""
     uplink = replace(uplink, peer="", links=uplink.links + 1, agreed=False, offered=False, answered=False)
     return replace(uplink, sent=0, sent_bytes=0, settled_bytes=0)
+
+
+def paced(uplink: Uplink, mode: Mode, now: float) -> Step:
+    """Whether edits travel from here on. When they do again, or a run begins, they are offered as on another link."""
+    if mode is uplink.mode:
+        return uplink, []
+    anew = Mode.RESTING in (mode, uplink.mode) or mode is Mode.RUNNING
+    uplink = replace(uplink, mode=mode, running_at=now if mode is Mode.RUNNING else None, aim=None)
+    if anew:
+        uplink = replace(uplink, offered=False, answered=False, sent=0)
+    if mode is Mode.RESTING:
+        uplink = replace(uplink, links=uplink.links + 1)
+        return uplink, [HoldUploads(uplink.name, uplink.links)]
+    return proceed(uplink, now)
 
 
 def message(uplink: Uplink, received: Terms | Taken | Verdicts, now: float) -> Step:
@@ -258,7 +287,11 @@ def _leave(uplink: Uplink, taken: UploadsTaken) -> Step:
     sealed = max(uplink.sealed, taken.last)
     if not uplink.answered or taken.after != uplink.sent or taken.adapter != uplink.adapter:
         return replace(uplink, sealed=sealed), []  # of another link
-    uplink = replace(uplink, sealed=sealed, sent=taken.last, sent_bytes=uplink.sent_bytes + _size_bytes(taken))
+    size_bytes, allowance_bytes = _size_bytes(taken), uplink.allowance_bytes
+    if allowance_bytes is not None:
+        allowance_bytes = max(0, allowance_bytes - size_bytes)
+    uplink = replace(uplink, sealed=sealed, sent=taken.last, sent_bytes=uplink.sent_bytes + size_bytes)
+    uplink = replace(uplink, allowance_bytes=allowance_bytes)
     return uplink, [SendFrame(uplink.peer, one, uplink.name) for one in taken.frames]
 
 

@@ -42,6 +42,14 @@ class Pause:
 NO_PAUSE = Pause()
 
 
+class Mode(Enum):
+    """Whether edits travel at this time. ``RUNNING``: until all that waits has, which the primary is to be told."""
+
+    FREE = "free"
+    RUNNING = "running"
+    RESTING = "resting"
+
+
 @dataclass(frozen=True)  # no slots, for ``frozen.replace``
 class Uplink:
     """``keep_edits``: edits that may not travel stay as they are. ``adapter``: which this device speaks.
@@ -60,6 +68,10 @@ class Uplink:
     ``verdicts``: that came and are not settled, ``settling``: how many of them are being settled; ``settled_to``,
     ``settled_at``: the position for which that was done last, and when. ``renumber``: what the primary has beyond this
     outbox. ``reason``: why reading fails.
+
+    ``mode``: see there; ``running_at``: since when it runs, None where the primary was told that nothing waits any
+    more; ``aim``: newest group that waited. ``allowance_bytes``: how much may leave at this moment, None: as much as
+    the window has room for.
     """
 
     name: str
@@ -94,6 +106,10 @@ class Uplink:
     renumber: int | None = None
     reason: str = ""
     reading_pause: Pause = NO_PAUSE
+    mode: Mode = Mode.FREE
+    running_at: float | None = None
+    aim: int | None = None
+    allowance_bytes: int | None = None
 
     @property
     def pending(self) -> int:
@@ -108,11 +124,12 @@ class Uplink:
     @property
     def sends(self) -> bool:
         """Whether edits may travel."""
-        return self.direction in (Direction.IN, Direction.BOTH)
+        return self.direction in (Direction.IN, Direction.BOTH) and self.mode is not Mode.RESTING
 
     @property
     def room_bytes(self) -> int:
-        return self.limits.upload_window_bytes_max - (self.sent_bytes - self.settled_bytes)
+        room_bytes = self.limits.upload_window_bytes_max - (self.sent_bytes - self.settled_bytes)
+        return room_bytes if self.allowance_bytes is None else min(room_bytes, self.allowance_bytes)
 
     @property
     def follows(self) -> bool:

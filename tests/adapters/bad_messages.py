@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from syncd.adapters.canonical import pack_values
-from syncd.core.messages import Cut, Made, Run, Verdicts, Wire
+from syncd.core.messages import Cut, Made, Rest, Run, Verdicts, Wire
 from syncd.core.model import DataType, Tie
 from tests.adapters.vectors import BY_NAME
 
@@ -152,6 +152,23 @@ def _terms() -> Iterator[tuple[str, Wire]]:
     yield "more bytes taken than 63 bits hold", _changed("taken", received_bytes=NUMBER_MAX + 1)
 
 
+def _paces() -> Iterator[tuple[str, Wire]]:
+    rest = Rest("notes", "", 0)
+    for what, bad in {
+        "of a collection without a name": rest._replace(collection=""),
+        "that ends before 1970": rest._replace(until_us=-1),
+        "that ends over 63 bits": rest._replace(until_us=NUMBER_MAX + 1),
+        "for a reason that is no Unicode": rest._replace(reason="\ud800"),
+        "for a reason that is too long": rest._replace(reason="x" * 4_097),
+    }.items():
+        yield f"a rest {what}", _changed("pace", resting=(bad,))
+    yield "two rests of one collection", _changed("pace", resting=(rest, rest))
+    yield "a rest that runs", _changed("pace", resting=(rest,), running=("notes",))
+    yield "a run of no name", _changed("pace", running=("a b",))
+    yield "a negative rate", _changed("pace", rate_bytes_s=-1)
+    yield "a rate over 63 bits", _changed("pace", rate_bytes_s=NUMBER_MAX + 1)
+
+
 def _uploads() -> Iterator[tuple[str, Wire]]:
     def bad(**changes: Any) -> Wire:
         one_row = {
@@ -233,5 +250,5 @@ def _verdicts() -> Iterator[tuple[str, Wire]]:
     yield "two verdicts of one group", replace(each, verdicts=(accepted, replace(refused, number=accepted.number)))
 
 
-_SECTIONS = (_names, _handshake, _transfers, _types, _objects, _reports, _terms, _uploads, _verdicts)
+_SECTIONS = (_names, _handshake, _transfers, _types, _objects, _reports, _terms, _paces, _uploads, _verdicts)
 BAD = dict(pair for section in _SECTIONS for pair in section())

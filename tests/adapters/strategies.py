@@ -17,8 +17,10 @@ from syncd.core.messages import (
     Message,
     Objects,
     Offer,
+    Pace,
     Refusal,
     Report,
+    Rest,
     Run,
     Taken,
     Terms,
@@ -131,6 +133,16 @@ def objects(draw: st.DrawFn) -> Objects:
 
 
 TERMS = st.builds(Terms, NAMES, st.sampled_from(Direction).map(str), st.sampled_from(Policy).map(str))
+PACES = st.builds(
+    lambda names, resting, reason, until_us, rate: Pace(
+        tuple(Rest(name, reason, until_us) for name in names[:resting]), tuple(names[resting:]), rate
+    ),
+    st.lists(NAMES, max_size=6, unique=True),
+    st.integers(0, 6),
+    TEXTS,
+    NUMBERS,
+    NUMBERS,
+)
 TAKENS = st.builds(Taken, NAMES, NAMES, NUMBERS, NUMBERS)
 
 
@@ -187,6 +199,7 @@ BY_CLASS: dict[type[Wire], st.SearchStrategy[Wire]] = {
     Credit: CREDITS,
     Report: REPORTS,
     Terms: TERMS,
+    Pace: PACES,
     Offer: offers(),
     Upload: uploads(),
     Taken: TAKENS,

@@ -13,7 +13,21 @@ import syncd.adapters
 from syncd.adapters.canonical import pack_values
 from syncd.core.edits import Direction, Policy, Ruling
 from syncd.core.errors import REFUSALS
-from syncd.core.messages import Cut, Failed, Made, Objects, Report, Run, Types, Upload, Verdict, Verdicts, Wire
+from syncd.core.messages import (
+    Cut,
+    Failed,
+    Made,
+    Objects,
+    Pace,
+    Report,
+    Rest,
+    Run,
+    Types,
+    Upload,
+    Verdict,
+    Verdicts,
+    Wire,
+)
 from syncd.core.model import DataType, Kind, Tie
 from syncd.core.settings import Limits
 from tests.adapters.vectors import BY_NAME, CLASSES
@@ -24,6 +38,7 @@ PARTS: dict[type[Wire], tuple[str, ...]] = {
     Types: tuple(field.name for field in fields(DataType)),
     Objects: (*Run._fields, *Tie._fields, *(field.name for field in fields(Cut))),
     Report: tuple(field.name for field in fields(Failed)),
+    Pace: Rest._fields,
     Upload: Made._fields,
     Verdicts: tuple(field.name for field in fields(Verdict)),
 }

@@ -65,6 +65,7 @@ STATUS: Json = {
                     "digest_match": False,
                     "objects": 12_300,
                     "reason": "",
+                    "resumes": "",
                     "failed": [
                         {
                             "group": "notes:895",
@@ -137,6 +138,33 @@ CHANGED: Json = {
     ],
     "value": "out",
     "from": "collection notes on till",
+}
+
+
+PAUSED: Json = {
+    "changed": [
+        {
+            "user": "",
+            "device": DEVICE,
+            "device_name": "till",
+            "collection": "notes",
+            "name": "pause",
+            "before": "",
+            "after": "on",
+        }
+    ]
+}
+RAN: Json = {
+    "runs": [
+        {"collection": "notes", "device": DEVICE, "device_name": "till", "done": True, "reason": ""},
+        {
+            "collection": "notes",
+            "device": "WXYZ" * 13,
+            "device_name": "laptop",
+            "done": False,
+            "reason": "not connected: it runs when it is",
+        },
+    ]
 }
 
 

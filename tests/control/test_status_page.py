@@ -19,7 +19,7 @@ def test_each_verb_that_tells_json_has_its_section() -> None:
         "devices rename", "devices link", "revoke", "conflicts", "conflicts show", "resolve", "undo", "history",
         "held", "approve", "reject",
         "resend", "dismiss", "settings", "settings set", "settings import", "settings explain", "settings journal",
-        "settings export",
+        "settings export", "pause", "now",
     }  # fmt: skip
 
 

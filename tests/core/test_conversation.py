@@ -16,8 +16,10 @@ from syncd.core.messages import (
     Hello,
     Made,
     Offer,
+    Pace,
     Refusal,
     Report,
+    Rest,
     Taken,
     Terms,
     Types,
@@ -40,6 +42,7 @@ MESSAGES: tuple[Wire, ...] = (
     Credit(NAME, 10),
     Report(NAME, "e", 0, bytes(16), 0, False, 0, ""),
     Terms(NAME, "both", "primary"),
+    Pace((Rest(NAME, "", 0),)),
     Offer(NAME, "box", 1, 1),
     Upload(NAME, "box", 0, (Made(1, 0, 1, True, False),), b"\1", [1], [b"k"], [b""], [b"f"]),
     Taken(NAME, "box", 1, 10),
@@ -47,10 +50,10 @@ MESSAGES: tuple[Wire, ...] = (
 )
 SAID: dict[tuple[Role, Phase], set[type[Wire]]] = {
     (Role.PRIMARY, Phase.GREETING): {Hello, Refusal},
-    (Role.PRIMARY, Phase.OPEN): {Follow, Credit, Report, Offer, Upload, Refusal},
+    (Role.PRIMARY, Phase.OPEN): {Follow, Credit, Report, Pace, Offer, Upload, Refusal},
     (Role.PRIMARY, Phase.CLOSED): set(),
     (Role.AUXILIARY, Phase.GREETING): {Welcome, Refusal},
-    (Role.AUXILIARY, Phase.OPEN): {Types, Begin, type(frame(0, 1)), Terms, Taken, Verdicts, Refusal},
+    (Role.AUXILIARY, Phase.OPEN): {Types, Begin, type(frame(0, 1)), Terms, Pace, Taken, Verdicts, Refusal},
     (Role.AUXILIARY, Phase.CLOSED): set(),
 }
 

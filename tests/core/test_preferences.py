@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from syncd.core.edits import Direction, Policy
 from syncd.core.errors import UserError
+from syncd.core.pace import USUAL, Paced
 from syncd.core.preferences import TABLE, Chosen, Place, Preferences, Scope, setting, split
 from syncd.core.quantities import BYTES, TIME, Amount, Words
+from syncd.core.schedule import CONTINUOUS, read_schedule
 from syncd.core.settings import Limits
 
 LIMITS = Limits()
@@ -84,6 +88,21 @@ def test_kinds_show_what_they_take() -> None:
     assert Words(("a", "b")).allowed == "one of a, b"
     assert Amount(TIME, 60, 7_200).allowed == "from 1min to 2h, in s, min, h, d"
     assert Amount(BYTES, 0, 1 << 20).allowed == "from 0 B to 1 MiB, in B, KiB, MiB, GiB, TiB"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "allowed"),
+    [
+        ("pause", "yes", "use one of on, off"),
+        ("priority", "9", "use one of high, usual, low"),
+        ("rate", "1 MiB", "unlimited, or a value from 1 KiB/s"),
+        ("schedule", "at night", "continuous, manual, every 15min, within 22:00-06:00"),
+    ],
+)
+def test_what_cannot_be_a_pace_is_refused_with_what_is_allowed(name: str, text: str, allowed: str) -> None:
+    with pytest.raises(UserError, match=f"^{name} cannot be ") as caught:
+        TABLE[name].parse(text)
+    assert allowed in caught.value.advice
 
 
 # ---------------------------------------------------------------- names
@@ -182,6 +201,28 @@ def test_devices_apart_are_those_where_changes_travel_another_way() -> None:
     )
     assert chosen.apart(Place(1, "", "notes")) == {"A": Direction.BOTH}
     assert chosen.apart(Place(1, "", "music")) == {"D": Direction.IN}
+
+
+def test_the_pace_of_a_collection_and_of_devices_that_have_another() -> None:
+    chosen = of(
+        (Place(1), "priority", "low"),
+        (PLACES[2], "schedule", "every 1h"),
+        (Place(0, "A", "notes"), "pause", "on"),
+        (Place(0, "B"), "schedule", "manual"),
+        (Place(0, "C", "notes"), "schedule", "every 60min"),
+    )
+    hourly = Paced(read_schedule("every 1h"), False, 2)
+    at = Place(1, "", "notes")
+    assert chosen.pace(at) == hourly
+    assert chosen.paces_apart(at) == {"A": replace(hourly, paused=True)}
+    assert chosen.paces_apart(Place(1, "", "music")) == {"B": Paced(read_schedule("manual"), False, 2)}
+    assert of().pace(at) == USUAL
+    assert of().pace(at).schedule is CONTINUOUS
+
+
+def test_the_rate_of_a_device_counts_more_than_that_of_its_user() -> None:
+    chosen = of((Place(1), "rate", "1 MiB/s"), (Place(0, "A"), "rate", "unlimited"))
+    assert [chosen.rate_bytes_s(Place(*one)) for one in ((1, "B"), (1, "A"), (2, "B"))] == [1 << 20, 0, 0]
 
 
 def test_adapters_are_those_that_a_person_chose() -> None:

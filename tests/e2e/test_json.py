@@ -118,6 +118,8 @@ def settings(page: Page, primary: Machine) -> None:
     page.hold("settings set, settings unset", "primary", primary.ask("settings_unset", name=name, device=device))
     page.hold("settings import", "primary", primary.ask("settings_import", toml=exported["toml"]))
     page.hold("settings journal", "primary", primary.ask("settings_journal"))
+    for verb in ("pause", "resume"):
+        page.hold("pause, resume", "primary", primary.ask(verb, device=device))
     primary.ask("settings_unset", name=name, device=device)
 
 
@@ -150,6 +152,16 @@ def failed_and_retried(page: Page, primary: Machine, auxiliary: Machine) -> None
     auxiliary.wait_state("shop", "identical")
 
 
+def paused(page: Page, primary: Machine, auxiliary: Machine) -> None:
+    """Both ends say that it rests; it runs once."""
+    for machine in (primary, auxiliary):
+        page.hold("pause, resume", machine.name, machine.cli_json("pause", "shop"))
+        page.hold_both("status", primary, auxiliary)
+    page.hold("pause, resume", "auxiliary", auxiliary.cli_json("resume"))
+    page.hold("now", "primary", primary.cli_json("now", "shop"))
+    page.hold("pause, resume", "primary", primary.cli_json("resume"))
+
+
 def test_each_answer_of_each_role_has_the_documented_keys(machines: tuple[Machine, Machine], tmp_path: Path) -> None:
     (primary, auxiliary), page = machines, Page()
     source = shop.make(tmp_path / "shop.db", GOODS)
@@ -160,6 +172,7 @@ def test_each_answer_of_each_role_has_the_documented_keys(machines: tuple[Machin
         paired(page, primary, auxiliary, proxy.address)
         bootstrapped(page, primary, auxiliary, proxy)
         failed_and_retried(page, primary, auxiliary)
+        paused(page, primary, auxiliary)
     place = f"sqlite:{auxiliary.databases['shop']}"
     page.hold("accept", "auxiliary", auxiliary.cli_json("accept", "shop", "--into", place, "--replace"))
     page.hold_both("devices", primary, auxiliary)

@@ -121,17 +121,20 @@ class Watcher(Watching):
 
 
 class SelectionsStory(Tale[EditsWorld, Watcher]):
+    world_of: type[EditsWorld] = EditsWorld
+    watcher_of: type[Watcher] = Watcher
+
     def __init__(self, seed: int) -> None:
         self.rng = rng = random.Random(f"selections {seed}")
         self._keys = rng.choice((2, 4, 7))
         devices = [letter * 52 for letter in "ABC"[: rng.choice((1, 2, 2, 3))]]
         self._guarded = rng.random() < 0.7
         limits = GUARDED if self._guarded else LIMITS
-        self.world = world = EditsWorld(seed, devices, Direction.BOTH, rng.choice(list(Policy)), limits)
+        self.world = world = self.world_of(seed, devices, Direction.BOTH, rng.choice(list(Policy)), limits)
         self._versions = 0
         self._edits = rng.random() < 0.5
         world.source.rows = dict(self._made() for _ in range(rng.randrange(10)))
-        self.watcher = Watcher(world)
+        self.watcher = self.watcher_of(world)
         for device in devices:
             world.select(device, rng.choice(SELECTIONS))
         world.begin(*devices)

@@ -1,0 +1,118 @@
+"""What travels when on an auxiliary: what its user paused, what the primary says that rests, how fast (R10, R15).
+
+Its own pauses are kept by who calls (``syncd.own_pause``), what the primary says holds for the link. Of what rests
+nothing is sent; what comes all the same is taken, executed and reported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from syncd.core import uplink as uplinks
+from syncd.core.effects import Effect, Send, SendFrame
+from syncd.core.frozen import replace as replaced
+from syncd.core.messages import Pace, Rest
+from syncd.core.pace import Bucket, bucket
+from syncd.core.settings import Limits
+from syncd.core.target_state import Target
+from syncd.core.uplink_state import Mode, Uplink
+
+NO_PACE = Pace(())
+
+
+@dataclass(frozen=True, slots=True)
+class OwnPause:
+    """What this machine's user paused: ``everything``, and apart from that collections, True, or those that go on."""
+
+    everything: bool = False
+    named: dict[str, bool] = field(default_factory=dict)
+
+    def has(self, collection: str) -> bool:
+        return self.named.get(collection, self.everything)
+
+
+class AuxiliaryPace:
+    """``bidden``: what the primary said last on this link; ``own``: see there, and ``told``, what the primary was told
+    of it. ``account``: what may be sent, None without a rate."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.targets: dict[str, Target] = {}
+        self.uplinks: dict[str, Uplink] = {}
+        self.primary = ""
+        self.bidden = NO_PACE
+        self.own = OwnPause()
+        self.told = NO_PACE
+        self.account: Bucket | None = None
+
+    def rest_of(self, collection: str) -> Rest | None:
+        """Why nothing of it travels, None: it does."""
+        if self.own.has(collection):
+            return Rest(collection, f"paused here: `syncd resume {collection}`", 0)
+        return next((one for one in self.bidden.resting if one.collection == collection), None)
+
+    def pause(self, own: OwnPause, is_open: bool, now: float) -> list[Effect]:
+        """What a person paused here from this moment on. ``is_open``: the primary can be told."""
+        before = {name for name in self.targets if self.rest_of(name)}
+        self.own = own
+        told = self._tell_own() if is_open else []
+        return told + self._turned(before, now)
+
+    def _tell_own(self) -> list[Effect]:
+        resting = tuple(Rest(name, "", 0) for name in sorted(self.targets) if self.own.has(name))
+        if self.told.resting == resting:
+            return []
+        self.told = Pace(resting)
+        return [Send(self.primary, self.told)]
+
+    def _bid(self, pace: Pace, now: float) -> list[Effect]:
+        """The primary says what rests, what runs, and how fast."""
+        before = {name for name in self.targets if self.rest_of(name)}
+        self.bidden = pace
+        known = self.account
+        if known is None or known.rate_bytes_s != pace.rate_bytes_s:
+            self.account = bucket(pace.rate_bytes_s, now) if pace.rate_bytes_s else None
+        self._allow(now)
+        return self._turned(before, now)
+
+    def _unbidden(self, now: float) -> list[Effect]:
+        """The link begins or is over: what the primary said is void."""
+        self.told = NO_PACE
+        return self._bid(NO_PACE, now)
+
+    def _turned(self, rested: set[str], now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        for name in sorted(self.targets):
+            if name in rested and self.rest_of(name) is None:  # it did not stand still, it rested
+                self.targets[name] = replaced(self.targets[name], moved_at=now)
+        for name in sorted(self.uplinks):
+            self.uplinks[name], more = uplinks.paced(self.uplinks[name], self._mode(name), now)
+            effects += more
+        return effects
+
+    def _mode(self, name: str) -> Mode:
+        if self.rest_of(name) is not None:
+            return Mode.RESTING
+        return Mode.RUNNING if name in self.bidden.running else Mode.FREE
+
+    # ------------------------------------------------------------ the rate
+
+    def _allow(self, now: float) -> None:
+        """What each collection may send at this moment."""
+        if self.account is None:
+            if any(one.allowance_bytes is not None for one in self.uplinks.values()):
+                self.uplinks = {name: replaced(one, allowance_bytes=None) for name, one in self.uplinks.items()}
+            return
+        self.account = self.account.now(now)
+        allowance_bytes = max(0, int(self.account.bytes))
+        self.uplinks = {name: replaced(one, allowance_bytes=allowance_bytes) for name, one in self.uplinks.items()}
+
+    def _spent(self, effects: list[Effect], now: float) -> list[Effect]:
+        """The same effects; what leaves with them is paid for."""
+        if self.account is not None:
+            frames = [one.frame for one in effects if isinstance(one, SendFrame)]
+            sent_bytes = sum(len(one) if isinstance(one, bytes) else len(one.encode()) for one in frames)
+            if sent_bytes:
+                self.account = self.account.spent(sent_bytes, now)
+                self._allow(now)
+        return effects
