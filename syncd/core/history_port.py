@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from syncd.core.edits import Edit, Fact, Version
+
+
+class Stood(NamedTuple):
+    """An object as it stood at a sequence number. ``until``: the change that replaced it since then, perhaps one that is
+    not published; 0: none. ``fields`` empty: it could not be built."""
+
+    change: int
+    until: int
+    type: int
+    key: bytes
+    fields: bytes
+
+
+class StoodPage(NamedTuple):
+    """Some objects of a past state, in the order of their changes. ``last``: the cursor after them, which is that state's
+    sequence number where there are no more. ``whole``: what was there and changed since then is remembered."""
+
+    rows: Sequence[Stood]
+    last: int
+    whole: bool
 
 
 class StoreHistory(Protocol):
@@ -27,6 +47,11 @@ class StoreHistory(Protocol):
         What changed since is in it as the group made it. Raises UserError where there is no such group, where versions
         before it are forgotten, had other columns or could not be read, and where it is larger than
         ``edit_group_bytes_max``."""
+        ...
+
+    async def stood(self, name: str, at: int, cursor: int, rows_max: int, bytes_max: int) -> StoodPage:
+        """The objects as they stood at the published sequence number ``at``, those whose change came after ``cursor``.
+        Commits between two pages do not matter: all pages are of that state."""
         ...
 
     async def forget_history(self, name: str, older_than_us: int, bytes_max: int) -> int:

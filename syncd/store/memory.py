@@ -15,6 +15,7 @@ from itertools import count
 from syncd.core import digest
 from syncd.core.edits import Edit, Fact, Version
 from syncd.core.errors import InvariantBroken
+from syncd.core.history_port import StoodPage
 from syncd.core.holding import Batch, HeldObject
 from syncd.core.model import DataType, ObjectId, Observed, Proof, Tie
 from syncd.core.ports import ChunkRequest, CollectionState, Group, StoredChunk, StoredRow
@@ -24,6 +25,7 @@ from syncd.store.memory_classes import MemoryClasses
 from syncd.store.memory_collection import MemoryCollection
 from syncd.store.memory_held import Named
 from syncd.store.memory_history import group_at, undoing_of
+from syncd.store.store_standing import StoodRequest
 from syncd.store.ties import Owner, ties_of
 
 
@@ -343,6 +345,10 @@ class MemorySyncStore:
         undoing = undoing_of(name, seq, since, self._limits.edit_group_bytes_max)
         return collection.history.inverse(undoing, group, collection.rows.values())
 
+    async def stood(self, name: str, at: int, cursor: int, rows_max: int, bytes_max: int) -> StoodPage:
+        collection = self._collections[name]
+        return collection.history.stood(collection.rows.values(), StoodRequest(at, cursor, rows_max, bytes_max))
+
     async def forget_history(self, name: str, older_than_us: int, bytes_max: int) -> int:
         collection = self._collections[name]
         return collection.history.forget(collection.groups, older_than_us, bytes_max, collection.head)
@@ -363,6 +369,7 @@ class MemorySyncStore:
             types=collection.types,
             classes=collection.classes.states(self._epoch),
             held=collection.held.state(),
+            remembers=collection.history.begin,
         )
 
 

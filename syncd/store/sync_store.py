@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from syncd.core.edits import Edit, Fact, Version
+from syncd.core.history_port import StoodPage
 from syncd.core.holding import Batch, HeldObject
 from syncd.core.model import DataType, Observed
 from syncd.core.ports import ChunkRequest, CollectionState, Group, StoredChunk
 from syncd.core.selection import Selection
 from syncd.core.settings import Limits
-from syncd.store import history, store_held, store_read
+from syncd.store import history, store_held, store_read, store_standing
 from syncd.store import store_classes as classes
 from syncd.store import store_collections as collections
 from syncd.store.database import Database
@@ -173,6 +174,10 @@ class SqliteSyncStore:
 
     async def inverse(self, name: str, seq: int) -> tuple[Edit, ...]:
         return await self._database.read(lambda connection: history.inverse(connection, name, seq, self._limits))
+
+    async def stood(self, name: str, at: int, cursor: int, rows_max: int, bytes_max: int) -> StoodPage:
+        asked = store_standing.StoodRequest(at, cursor, rows_max, bytes_max)
+        return await self._database.read(lambda connection: store_standing.stood(connection, name, asked))
 
     async def forget_history(self, name: str, older_than_us: int, bytes_max: int) -> int:
         forgotten, complete = 0, False
