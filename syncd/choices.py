@@ -99,7 +99,7 @@ class Choices:
 
     def __init__(self, standpoint: Standpoint) -> None:
         self._on = standpoint
-        self._changing = asyncio.Lock()
+        self.changing = asyncio.Lock()  # one change after the other
         self.verbs: dict[str, Verb] = {
             "settings": self._list,
             "settings_set": self._set,
@@ -109,6 +109,20 @@ class Choices:
             "settings_export": self._export,
             "settings_import": self._import,
         }
+
+    @property
+    def owners(self) -> Mapping[str, str]:
+        """Whose each collection is."""
+        return self._on.owners()
+
+    @property
+    def user(self) -> str:
+        """The usual one."""
+        return self._on.user()
+
+    async def kept(self) -> list[Chosen]:
+        """All that was set."""
+        return await self._on.database.settings()
 
     async def load(self) -> Preferences:
         """All that holds."""
@@ -127,7 +141,7 @@ class Choices:
         terms = after.direction(at), after.policy(at)
         return *terms, terms != (before.direction(at), before.policy(at))
 
-    async def _known(self) -> Known:
+    async def known(self) -> Known:
         database = self._on.database
         devices = [one for one in await database.all_devices() if one.role == Role.AUXILIARY]
         users = {user.name: user.id for user in await database.users()}
@@ -167,20 +181,32 @@ class Choices:
 
     # ------------------------------------------------------------ changes
 
+    async def wanted(self, verb: str, args: Json) -> list[Chosen]:
+        """What a verb is to set, or to set no more, checked."""
+        if verb == "settings_import":
+            return await self._of_file(args)
+        entry, one = _asked(args)
+        return [
+            await self._one_wanted(entry, one, await self._value(entry, one, args) if verb == "settings_set" else "")
+        ]
+
     async def _set(self, args: Json) -> Json:
         """One value."""
         entry, one = _asked(args)
+        return await self._chosen(entry, one, await self._value(entry, one, args))
+
+    async def _value(self, entry: Entry, one: Setting, args: Json) -> str:
         value = _canonical(one, _text(args, "value"))
         if not value:
             raise UserError(f"{one.name} cannot be empty", f"use {one.kind.allowed}, or `syncd settings unset`")
         await self._check(entry, one, _text(args, "value"))
-        return await self._chosen(entry, one, value)
+        return value
 
     async def _check(self, entry: Entry, one: Setting, text: str) -> None:
         """A selection fits each collection for which it is chosen."""
         if one.name != "selection":
             return
-        known = await self._known()
+        known = await self.known()
         place = self._place(known, entry)
         for collection, owner in sorted(self._on.owners().items()):
             user = known.users.get(owner, 0)
@@ -192,12 +218,15 @@ class Choices:
         entry, one = _asked(args)
         return await self._chosen(entry, one, "")
 
-    async def _chosen(self, entry: Entry, one: Setting, value: str) -> Json:
-        known = await self._known()
-        place = self._place(known, entry)
+    async def _one_wanted(self, entry: Entry, one: Setting, value: str) -> Chosen:
+        place = self._place(await self.known(), entry)
         one.check_scope(place.scope)
-        changed = await self._change([Chosen(place, one.name, value)])
-        at, chosen = self._at(known, place), await self.load()
+        return Chosen(place, one.name, value)
+
+    async def _chosen(self, entry: Entry, one: Setting, value: str) -> Json:
+        wanted = await self._one_wanted(entry, one, value)
+        changed, known = await self._change([wanted]), await self.known()
+        at, chosen = self._at(known, wanted.place), await self.load()
         return {
             "changed": [_change_line(known, change) for change in changed],
             "value": one.kind.show(chosen.value(one.name, at)),
@@ -206,7 +235,11 @@ class Choices:
 
     async def _import(self, args: Json) -> Json:
         """All values of a file, or none."""
-        known = await self._known()
+        changed, known = await self._change(await self._of_file(args), door="import"), await self.known()
+        return {"changed": [_change_line(known, change) for change in changed]}
+
+    async def _of_file(self, args: Json) -> list[Chosen]:
+        known = await self.known()
         chosen: list[Chosen] = []
         for entry in read_entries(_text(args, "toml")):
             place = self._place(known, entry)
@@ -217,22 +250,25 @@ class Choices:
                 one.check_scope(place.scope)
                 await self._check(entry, one, text)
                 chosen.append(Chosen(place, name, _canonical(one, text)))
-        changed = await self._change(chosen, door="import")
-        return {"changed": [_change_line(known, change) for change in changed]}
+        return chosen
 
     async def _change(self, chosen: Sequence[Chosen], door: str = "") -> list[Changed]:
+        async with self.changing:
+            return await self.make(chosen, door)
+
+    async def make(self, chosen: Sequence[Chosen], door: str = "") -> list[Changed]:
+        """Durable, then in force. The caller holds ``changing``. ``door``: how it came, for the journal."""
         who = ", ".join(one for one in (self._on.who(), door) if one)
-        async with self._changing:
-            changed = await self._on.database.change_settings(chosen, who, self._on.wall_us())
-            if changed:
-                await self._on.in_force(await self.load())
+        changed = await self._on.database.change_settings(chosen, who, self._on.wall_us())
+        if changed:
+            await self._on.in_force(await self.load())
         return changed
 
     # ------------------------------------------------------------ what there is
 
     async def _list(self, args: Json) -> Json:
         """What counts in general, for a collection, on a device; and all that was set."""
-        known, chosen = await self._known(), await self.load()
+        known, chosen = await self.known(), await self.load()
         place = self._place(known, Entry(_text(args, "user"), _text(args, "device"), _text(args, "collection"), {}))
         at = self._at(known, place)
         kept = await self._on.database.settings()
@@ -244,7 +280,7 @@ class Choices:
 
     async def _explain(self, args: Json) -> Json:
         entry, one = _asked(args)
-        known, chosen = await self._known(), await self.load()
+        known, chosen = await self.known(), await self.load()
         at = self._at(known, self._place(known, entry))
         decides = chosen.decides(one.name, at)
         chain = [
@@ -258,7 +294,7 @@ class Choices:
         return _setting_line(known, one, decides) | {"chain": chain}
 
     async def _journal(self, args: Json) -> Json:
-        known, limit = await self._known(), args.get("limit") or JOURNAL_USUAL
+        known, limit = await self.known(), args.get("limit") or JOURNAL_USUAL
         if not isinstance(limit, int) or limit < 1:
             raise UserError("the limit is no number above 0", "give another one")
         lines = await self._on.database.settings_journal(min(limit, self._on.limits.settings_journal_max))
@@ -267,7 +303,7 @@ class Choices:
         }
 
     async def _export(self, args: Json) -> Json:
-        known, entries = await self._known(), dict[Place, Entry]()
+        known, entries = await self.known(), dict[Place, Entry]()
         for place, name, value in await self._on.database.settings():
             user, device = known.user_name(place.user), place.device
             entry = entries.setdefault(place, Entry(user, device, place.collection, {}, known.device_name(device)))

@@ -67,7 +67,8 @@ class Holds:
             "reason": held_reason(name, held),
         }
 
-    async def _asked(self, args: Json) -> Asked:
+    async def asked(self, args: Json) -> Asked:
+        """The held group that is named. Raises UserError."""
         asked = str(args.get("group") or "")
         name, _, number = asked.rpartition(":held-")
         if not name or not (number.isascii() and number.isdigit()):
@@ -84,7 +85,7 @@ class Holds:
 
     async def _approve(self, args: Json) -> Json:
         """The group goes into the order with what is read next, its objects as they are then."""
-        asked = await self._asked(args)
+        asked = await self.asked(args)
         if not await self._deeds.store.release(asked.collection, asked.number):
             raise UserError(f"{asked.id} is still being read", "look again with `syncd held`, then say it again")
         self._releasing.add(asked.collection)
@@ -93,7 +94,7 @@ class Holds:
     async def _reject(self, args: Json) -> Json:
         """The application gets back what was deleted. What is there again since stays as it is; what else is in the
         group deletes nothing, and goes into the order."""
-        asked = await self._asked(args)
+        asked = await self.asked(args)
         after, count, left, conflicts = 0, 0, list[Side](), list[int]()
         while True:
             edits, after = await self._deeds.store.lost(asked.collection, after, self._limits.uploads_bytes_max)

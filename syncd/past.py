@@ -42,12 +42,9 @@ class Past:
 
     async def _undo(self, args: Json) -> Json:
         """The inverse of a group, except of the objects that were changed since."""
-        asked = str(args.get("group") or "")
-        name, _, number = asked.rpartition(":")
-        if not name or not (number.isascii() and number.isdigit()):
-            raise UserError(f"{asked!r} is no group", "name it as `syncd history` does, as notes:912")
+        asked, name, seq = group_asked(args)
         await self._deeds.collection(name)
-        edits = await self._deeds.store.inverse(name, int(number))
+        edits = await self._deeds.store.inverse(name, seq)
         done = await self._deeds.do(Deed(name, edits, f"undo {asked}", kept=True))
         left = [{"type": one.object.type, "key": show_key(one.object.key)} for one in done.left[:LEFT_MAX]]
         return {
@@ -114,6 +111,15 @@ class Past:
             "change": _change(one, before),
             "fields": versions.differences(type_, earlier, one.fields, VALUE_MAX),
         }
+
+
+def group_asked(args: Json) -> tuple[str, str, int]:
+    """The group that is named: as it is, its collection and its number. Raises UserError."""
+    asked = str(args.get("group") or "")
+    name, _, number = asked.rpartition(":")
+    if not name or not (number.isascii() and number.isdigit()):
+        raise UserError(f"{asked!r} is no group", "name it as `syncd history` does, as notes:912")
+    return asked, name, int(number)
 
 
 def _change(one: Version, before: Version | None) -> str:

@@ -31,6 +31,7 @@ from syncd.core.selection import ALL, Selection
 from syncd.core.sending import Standing
 from syncd.core.source import SourcePhase
 from syncd.core.status import Json
+from syncd.decisions import Grounds
 from syncd.deeds import Deeds
 from syncd.disputes import Disputes
 from syncd.driver import Driver
@@ -38,6 +39,7 @@ from syncd.holds import Holds
 from syncd.home.config import Collection
 from syncd.past import Past
 from syncd.people import People, Verb
+from syncd.previews import Previews
 from syncd.rooms import TRANSACTIONS_MAX, Rooms, iso_time, show_key, transactions_asked
 from syncd.store.sync_store import SqliteSyncStore
 from syncd.store.uploads import SqliteUploadQueue
@@ -105,8 +107,14 @@ class Primary:
             wall_us=ports.wall_us,
             changed=self.driver.changed,
         )
-        self._verbs |= Past(deeds, self._named, rooms.limits).verbs | Disputes(deeds, self._named).verbs
-        self._verbs |= Holds(deeds, lambda: list(self.engine.sources), ports.releasing, rooms.limits).verbs
+        holds = Holds(deeds, lambda: list(self.engine.sources), ports.releasing, rooms.limits)
+        self._verbs |= Past(deeds, self._named, rooms.limits).verbs | Disputes(deeds, self._named).verbs | holds.verbs
+        grounds = Grounds(deeds, self.choices, self.people, holds, ports.alone, rooms.limits)
+        self._verbs |= Previews(grounds, self._named, self._has_accepted).verbs
+
+    def _has_accepted(self, device: str, name: str) -> bool:
+        """As far as the device said."""
+        return (device, name) in self.engine.standings
 
     def _named(self, device: str) -> str:
         """What a device is called here; the primary itself and one that was forgotten are devices, too."""

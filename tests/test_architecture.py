@@ -39,9 +39,14 @@ TABLE: dict[str, set[str]] = {
     "disputes": {"core", "adapters", "rooms", "versions", "deeds"},
     "past": {"core", "adapters", "rooms", "versions", "deeds"},
     "holds": {"core", "rooms", "deeds"},
+    "views": {"core", "adapters"},
+    "foresight": {"core", "choices", "views"},
+    "decisions": {"core", "choices", "deeds", "foresight", "holds", "past"},
+    "previews": {"core", "rooms", "decisions"},
     "refused": {"core", "rooms", "versions"},
     "primary_link": {"core", "rooms", "transport"},
     "primary": set("core adapters driver rooms arrange admission people choices deeds disputes past holds".split())
+    | {"decisions", "previews"}
     | EDGES,
     "auxiliary": {"core", "adapters", "driver", "rooms", "arrange", "primary_link", "refused", *EDGES},
     "daemon": {"core", "adapters", "outside", "rooms", "primary", "auxiliary", *EDGES},
@@ -54,8 +59,8 @@ LATE = {("__main__", "daemon")}
 CORE = (
     "errors frozen model messages edits settings pieces guard holding quantities "
     "digest expression_tree expression_scan expression_read expression_values expression_bind expression_closure "
-    "expression_sql expression key_patterns selection preferences settings_file devices found history_port ports "
-    "source_port inbound_port upward_ports query_builder conflict inbound_queue upward_events "
+    "expression_sql expression key_patterns selection foreseen preferences settings_file devices found history_port "
+    "ports source_port inbound_port upward_ports query_builder conflict inbound_queue upward_events "
     "events upward_effects effects source target_state direct parked onward target intake_state intake_direct intake "
     "uplink_state uplink conversation follow engine reception sending taking choosing primary_engine auxiliary_engine "
     "status transactions"

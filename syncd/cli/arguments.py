@@ -78,6 +78,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     _history(verb("history", "On the primary: who changed an object, when, and what.", asks))
     _resend(verb("resend", "On an auxiliary: make the changes of a refused group again.", asks))
     _settings(verb("settings", "On the primary: what is synchronized which way, how, and what is kept.", asks))
+    _preview(verb("preview", "On the primary: what a decision would do, before it is made.", asks), asks)
     if not argv:
         parser.print_help(sys.stderr)
         parser.exit(2)
@@ -86,7 +87,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         _check_pair(parsed)
     if parsed.verb == "conflicts":
         _check_conflicts(parsed)
-    if parsed.verb == "settings":
+    if parsed.verb == "settings" or getattr(parsed, "of", "") == "settings":
         _check_settings(parsed)
     return parsed
 
@@ -325,6 +326,42 @@ def _check_settings(parsed: argparse.Namespace) -> None:
     if what in ("journal", "export", "import") and (parsed.device or parsed.user):
         raise UsageError(f"`syncd settings {what}` takes no --device and no --user", "leave them out")
     parsed.what, parsed.words = what, words
+
+
+# What can be previewed, with what is said about it.
+_PREVIEWS = {
+    "settings": "of `settings set`, `unset` or `import`, which are written after it in the same way",
+    "devices": "of `devices link`, written in the same way",
+    "pair": "of what a device would get that is paired",
+    "approve": "of `approve`",
+    "reject": "of `reject`",
+    "undo": "of `undo`",
+}
+
+
+def _preview(parser: argparse.ArgumentParser, options: argparse.ArgumentParser) -> None:
+    """The words of the verb that is previewed are the same as without `preview`."""
+    of = parser.add_subparsers(dest="of", metavar="VERB", required=True)
+    again = _once_more(options)
+    made: dict[str, argparse.ArgumentParser] = {}
+    for name, help_ in _PREVIEWS.items():
+        made[name] = of.add_parser(name, help=help_, description=help_, parents=[again], allow_abbrev=False)
+        if name != "pair":
+            made[name].add_argument(
+                "--apply", metavar="HASH", default="", help="do just what was shown with this hash, or nothing"
+            )
+    _settings(made["settings"])
+    link = (
+        made["devices"]
+        .add_subparsers(dest="what", metavar="WHAT", required=True)
+        .add_parser("link", parents=[again], allow_abbrev=False)
+    )
+    link.add_argument("device", metavar="DEVICE", help="its name, or the beginning of its id")
+    link.add_argument("user", metavar="USER")
+    link.add_argument("--apply", metavar="HASH", default=argparse.SUPPRESS, help="see above")
+    made["pair"].add_argument("--user", metavar="NAME", default="", help="for whom (usual: the configured user)")
+    for name in ("approve", "reject", "undo"):
+        made[name].add_argument("group", metavar="GROUP", help="as notes:held-1" if name != "undo" else "as notes:912")
 
 
 def _place(text: str) -> Place:

@@ -36,6 +36,7 @@ VERBS: dict[str, bool] = {
     "conflict": False,
     "resolve": False,
     "undo": False,
+    "preview": False,
     "held": True,
     "approve": False,
     "reject": False,

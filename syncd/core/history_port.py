@@ -9,8 +9,8 @@ from syncd.core.edits import Edit, Fact, Version
 
 
 class Stood(NamedTuple):
-    """An object as it stood at a sequence number. ``until``: the change that replaced it since then, perhaps one that is
-    not published; 0: none. ``fields`` empty: it could not be built."""
+    """An object as it stood at a sequence number. ``until``: the change that replaced it since then, published or not;
+    0: none. ``fields`` empty: it could not be built."""
 
     change: int
     until: int
@@ -20,8 +20,8 @@ class Stood(NamedTuple):
 
 
 class StoodPage(NamedTuple):
-    """Some objects of a past state, in the order of their changes. ``last``: the cursor after them, which is that state's
-    sequence number where there are no more. ``whole``: what was there and changed since then is remembered."""
+    """Some objects of a past state, in the order of their changes. ``last``: the cursor after them, which is the number
+    of that state where there are no more. ``whole``: what was there and changed since then is remembered."""
 
     rows: Sequence[Stood]
     last: int

@@ -225,6 +225,15 @@ class Preferences:
                     continue
         return cls(limits, kept)
 
+    def changed(self, chosen: Iterable[Chosen]) -> Preferences:
+        """What holds once these are set, or set no more."""
+        kept = dict(self.kept)
+        for one in chosen:
+            kept.pop((one.place, one.name), None)
+            if one.value:
+                kept[one.place, one.name] = TABLE[one.name].kind.parse(one.value)
+        return replace(self, kept=kept)
+
     def chain(self, name: str, at: Place) -> tuple[Step, ...]:
         """All places that may decide, the usual value first; the last with a value counts."""
         one = TABLE[name]

@@ -303,9 +303,9 @@ class MemorySyncStore:
     async def release(self, name: str, number: int) -> bool:
         return self._collections[name].held.release(number)
 
-    async def held_objects(self, name: str, limit: int) -> Sequence[HeldObject]:
+    async def held_objects(self, name: str, limit: int, after: HeldObject | None = None) -> Sequence[HeldObject]:
         collection = self._collections[name]
-        return collection.held.some({type_: number for number, type_ in collection.names().items()}, limit)
+        return collection.held.some({type_: number for number, type_ in collection.names().items()}, limit, after)
 
     async def lost(self, name: str, after: int, bytes_max: int) -> tuple[Sequence[Edit], int]:
         collection, edits, size, last = self._collections[name], list[Edit](), 0, 0

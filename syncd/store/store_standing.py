@@ -1,4 +1,4 @@
-"""The sync store's objects as they stood at a sequence number of the past (R4): what devices hold goes by their positions.
+"""The sync store's objects as they stood at a sequence number of the past: what devices hold goes by positions (R4).
 
 An object that changed since then is among the former versions, with the change that replaced it. Both are read in one
 short transaction, a span of changes at a time: a row that moves between two pages is met once, whichever moved first.

@@ -157,8 +157,8 @@ class SqliteSyncStore:
     async def release(self, name: str, number: int) -> bool:
         return await self._database.write(lambda connection: store_held.release(connection, name, number))
 
-    async def held_objects(self, name: str, limit: int) -> Sequence[HeldObject]:
-        return await self._database.read(lambda connection: store_held.objects(connection, name, limit))
+    async def held_objects(self, name: str, limit: int, after: HeldObject | None = None) -> Sequence[HeldObject]:
+        return await self._database.read(lambda connection: store_held.objects(connection, name, limit, after))
 
     async def lost(self, name: str, after: int, bytes_max: int) -> tuple[Sequence[Edit], int]:
         return await self._database.read(lambda connection: store_held.lost(connection, name, after, bytes_max))
