@@ -25,8 +25,10 @@ from syncd.choices import Choices, Standpoint
 from syncd.core.devices import checked_name
 from syncd.core.edits import Direction, Policy
 from syncd.core.errors import InvariantBroken, UserError
+from syncd.core.loss import Leaving
 from syncd.core.model import DataType, Role
 from syncd.core.preferences import Preferences, setting
+from syncd.core.selection import Selection
 from syncd.core.settings import Limits
 from syncd.core.upward_ports import Outbox
 from syncd.home import config as configuration
@@ -34,6 +36,7 @@ from syncd.home import identity
 from syncd.home.config import Asked, Collection, Config, split_address
 from syncd.home.lock import lock
 from syncd.home.paths import Home
+from syncd.settings_guard import counted
 from syncd.store.inbound import SqliteInboundQueue
 from syncd.store.outbox import SqliteOutbox
 from syncd.store.sync_database import SqliteSyncDatabase
@@ -127,8 +130,23 @@ async def _choices(home: Home, config: Config) -> AsyncIterator[Choices]:
                 who=lambda: f"uid {os.getuid()}",
                 types=partial(_types_of, home),
                 in_force=later,
+                holding=partial(_holding, database),
+                counting=partial(_counted, home),
             )
         )
+
+
+async def _holding(database: SqliteSyncDatabase) -> Sequence[tuple[str, str]]:
+    return [(device, report.collection) for device, report in await database.reports()]
+
+
+async def _counted(home: Home, name: str, shift: tuple[Selection, Selection]) -> Leaving:
+    store = await SqliteSyncStore.open(home.sync_store, Limits())
+    try:
+        await store.open_collection(name)
+        return await counted(store, Limits().scan_rows_max, name, shift)
+    finally:
+        await store.close()
 
 
 async def _types_of(home: Home, name: str) -> Sequence[DataType]:

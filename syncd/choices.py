@@ -7,20 +7,23 @@ database alone, so that it can be asked with the daemon stopped as well.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from syncd.core.devices import Device, SyncDatabase, find_device, unknown_user
+from syncd.core.devices import Device, SyncDatabase, find_device
 from syncd.core.edits import Direction, Policy
 from syncd.core.errors import UserError
+from syncd.core.loss import HeldSettings, Weighed
 from syncd.core.model import DataType, Role
 from syncd.core.preferences import TABLE, Changed, Chosen, Place, Preferences, Scope, Setting, Step, split
 from syncd.core.selection import read_chosen
 from syncd.core.settings import Limits
 from syncd.core.settings_file import Entry, read_entries, written
 from syncd.core.status import Json
+from syncd.known import Known, change_line, held_advice, held_line, held_reason
 from syncd.rooms import iso_time
+from syncd.settings_guard import Counting, SettingsGuard
 
 
 class Asked(Protocol):
@@ -41,7 +44,7 @@ JOURNAL_USUAL = 50
 class Standpoint:
     """What choices stand on. ``owners``: whose each collection is, by name; ``user``: the usual one. ``who``: through
     which door the change at hand comes. ``types``: of a collection, empty where it was never read. ``in_force``: called
-    with all that holds from then on."""
+    with all that holds from then on. ``holding``, ``counting``: see ``settings_guard``."""
 
     database: SyncDatabase
     limits: Limits
@@ -51,47 +54,15 @@ class Standpoint:
     who: Callable[[], str]
     types: Callable[[str], Awaitable[Sequence[DataType]]]
     in_force: Callable[[Preferences], Awaitable[None]]
+    holding: Callable[[], Awaitable[Iterable[tuple[str, str]]]]
+    counting: Counting
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """Users and devices at a moment: ids and names, and which device is linked with whom."""
+class Made(NamedTuple):
+    """What came of a change: which values are other ones, or that it is held."""
 
-    users: Mapping[str, int]
-    devices: Sequence[Device]
-    links: frozenset[tuple[int, str]]
-
-    def user(self, name: str) -> int:
-        if name not in self.users:
-            raise unknown_user(name)
-        return self.users[name]
-
-    def user_name(self, user: int) -> str:
-        return next((name for name, id_ in self.users.items() if id_ == user), "")
-
-    def device_name(self, device: str) -> str:
-        return next((one.shown for one in self.devices if one.id == device), "")
-
-    def words(self, place: Place) -> str:
-        """The place, for people."""
-        device = self.device_name(place.device) or place.device
-        match place.scope:
-            case Scope.USER:
-                return f"user {self.user_name(place.user)}"
-            case Scope.DEVICE:
-                return f"device {device}"
-            case Scope.COLLECTION:
-                return f"collection {place.collection}"
-            case Scope.ON_DEVICE:
-                return f"collection {place.collection} on {device}"
-
-    def line(self, place: Place) -> Json:
-        return {
-            "user": self.user_name(place.user),
-            "device": place.device,
-            "device_name": self.device_name(place.device),
-            "collection": place.collection,
-        }
+    changed: list[Changed]
+    held: HeldSettings | None = None
 
 
 class Choices:
@@ -99,6 +70,9 @@ class Choices:
 
     def __init__(self, standpoint: Standpoint) -> None:
         self._on = standpoint
+        self.guard = SettingsGuard(
+            standpoint.database, standpoint.limits, standpoint.owners, standpoint.holding, standpoint.counting
+        )
         self.changing = asyncio.Lock()  # one change after the other
         self.verbs: dict[str, Verb] = {
             "settings": self._list,
@@ -135,8 +109,8 @@ class Choices:
         wanted = {"direction": asked.direction, "conflicts": asked.conflicts}
         chosen = [Chosen(place, name, _canonical(TABLE[name], text)) for name, text in wanted.items() if text]
         before = await self.load()
-        if chosen:
-            await self._change(chosen)
+        if chosen and (held := (await self.make(chosen)).held) is not None:
+            raise UserError(await self.reason(held), held_advice(held.id))
         after = await self.load()
         terms = after.direction(at), after.policy(at)
         return *terms, terms != (before.direction(at), before.policy(at))
@@ -225,18 +199,17 @@ class Choices:
 
     async def _chosen(self, entry: Entry, one: Setting, value: str) -> Json:
         wanted = await self._one_wanted(entry, one, value)
-        changed, known = await self._change([wanted]), await self.known()
+        made, known = await self.make([wanted]), await self.known()
         at, chosen = self._at(known, wanted.place), await self.load()
         return {
-            "changed": [_change_line(known, change) for change in changed],
+            **await self._made_line(made),
             "value": one.kind.show(chosen.value(one.name, at)),
             "from": _from(known, chosen.decides(one.name, at)),
         }
 
     async def _import(self, args: Json) -> Json:
         """All values of a file, or none."""
-        changed, known = await self._change(await self._of_file(args), door="import"), await self.known()
-        return {"changed": [_change_line(known, change) for change in changed]}
+        return await self._made_line(await self.make(await self._of_file(args), "import"))
 
     async def _of_file(self, args: Json) -> list[Chosen]:
         known = await self.known()
@@ -252,17 +225,72 @@ class Choices:
                 chosen.append(Chosen(place, name, _canonical(one, text)))
         return chosen
 
-    async def _change(self, chosen: Sequence[Chosen], door: str = "") -> list[Changed]:
+    async def make(self, chosen: Sequence[Chosen], door: str = "") -> Made:
+        """Sets these values, or keeps them as held (R13)."""
         async with self.changing:
-            return await self.make(chosen, door)
+            lost, now_us = await self.guard.losses(chosen), self._on.wall_us()
+            if await self.guard.holds(lost, now_us):
+                return Made([], await self._on.database.hold_settings(chosen, lost, self._who(door), now_us))
+            return Made(await self.change(chosen, door, Weighed(lost, window_us=self.guard.window_us)))
 
-    async def make(self, chosen: Sequence[Chosen], door: str = "") -> list[Changed]:
-        """Durable, then in force. The caller holds ``changing``. ``door``: how it came, for the journal."""
-        who = ", ".join(one for one in (self._on.who(), door) if one)
-        changed = await self._on.database.change_settings(chosen, who, self._on.wall_us())
+    def _who(self, door: str) -> str:
+        return ", ".join(one for one in (self._on.who(), door) if one)
+
+    async def change(self, chosen: Sequence[Chosen], door: str, weighed: Weighed) -> list[Changed]:
+        """Durable, then in force; the guard was asked. The caller holds ``changing``. ``door``: how it came, for the
+        journal."""
+        changed = await self._on.database.change_settings(chosen, self._who(door), self._on.wall_us(), weighed)
         if changed:
             await self._on.in_force(await self.load())
         return changed
+
+    # ------------------------------------------------------------ what is held
+
+    async def held(self) -> list[Json]:
+        """Changes that are held until a person decides."""
+        known = await self.known()
+        return [held_line(known, one) for one in await self._on.database.held_settings()]
+
+    async def reason(self, held: HeldSettings) -> str:
+        return held_reason(await self.known(), held)
+
+    async def approve(self, number: int) -> Json:
+        """The change is made, unless it would take away much more than a person has seen: then that is held."""
+        async with self.changing:
+            held = await self.held_as(number)
+            lost, now_us = await self.guard.losses(held.chosen), self._on.wall_us()
+            if await self.guard.holds(lost, now_us, held.losses):
+                again = await self._on.database.hold_settings(held.chosen, lost, held.who, now_us)
+                raise UserError(
+                    f"{held.id} would take away more than it did: it is {again.id} from here on",
+                    f"look at {again.id} with `syncd held`, then approve or reject that",
+                )
+            weighed = Weighed(lost, True, held.number, self.guard.window_us)
+            changed = await self.change(held.chosen, f"approve {held.id}", weighed)
+        known = await self.known()
+        return {"group": held.id, "changed": [change_line(known, one) for one in changed]}
+
+    async def reject(self, number: int) -> Json:
+        """Nothing comes of the change."""
+        async with self.changing:
+            held = await self.held_as(number)
+            await self._on.database.drop_held_settings(number)
+        return {"group": held.id}
+
+    async def held_as(self, number: int) -> HeldSettings:
+        """Raises UserError where it is not held."""
+        found = next((one for one in await self._on.database.held_settings() if one.number == number), None)
+        if found is None:
+            raise UserError(f"settings-{number} is not held", "`syncd held` names what is")
+        return found
+
+    async def _made_line(self, made: Made) -> Json:
+        known = await self.known()
+        held = [made.held] if made.held is not None else []
+        return {
+            "changed": [change_line(known, change) for change in made.changed],
+            "held": [{"group": one.id, "reason": held_line(known, one)["reason"]} for one in held],
+        }
 
     # ------------------------------------------------------------ what there is
 
@@ -298,9 +326,7 @@ class Choices:
         if not isinstance(limit, int) or limit < 1:
             raise UserError("the limit is no number above 0", "give another one")
         lines = await self._on.database.settings_journal(min(limit, self._on.limits.settings_journal_max))
-        return {
-            "journal": [{"time": iso_time(one.when_us), "who": one.who} | _change_line(known, one) for one in lines]
-        }
+        return {"journal": [{"time": iso_time(one.when_us), "who": one.who} | change_line(known, one) for one in lines]}
 
     async def _export(self, args: Json) -> Json:
         known, entries = await self.known(), dict[Place, Entry]()
@@ -335,10 +361,6 @@ def _setting_line(known: Known, one: Setting, decides: Step) -> Json:
         "scopes": [scope.value for scope in Scope if scope in one.scopes],
         "help": one.help,
     }
-
-
-def _change_line(known: Known, change: Changed) -> Json:
-    return known.line(change.place) | {"name": change.name, "before": change.before, "after": change.after}
 
 
 def _text(args: Json, name: str) -> str:

@@ -7,25 +7,28 @@ Each says what it would do, whether that is still so, and does it. The last two 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Protocol
 
-from syncd.choices import Choices, Known
+from syncd.choices import Choices
 from syncd.core.devices import Device, find_device
 from syncd.core.edits import Edit, Policy, Ruling
 from syncd.core.errors import UserError
 from syncd.core.foreseen import Outcome, Shift, seal
 from syncd.core.holding import Held
+from syncd.core.loss import Weighed
 from syncd.core.model import ObjectId, Role
 from syncd.core.ports import CollectionState
-from syncd.core.preferences import Chosen, Preferences
+from syncd.core.preferences import Chosen, Preferences, with_chosen
 from syncd.core.settings import Limits
 from syncd.core.status import Json
 from syncd.deeds import Deed, Deeds
 from syncd.foresight import Access, Change, Counting, access, check, moved, of_shifts, shifts
 from syncd.holds import Asked, Holds
+from syncd.holds import of_settings as of_settings_held
+from syncd.known import Known
 from syncd.past import group_asked
 
 NEW_DEVICE = "(new device)"  # stands for one that is not paired yet
@@ -67,7 +70,10 @@ class Grounds:
 
     async def access(self) -> Access:
         """What all devices take at this moment."""
-        return access(await self.choices.known(), self.choices.owners, await self.choices.load())
+        return self.access_of(await self.choices.known(), await self.choices.kept())
+
+    def access_of(self, known: Known, kept: Sequence[Chosen]) -> Access:
+        return access(known, self.choices.owners, Preferences.of(self.limits, kept))
 
 
 class Decision(Protocol):
@@ -103,7 +109,7 @@ class Shifting:
         self,
         grounds: Grounds,
         change: str,
-        after: Callable[[Known, Preferences], Access],
+        after: Callable[[Known, Sequence[Chosen]], Access],
         make: Callable[[], Awaitable[object]] | None,
     ) -> None:
         self._on = grounds
@@ -126,8 +132,8 @@ class Shifting:
         return Foreseen(self._change, tuple(outcomes), applies=self._make is not None)
 
     async def _shifted(self) -> tuple[Shift, ...]:
-        known, chosen = await self._on.choices.known(), await self._on.choices.load()
-        return shifts(access(known, self._on.choices.owners, chosen), self._after(known, chosen))
+        known, kept = await self._on.choices.known(), await self._on.choices.kept()
+        return shifts(self._on.access_of(known, kept), self._after(known, kept))
 
     async def still(self) -> bool:
         """What is committed meanwhile and moves nothing else than before is taken over as it goes."""
@@ -149,17 +155,29 @@ class Shifting:
 
 async def of_settings(grounds: Grounds, verb: str, args: Json) -> Shifting:
     """`settings set`, `unset` or `import`."""
-    choices = grounds.choices
-    wanted, known = await choices.wanted(verb, args), await choices.known()
-    kept = {(one.place, one.name): one.value for one in await choices.kept()}
+    wanted = await grounds.choices.wanted(verb, args)
+    return await _of_chosen(grounds, wanted, "preview")
+
+
+async def of_held_settings(grounds: Grounds, number: int) -> Shifting:
+    """`approve` of a change of settings that is held."""
+    held = await grounds.choices.held_as(number)
+    return await _of_chosen(grounds, held.chosen, f"approve {held.id}, preview", number)
+
+
+async def _of_chosen(grounds: Grounds, wanted: Sequence[Chosen], door: str, held: int = 0) -> Shifting:
+    """A person has seen what it takes away: it counts as approved (R13). What is lost is counted before others have to
+    wait; it says only from where the guard counts on."""
+    choices, guard = grounds.choices, grounds.choices.guard
+    kept, known = {(one.place, one.name): one.value for one in await choices.kept()}, await choices.known()
     lines = [_words(known, one, kept.get((one.place, one.name), "")) for one in wanted]
-    change = "; ".join(line for line in lines if line) or "nothing changes"
-    return Shifting(
-        grounds,
-        change,
-        lambda known, chosen: access(known, choices.owners, chosen.changed(wanted)),
-        lambda: choices.make(wanted, "preview"),
-    )
+    weighed = Weighed(await guard.losses(wanted), approved=True, held=held, window_us=guard.window_us)
+
+    def chosen_then(known: Known, kept: Sequence[Chosen]) -> Access:
+        return access(known, choices.owners, Preferences.of(grounds.limits, with_chosen(kept, wanted)))
+
+    change = "; ".join(line for line in lines if line) or "no setting changes"
+    return Shifting(grounds, change, chosen_then, lambda: choices.change(wanted, door, weighed))
 
 
 def _words(known: Known, one: Chosen, before: str) -> str:
@@ -176,9 +194,8 @@ async def of_link(grounds: Grounds, args: Json) -> Shifting:
     if device.revoked_us:
         raise UserError(f"{device.shown} is revoked", "pair it again: `syncd pair --user NAME`")
 
-    def linked(known: Known, chosen: Preferences) -> Access:
-        more = Known(known.users, known.devices, known.links | {(user, device.id)})
-        return access(more, grounds.choices.owners, chosen)
+    def linked(known: Known, kept: Sequence[Chosen]) -> Access:
+        return grounds.access_of(Known(known.users, known.devices, known.links | {(user, device.id)}), kept)
 
     change = f"device {device.shown} is linked with user {known.user_name(user)}"
     return Shifting(
@@ -192,9 +209,9 @@ async def of_pairing(grounds: Grounds, args: Json) -> Shifting:
     name = str(args.get("user") or "") or grounds.choices.user
     user, device = known.user(name), Device(NEW_DEVICE, NEW_DEVICE, Role.AUXILIARY, b"", "", (), 0, 0)
 
-    def paired(known: Known, chosen: Preferences) -> Access:
+    def paired(known: Known, kept: Sequence[Chosen]) -> Access:
         more = Known(known.users, (*known.devices, device), known.links | {(user, device.id)})
-        return access(more, grounds.choices.owners, chosen)
+        return grounds.access_of(more, kept)
 
     return Shifting(grounds, f"a device is paired for user {name}", paired, None)
 
@@ -314,6 +331,10 @@ async def decision(grounds: Grounds, what: str, args: Json) -> Decision:
             return await of_link(grounds, args)
         case "pair":
             return await of_pairing(grounds, args)
+        case "approve" if number := of_settings_held(args):
+            return await of_held_settings(grounds, number)
+        case "reject" if of_settings_held(args):
+            raise UserError("a change of settings that is rejected moves nothing", "reject it without a preview")
         case "approve" | "reject":
             return Deciding(grounds, await grounds.holds.asked(args), what == "approve")
         case "undo":

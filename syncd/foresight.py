@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from syncd.choices import Known
 from syncd.core.edits import Direction
 from syncd.core.errors import ExpressionError, UserError
 from syncd.core.foreseen import Outcome, Shift, Tally
@@ -19,6 +18,7 @@ from syncd.core.ports import ChunkRequest, CollectionState, SyncStore
 from syncd.core.preferences import Place, Preferences
 from syncd.core.selection import ALL, Selection
 from syncd.core.settings import Limits
+from syncd.known import Known
 from syncd.views import Seen, View
 
 PAGE_ROWS = 1_000  # objects of one turn, which takes a few milliseconds

@@ -1,9 +1,10 @@
-"""What a person asks of the primary about held groups (R13): what they are, to approve one, to reject one."""
+"""What a person asks of the primary about what is held, groups and changes of settings (R13): what it is, to approve
+it, to reject it."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from syncd.core.edits import Side
 from syncd.core.errors import UserError
@@ -15,6 +16,7 @@ from syncd.rooms import iso_time, show_key
 
 Verb = Callable[[Json], Awaitable[Json]]
 NAMED_MAX = 1_000  # objects that are named
+DIGITS_MAX = 15  # of the number of what is held
 
 
 class Asked(NamedTuple):
@@ -24,14 +26,30 @@ class Asked(NamedTuple):
     held: Held
 
 
+class HeldChanges(Protocol):
+    """Changes of settings that are held, by their numbers; ``choices.Choices``."""
+
+    async def held(self) -> list[Json]: ...
+
+    async def approve(self, number: int) -> Json: ...
+
+    async def reject(self, number: int) -> Json: ...
+
+
 class Holds:
     """``collections``: names of those shared here. ``releasing``: where it is said that a collection has a held group
     that goes into the order."""
 
     def __init__(
-        self, deeds: Deeds, collections: Callable[[], Iterable[str]], releasing: set[str], limits: Limits
+        self,
+        deeds: Deeds,
+        settings: HeldChanges,
+        collections: Callable[[], Iterable[str]],
+        releasing: set[str],
+        limits: Limits,
     ) -> None:
         self._deeds = deeds
+        self._settings = settings
         self._collections = collections
         self._releasing = releasing
         self._limits = limits
@@ -53,7 +71,7 @@ class Holds:
                     ]
                 }
             )
-        return {"held": lines}
+        return {"held": lines, "settings": await self._settings.held()}
 
     def _line(self, name: str, held: Held) -> Json:
         return {
@@ -71,8 +89,10 @@ class Holds:
         """The held group that is named. Raises UserError."""
         asked = str(args.get("group") or "")
         name, _, number = asked.rpartition(":held-")
-        if not name or not (number.isascii() and number.isdigit()):
-            raise UserError(f"{asked!r} is no held group", "name it as `syncd held` does, as notes:held-1")
+        if not name or not _is_number(number):
+            raise UserError(
+                f"{asked!r} is no held group", "name it as `syncd held` does, as notes:held-1 or settings-1"
+            )
         held = (await self._deeds.collection(name)).held
         if held is None:
             raise UserError(f"nothing of {name} is held", "`syncd held` names what is")
@@ -85,6 +105,8 @@ class Holds:
 
     async def _approve(self, args: Json) -> Json:
         """The group goes into the order with what is read next, its objects as they are then."""
+        if number := of_settings(args):
+            return await self._settings.approve(number)
         asked = await self.asked(args)
         if not await self._deeds.store.release(asked.collection, asked.number):
             raise UserError(f"{asked.id} is still being read", "look again with `syncd held`, then say it again")
@@ -94,6 +116,8 @@ class Holds:
     async def _reject(self, args: Json) -> Json:
         """The application gets back what was deleted. What is there again since stays as it is; what else is in the
         group deletes nothing, and goes into the order."""
+        if number := of_settings(args):
+            return await self._settings.reject(number)
         asked = await self.asked(args)
         after, count, left, conflicts = 0, 0, list[Side](), list[int]()
         while True:
@@ -111,3 +135,13 @@ class Holds:
             "more": max(0, len(left) - NAMED_MAX),
             "conflicts": [{"id": one} for one in conflicts],
         }
+
+
+def of_settings(args: Json) -> int:
+    """The number of a change of settings, if one is named; of a collection a group would be named."""
+    name, _, number = str(args.get("group") or "").partition("-")
+    return int(number) if name == "settings" and _is_number(number) else 0
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX

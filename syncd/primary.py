@@ -23,6 +23,7 @@ from syncd.core.events import StoreMoved
 from syncd.core.follow import store_epoch
 from syncd.core.guard import guard_of
 from syncd.core.holding import held_reason
+from syncd.core.loss import Leaving
 from syncd.core.messages import Report
 from syncd.core.model import DataType, Role
 from syncd.core.preferences import Place, Preferences
@@ -41,6 +42,7 @@ from syncd.past import Past
 from syncd.people import People, Verb
 from syncd.previews import Previews
 from syncd.rooms import TRANSACTIONS_MAX, Rooms, iso_time, show_key, transactions_asked
+from syncd.settings_guard import counted
 from syncd.store.sync_store import SqliteSyncStore
 from syncd.store.uploads import SqliteUploadQueue
 from syncd.transport.link import Link
@@ -107,7 +109,7 @@ class Primary:
             wall_us=ports.wall_us,
             changed=self.driver.changed,
         )
-        holds = Holds(deeds, lambda: list(self.engine.sources), ports.releasing, rooms.limits)
+        holds = Holds(deeds, self.choices, lambda: list(self.engine.sources), ports.releasing, rooms.limits)
         self._verbs |= Past(deeds, self._named, rooms.limits).verbs | Disputes(deeds, self._named).verbs | holds.verbs
         grounds = Grounds(deeds, self.choices, self.people, holds, ports.alone, rooms.limits)
         self._verbs |= Previews(grounds, self._named, self._has_accepted).verbs
@@ -132,12 +134,20 @@ class Primary:
             who=lambda: f"uid {ASKER.get()}" if ASKER.get() >= 0 else "",
             types=self._types_of,
             in_force=self._choose,
+            holding=self._holding,
+            counting=self._counted,
         )
 
     async def _types_of(self, name: str) -> Sequence[DataType]:
         """Those of a collection, empty until it was imported."""
         source = self.engine.sources.get(name)
         return source.state.types if source is not None and source.state is not None else ()
+
+    async def _holding(self) -> Sequence[tuple[str, str]]:
+        return list(self.engine.standings)
+
+    async def _counted(self, name: str, shift: tuple[Selection, Selection]) -> Leaving:
+        return await counted(self.store, self.rooms.limits.scan_rows_max, name, shift)
 
     async def _choose(self, chosen: Preferences) -> None:
         """What a person set is in force from here on."""

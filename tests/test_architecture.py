@@ -23,7 +23,7 @@ TABLE: dict[str, set[str]] = {
     "cli": {"core", "home", "control"},
     "__init__": set(),
     "__main__": {"cli", "home", "arrange", "daemon"},
-    "arrange": {"core", "home", "applications", "store", "choices"},
+    "arrange": {"core", "home", "applications", "store", "choices", "settings_guard"},
     "outside": {"core", "adapters"},
     "perform_selected": {"core", "adapters", "outside"},
     "perform_up": {"core", "outside", "perform_selected"},
@@ -32,7 +32,9 @@ TABLE: dict[str, set[str]] = {
     "driver": {"core", "adapters", "outside", "perform"},
     "rooms": {"core", "adapters", "outside", "home", "store"},
     "admission": {"core", "adapters", "driver", "rooms", "home", "transport"},
-    "choices": {"core", "rooms"},
+    "settings_guard": {"core"},
+    "known": {"core", "rooms", "settings_guard"},
+    "choices": {"core", "rooms", "settings_guard", "known"},
     "people": {"core", "rooms", "arrange", "admission", "transport"},
     "versions": {"core", "adapters", "rooms"},
     "deeds": {"core", "rooms"},
@@ -40,14 +42,16 @@ TABLE: dict[str, set[str]] = {
     "past": {"core", "adapters", "rooms", "versions", "deeds"},
     "holds": {"core", "rooms", "deeds"},
     "views": {"core", "adapters"},
-    "foresight": {"core", "choices", "views"},
-    "decisions": {"core", "choices", "deeds", "foresight", "holds", "past"},
+    "foresight": {"core", "known", "views"},
+    "decisions": {"core", "known", "choices", "deeds", "foresight", "holds", "past"},
     "previews": {"core", "rooms", "decisions"},
     "refused": {"core", "rooms", "versions"},
     "primary_link": {"core", "rooms", "transport"},
-    "primary": set("core adapters driver rooms arrange admission people choices deeds disputes past holds".split())
-    | {"decisions", "previews"}
-    | EDGES,
+    "primary": EDGES
+    | set(
+        "core adapters driver rooms arrange admission people settings_guard choices deeds disputes past holds".split()
+    )
+    | {"decisions", "previews"},
     "auxiliary": {"core", "adapters", "driver", "rooms", "arrange", "primary_link", "refused", *EDGES},
     "daemon": {"core", "adapters", "outside", "rooms", "primary", "auxiliary", *EDGES},
 }
@@ -59,8 +63,8 @@ LATE = {("__main__", "daemon")}
 CORE = (
     "errors frozen model messages edits settings pieces guard holding quantities "
     "digest expression_tree expression_scan expression_read expression_values expression_bind expression_closure "
-    "expression_sql expression key_patterns selection foreseen preferences settings_file devices found history_port "
-    "ports source_port inbound_port upward_ports query_builder conflict inbound_queue upward_events "
+    "expression_sql expression key_patterns selection foreseen preferences loss settings_file devices found "
+    "history_port ports source_port inbound_port upward_ports query_builder conflict inbound_queue upward_events "
     "events upward_effects effects source target_state direct parked onward target intake_state intake_direct intake "
     "uplink_state uplink conversation follow engine reception sending taking choosing primary_engine auxiliary_engine "
     "status transactions"

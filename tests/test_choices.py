@@ -6,6 +6,7 @@ import pytest
 
 from syncd.choices import Choices, Standpoint
 from syncd.core.errors import UserError
+from syncd.core.loss import Leaving
 from syncd.core.model import DataType
 from syncd.core.preferences import Place, Preferences
 from syncd.core.selection import ALL, Selection
@@ -28,6 +29,8 @@ class Desk:
         self.owners = {"notes": "ada", "my.photos": "ada", "bills": "bob"}
         self.in_force: list[Preferences] = []
         self.now_us = 0
+        self.holding: list[tuple[str, str]] = []
+        self.takes: dict[Selection, set[int]] = {ALL: set(range(100))}
         self.types = {
             "notes": (DataType(1, "note", ("id",), ("country", "total")),),
             "bills": (DataType(2, "bill", ("id",), ("sum",)),),
@@ -42,6 +45,8 @@ class Desk:
                 lambda: "uid 7",
                 self._types,
                 self._choose,
+                self._holding,
+                self._counted,
             )
         )
 
@@ -53,6 +58,13 @@ class Desk:
 
     async def _types(self, collection: str) -> tuple[DataType, ...]:
         return self.types.get(collection, ())
+
+    async def _holding(self) -> list[tuple[str, str]]:
+        return self.holding
+
+    async def _counted(self, collection: str, shift: tuple[Selection, Selection]) -> Leaving:
+        before, after = shift
+        return Leaving(len(self.takes[before] - self.takes[after]), len(self.takes[before]), 0)
 
     async def _choose(self, chosen: Preferences) -> None:
         self.in_force.append(chosen)
@@ -110,6 +122,7 @@ async def test_a_change_is_in_force_once_it_is_kept_and_told() -> None:
                 "name": "history.age", "before": "", "after": "2d",
             }
         ],
+        "held": [],
         "value": "2d",
         "from": "collection notes",
     }  # fmt: skip

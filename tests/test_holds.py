@@ -30,7 +30,17 @@ class GuardedDesk(Desk):
         super().__init__()
         self.ports = Ports(LIMITS, ADAPTERS, lambda: 0.0, lambda: self.time_us)
         self.ports.store, self.ports.sources[NAME] = self.store, self.source
-        self.verbs |= Holds(self.deeds, lambda: [NAME], self.ports.releasing, LIMITS).verbs
+        self.verbs |= Holds(self.deeds, self, lambda: [NAME], self.ports.releasing, LIMITS).verbs
+
+    async def held(self) -> list[Json]:
+        """Of changes of settings nothing is held here, see ``test_settings_held``."""
+        return []
+
+    async def approve(self, number: int) -> Json:
+        return {"approved": number}
+
+    async def reject(self, number: int) -> Json:
+        return {"rejected": number}
 
     async def _keep(self, end_scan: bool = False) -> CollectionState:
         if end_scan:
@@ -45,7 +55,7 @@ class GuardedDesk(Desk):
     async def read(self) -> CollectionState:
         return await self._keep()
 
-    async def held(self) -> Json:
+    async def group(self) -> Json:
         (line,) = await self.records("held", "held")
         return line
 
@@ -72,7 +82,7 @@ async def test_nothing_is_held_where_little_was_deleted(desk: GuardedDesk) -> No
 
 async def test_what_is_held_is_named_with_what_to_do(desk: GuardedDesk) -> None:
     await delete(desk, *range(20))
-    held = await desk.held()
+    held = await desk.group()
     assert mistakes("held", "primary", await desk.ask("held")) == []
     assert (held["group"], held["gone"], held["of"]) == (f"{NAME}:held-1", 20, 30)
     assert "`syncd approve notes:held-1`" in str(held["reason"])
@@ -168,6 +178,14 @@ async def test_a_group_that_has_grown_is_looked_at_again(desk: GuardedDesk, verb
 async def test_where_nothing_is_held_there_is_nothing_to_decide(desk: GuardedDesk, verb: str) -> None:
     with pytest.raises(UserError, match="nothing of notes is held"):
         await desk.ask(verb, group=f"{NAME}:held-1")
+
+
+async def test_a_change_of_settings_is_decided_by_its_id(desk: GuardedDesk) -> None:
+    assert await desk.ask("approve", group="settings-7") == {"approved": 7}
+    assert await desk.ask("reject", group="settings-7") == {"rejected": 7}
+    for name in ("settings-", "settings-x", f"settings-{'9' * 5_000}", f"{NAME}:held-{'9' * 5_000}"):
+        with pytest.raises(UserError, match="no held group"):
+            await desk.ask("approve", group=name)
 
 
 async def test_the_undo_of_a_group_that_added_many_is_not_held(desk: GuardedDesk) -> None:

@@ -71,10 +71,16 @@ def parse(argv: list[str]) -> argparse.Namespace:
     undo = verb("undo", "On the primary: make a group that undoes one.", asks)
     undo.add_argument("group", metavar="GROUP", help="as notes:912")
     verb("held", "On the primary: what is held until a person decides.", asks)
-    approve = verb("approve", "On the primary: a held group goes to all devices.", asks)
-    reject = verb("reject", "On the primary: give the application back what a held group deleted.", asks)
+    approve = verb(
+        "approve", "On the primary: a held group goes to all devices, a held change of settings is made.", asks
+    )
+    reject = verb(
+        "reject",
+        "On the primary: give the application back what a held group deleted, forget a held change of settings.",
+        asks,
+    )
     for deciding in (approve, reject):
-        deciding.add_argument("group", metavar="GROUP", help="as notes:held-1")
+        deciding.add_argument("group", metavar="GROUP", help="as notes:held-1 or settings-1")
     _history(verb("history", "On the primary: who changed an object, when, and what.", asks))
     _resend(verb("resend", "On an auxiliary: make the changes of a refused group again.", asks))
     _settings(verb("settings", "On the primary: what is synchronized which way, how, and what is kept.", asks))

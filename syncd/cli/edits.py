@@ -8,6 +8,7 @@ from pathlib import Path
 
 from syncd.cli.call import Call
 from syncd.cli.fields import Json, clean, number, record, records, text
+from syncd.cli.settings import show_changed, where
 from syncd.cli.words import count
 from syncd.core.errors import SyncdError, UserError
 
@@ -80,21 +81,34 @@ def held(call: Call) -> int:
                 print(f"  deleted: {text(each, 'type')} {text(each, 'key')}")
             if (more := number(one, "gone") - len(gone[:_LEFT_SHOWN])) > 0:
                 print(f"  and {more:,} more")
-        if not records(told, "held"):
+        for one in records(told, "settings"):
+            print(text(one, "reason"))
+            for change in records(one, "changes"):
+                print(f"  would be set: {where(change)}: {text(change, 'name')} = {text(change, 'value') or 'not set'}")
+        if not records(told, "held") + records(told, "settings"):
             print("nothing is held")
     return 0
 
 
 def approve(call: Call) -> int:
     told = call.ask("approve", _LONG_S, group=call.given.group)
-    if not call.json(told):
+    if call.json(told):
+        return 0
+    if "changed" in told:
+        print(f"{text(told, 'group')}: approved")
+        show_changed(records(told, "changed"))
+    else:
         print(f"{text(told, 'group')}: approved, {count(number(told, 'gone'), 'object')} deleted on all devices")
     return 0
 
 
 def reject(call: Call) -> int:
     told = call.ask("reject", _LONG_S, group=call.given.group)
-    if not call.json(told):
+    if call.json(told):
+        return 0
+    if "objects" not in told:
+        print(f"{text(told, 'group')}: rejected, nothing is changed")
+    else:
         print(f"{text(told, 'group')}: rejected, {count(number(told, 'objects'), 'object')} given back")
         left = records(told, "left")
         for one in left[:_LEFT_SHOWN]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from syncd.cli.call import Call
 from syncd.cli.fields import Json, clean, records, text, texts
 from syncd.cli.words import ago_or_never
-from syncd.core.errors import UserError
+from syncd.core.errors import SyncdError, UserError
 
 _SHORT_S = 30.0  # the daemon writes some rows, and looks at all collections
 _FILE_BYTES_MAX = 512 * 1024  # a larger file is refused; the control socket takes no more in one line
@@ -40,11 +40,12 @@ def _show(call: Call) -> int:
     if kept := records(told, "set"):
         print("\nset:")
     for one in kept:
-        print(f"  {_where(one)}: {text(one, 'name')} = {text(one, 'value')}")
+        print(f"  {where(one)}: {text(one, 'name')} = {text(one, 'value')}")
     return 0
 
 
-def _where(place: Json) -> str:
+def where(place: Json) -> str:
+    """Where a value is set, for people."""
     device = text(place, "device_name") or text(place, "device")
     if collection := text(place, "collection"):
         return f"{collection} on {device}" if device else collection
@@ -61,17 +62,24 @@ def _unset(call: Call) -> int:
 
 
 def _changed(call: Call, told: Json) -> int:
-    if call.json(told):
+    in_json = call.json(told)
+    for one in records(told, "held"):
+        raise SyncdError(text(one, "reason"), "", "held")
+    if in_json:
         return 0
     changed = records(told, "changed")
-    for one in changed:
-        before, after = text(one, "before") or "not set", text(one, "after") or "not set"
-        print(f"{_where(one)}: {text(one, 'name')}: {before} -> {after}")
+    show_changed(changed)
     if not changed:
         print("nothing changes")
     if "value" in told:
         print(f"  what counts there: {text(told, 'value')} ({text(told, 'from')})")
     return 0
+
+
+def show_changed(changed: list[Json]) -> None:
+    for one in changed:
+        before, after = text(one, "before") or "not set", text(one, "after") or "not set"
+        print(f"{where(one)}: {text(one, 'name')}: {before} -> {after}")
 
 
 def _explain(call: Call) -> int:
@@ -93,7 +101,7 @@ def _journal(call: Call) -> int:
     for one in records(told, "journal"):
         before, after = text(one, "before") or "not set", text(one, "after") or "not set"
         who = text(one, "who") or "unknown"
-        print(f"{ago_or_never(one.get('time'))}, {who}: {_where(one)}: {text(one, 'name')}: {before} -> {after}")
+        print(f"{ago_or_never(one.get('time'))}, {who}: {where(one)}: {text(one, 'name')}: {before} -> {after}")
     return 0
 
 

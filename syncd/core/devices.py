@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from syncd.core.errors import UserError
+from syncd.core.loss import NOTHING_LOST, HeldSettings, Loss, Weighed
 from syncd.core.messages import Report
 from syncd.core.preferences import Changed, Chosen
 from syncd.core.settings import check_name
@@ -166,9 +167,32 @@ class SyncDatabase(Protocol):
         """All that was set, by place and name."""
         ...
 
-    async def change_settings(self, chosen: Sequence[Chosen], who: str, when_us: int) -> list[Changed]:
-        """Sets these values, all or none, and notes in the journal which are other ones. Returns those. UserError for
+    async def change_settings(
+        self, chosen: Sequence[Chosen], who: str, when_us: int, weighed: Weighed = NOTHING_LOST
+    ) -> list[Changed]:
+        """Sets these values, all or none, and notes in the journal which are other ones. Returns those. In the same
+        commit what it takes away is noted, and held changes of any of the same values are held no longer. UserError for
         an unknown user or device, and at ``settings_max``."""
+        ...
+
+    async def hold_settings(
+        self, chosen: Sequence[Chosen], losses: Sequence[Loss], who: str, when_us: int
+    ) -> HeldSettings:
+        """Keeps a change that is held, under a number that was never given before. Held changes of any of the same
+        values are held no longer. UserError at ``held_settings_max``."""
+        ...
+
+    async def held_settings(self) -> list[HeldSettings]:
+        """By their numbers."""
+        ...
+
+    async def drop_held_settings(self, number: int) -> bool:
+        """It is held no longer, and nothing comes of it. False: it was not held."""
+        ...
+
+    async def taken_away(self, since_us: int) -> Mapping[tuple[str, str], int]:
+        """How many objects changes of settings took away since this time, by device and collection, but for those that
+        a person approved and what was before them."""
         ...
 
     async def settings_journal(self, limit: int) -> list[Changed]:

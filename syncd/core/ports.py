@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from syncd.core.edits import Overlay, Plan
 from syncd.core.history_port import StoreHistory
 from syncd.core.holding import Batch, Held, Holding
+from syncd.core.loss import Losing
 from syncd.core.messages import Objects
 from syncd.core.model import DataType, Failure, ObjectId, Observed, Proof, Tie
 from syncd.core.selection import ALL, Selection
@@ -131,7 +132,7 @@ class StoredChunk:
     horizon: int = 0
 
 
-class SyncStore(StoreHistory, Holding, Protocol):
+class SyncStore(StoreHistory, Holding, Losing, Protocol):
     """The sync store (claims 24d, 24h): a copy of the data objects and the order of their changes (R1, R3-R5)."""
 
     async def open_collection(self, name: str) -> CollectionState: ...

@@ -57,6 +57,12 @@ class Chosen(NamedTuple):
     value: str
 
 
+def with_chosen(kept: Iterable[Chosen], chosen: Iterable[Chosen]) -> list[Chosen]:
+    """What was set, once these are."""
+    after = {(one.place, one.name): one for one in (*kept, *chosen)}
+    return [one for one in after.values() if one.value]
+
+
 class Changed(NamedTuple):
     """What became of a value: ``who`` changed it, as far as is known. Empty: it was, or is, not set."""
 
@@ -224,15 +230,6 @@ class Preferences:
                 except (ValueError, UserError):
                     continue
         return cls(limits, kept)
-
-    def changed(self, chosen: Iterable[Chosen]) -> Preferences:
-        """What holds once these are set, or set no more."""
-        kept = dict(self.kept)
-        for one in chosen:
-            kept.pop((one.place, one.name), None)
-            if one.value:
-                kept[one.place, one.name] = TABLE[one.name].kind.parse(one.value)
-        return replace(self, kept=kept)
 
     def chain(self, name: str, at: Place) -> tuple[Step, ...]:
         """All places that may decide, the usual value first; the last with a value counts."""

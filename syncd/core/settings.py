@@ -70,7 +70,7 @@ class Limits:
     # guard (R13): what would delete both so many objects and such a share of a collection, or all of it, is held
     guard_objects_min: int = 10
     guard_percent_min: int = 20
-    guard_s: float = 0.0  # deletions of so long count together, as 86,400; 0: only comparisons are held, no groups
+    guard_s: float = 86_400.0  # deletions of so long count together; 0: only comparisons are held, no groups
     held_retry_s: float = 60.0  # a comparison that was held is made anew: what was gone may be back
     # selections: a longer one is refused with advice
     expression_chars_max: int = 16_384
@@ -125,6 +125,7 @@ class Limits:
     users_max: int = 1_000  # of one primary; one more is refused with advice
     devices_max: int = 10_000  # paired with one primary, the revoked included; one more is refused with advice
     settings_max: int = 10_000  # values that persons set; one more is refused with advice
+    held_settings_max: int = 100  # changes of them that are held; one more is refused with advice
     settings_journal_max: int = 10_000  # changes of them that are remembered; then the oldest go
     # finding each other
     dial_next_s: float = 0.5  # an address that has not answered gets company by the next one

@@ -17,6 +17,7 @@ from syncd.core.edits import Edit, Fact, Version
 from syncd.core.errors import InvariantBroken
 from syncd.core.history_port import StoodPage
 from syncd.core.holding import Batch, HeldObject
+from syncd.core.loss import Leaving
 from syncd.core.model import DataType, ObjectId, Observed, Proof, Tie
 from syncd.core.ports import ChunkRequest, CollectionState, Group, StoredChunk, StoredRow
 from syncd.core.selection import ALL, Selection
@@ -318,6 +319,9 @@ class MemorySyncStore:
             edits.append(Edit(row.type, row.key, None, row.fields))
             last = row.change
         return edits, last
+
+    async def leaving(self, name: str, shift: tuple[Selection, Selection], cursor: int, rows_max: int) -> Leaving:
+        return self._collections[name].leaving(shift, cursor, rows_max)
 
     # ------------------------------------------------------------ history
 

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 
 from syncd.core import digest
 from syncd.core.holding import Batch
+from syncd.core.loss import Leaving
 from syncd.core.model import DataType, ObjectId, Observed, Tie
 from syncd.core.ports import Group, StoredRow
+from syncd.core.selection import ALL, Selection
+from syncd.store.class_choice import Choice, values_of
 from syncd.store.memory_classes import MemoryClasses
 from syncd.store.memory_held import MemoryHeld, Named
 from syncd.store.memory_history import MemoryHistory
@@ -80,6 +83,24 @@ class MemoryCollection:
         self.last, self.loose, self.held.gone = self.head, False, 0
         self.held.before.clear()
         return back
+
+    def leaving(self, shift: tuple[Selection, Selection], cursor: int, rows_max: int) -> Leaving:
+        """See ``core.loss``."""
+        before, after = (Choice(one, self.types) for one in shift)
+        of_class = self.classes.find(shift[0]) if shift[0] != ALL else None
+        known = of_class.members if of_class is not None and of_class.ready and not of_class.broken else None
+        if after.broken or not self.imported:
+            return Leaving(0, 0, 0)
+        there = [(one, row) for one, row in self.rows.items() if row.change > cursor and row.fields is not None]
+        if known is not None:
+            there = [(one, row) for one, row in there if one in known and known[one].hash is not None]
+        objects = of = 0
+        for _, row in there[:rows_max]:
+            values = values_of(row.key, row.fields, row.fault)
+            if known is not None or before.broken or before.takes(row.type, values, False):
+                of += 1
+                objects += not after.takes(row.type, values, False)
+        return Leaving(objects, of, there[rows_max - 1][1].change if len(there) >= rows_max else 0)
 
     def end(self, replaced: Iterable[int], cursor: int) -> int:
         """Up to where rows stand for good; see ``store_read``."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from syncd.core.devices import Device, User, checked_name, name_taken, too_many, unknown_device, unknown_user
 from syncd.core.errors import InvariantBroken
+from syncd.core.loss import NOTHING_LOST, HeldSettings, Loss, Weighed
 from syncd.core.messages import Report
 from syncd.core.model import Role
 from syncd.core.preferences import Changed, Chosen, Place
 from syncd.core.settings import Limits
 
 USUAL = Limits()
+_QUARTER_US = 900 * 1_000_000
 
 
 class MemorySyncDatabase:
@@ -29,6 +31,9 @@ class MemorySyncDatabase:
         self._reports: dict[tuple[str, str], Report] = {}
         self._settings: dict[tuple[Place, str], str] = {}
         self._changes: list[Changed] = []  # the newest at the end
+        self._held: dict[int, HeldSettings] = {}
+        self._last_held = 0
+        self._taken: dict[tuple[str, str, int], int] = {}  # by device, collection and quarter of an hour
 
     # ------------------------------------------------------------ users
 
@@ -91,6 +96,7 @@ class MemorySyncDatabase:
         self._followed = [one for one in self._followed if one != device]
         self._reports = {at: report for at, report in self._reports.items() if at[0] != device}
         self._settings = {at: value for at, value in self._settings.items() if at[0].device != device}
+        self._taken = {at: objects for at, objects in self._taken.items() if at[0] != device}
 
     async def link_user(self, user: int, device: str) -> None:
         self._check_known(user, device)
@@ -171,7 +177,9 @@ class MemorySyncDatabase:
     async def settings(self) -> list[Chosen]:
         return [Chosen(*at, value) for at, value in sorted(self._settings.items())]
 
-    async def change_settings(self, chosen: Sequence[Chosen], who: str, when_us: int) -> list[Changed]:
+    async def change_settings(
+        self, chosen: Sequence[Chosen], who: str, when_us: int, weighed: Weighed = NOTHING_LOST
+    ) -> list[Changed]:
         after = dict(self._settings)
         for place, name, value in chosen:
             if place.user and place.user not in self._names:
@@ -188,8 +196,59 @@ class MemorySyncDatabase:
             if was != is_:
                 changed.append(Changed(when_us, who, place, name, was, is_))
         self._settings = after
+        self._give_way(chosen)
+        self._note(weighed, when_us)
         self._changes = [*self._changes, *changed][-self._limits.settings_journal_max :]
         return changed
+
+    async def hold_settings(
+        self, chosen: Sequence[Chosen], losses: Sequence[Loss], who: str, when_us: int
+    ) -> HeldSettings:
+        left = self._others(chosen)
+        if len(left) >= self._limits.held_settings_max:
+            raise too_many("held changes of settings", self._limits.held_settings_max)
+        self._last_held += 1
+        held = HeldSettings(self._last_held, when_us, who, tuple(chosen), tuple(losses))
+        self._held = {**left, held.number: held}
+        return held
+
+    def _others(self, chosen: Sequence[Chosen]) -> dict[int, HeldSettings]:
+        """Held changes of none of these values."""
+        said = {(one.place, one.name) for one in chosen}
+        return {
+            number: held
+            for number, held in self._held.items()
+            if said.isdisjoint((one.place, one.name) for one in held.chosen)
+        }
+
+    def _give_way(self, chosen: Sequence[Chosen]) -> None:
+        self._held = self._others(chosen)
+
+    def _note(self, weighed: Weighed, when_us: int) -> None:
+        self._held.pop(weighed.held, None)
+        begin, now = (when_us - weighed.window_us) // _QUARTER_US, when_us // _QUARTER_US
+        seen = {(one.device, one.collection) for one in weighed.losses} if weighed.approved else set()
+        self._taken = {
+            at: objects for at, objects in self._taken.items() if at[2] >= begin and (at[0], at[1]) not in seen
+        }
+        for one in () if weighed.approved else weighed.losses:
+            if one.device not in self._devices:
+                continue
+            at = one.device, one.collection, now
+            self._taken[at] = self._taken.get(at, 0) + one.objects
+
+    async def held_settings(self) -> list[HeldSettings]:
+        return list(self._held.values())
+
+    async def drop_held_settings(self, number: int) -> bool:
+        return self._held.pop(number, None) is not None
+
+    async def taken_away(self, since_us: int) -> Mapping[tuple[str, str], int]:
+        found: dict[tuple[str, str], int] = {}
+        for (device, collection, quarter), objects in self._taken.items():
+            if quarter >= since_us // _QUARTER_US:
+                found[device, collection] = found.get((device, collection), 0) + objects
+        return found
 
     async def settings_journal(self, limit: int) -> list[Changed]:
         return self._changes[::-1][:limit]

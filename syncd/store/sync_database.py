@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from syncd.core.devices import Device, User, checked_name, name_taken, too_many, unknown_device, unknown_user
 from syncd.core.errors import InvariantBroken
+from syncd.core.loss import NOTHING_LOST, HeldSettings, Loss, Weighed
 from syncd.core.messages import Failed, Report
 from syncd.core.model import Role
 from syncd.core.preferences import Changed, Chosen
 from syncd.core.settings import Limits
-from syncd.store import chosen_settings
+from syncd.store import chosen_settings, held_settings
+from syncd.store.chosen_settings import Door
 from syncd.store.database import Database
 from syncd.store.schema_files import Schema
 
@@ -233,11 +235,33 @@ class SqliteSyncDatabase:
     async def settings(self) -> list[Chosen]:
         return await self._database.read(chosen_settings.all_chosen)
 
-    async def change_settings(self, chosen: Sequence[Chosen], who: str, when_us: int) -> list[Changed]:
+    async def change_settings(
+        self, chosen: Sequence[Chosen], who: str, when_us: int, weighed: Weighed = NOTHING_LOST
+    ) -> list[Changed]:
         def write(connection: sqlite3.Connection) -> list[Changed]:
-            return chosen_settings.change(connection, chosen, chosen_settings.Door(who, when_us), self._limits)
+            changed = chosen_settings.change(connection, chosen, Door(who, when_us), self._limits)
+            held_settings.give_way(connection, chosen)
+            held_settings.note(connection, weighed, when_us)
+            return changed
 
         return await self._database.write(write)
+
+    async def hold_settings(
+        self, chosen: Sequence[Chosen], losses: Sequence[Loss], who: str, when_us: int
+    ) -> HeldSettings:
+        door = Door(who, when_us)
+        return await self._database.write(
+            lambda connection: held_settings.hold(connection, chosen, losses, door, self._limits)
+        )
+
+    async def held_settings(self) -> list[HeldSettings]:
+        return await self._database.read(held_settings.all_held)
+
+    async def drop_held_settings(self, number: int) -> bool:
+        return await self._database.write(lambda connection: held_settings.drop(connection, number))
+
+    async def taken_away(self, since_us: int) -> Mapping[tuple[str, str], int]:
+        return await self._database.read(lambda connection: held_settings.taken_away(connection, since_us))
 
     async def settings_journal(self, limit: int) -> list[Changed]:
         return await self._database.read(lambda connection: chosen_settings.journal(connection, limit))

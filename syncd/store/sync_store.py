@@ -14,6 +14,7 @@ from pathlib import Path
 from syncd.core.edits import Edit, Fact, Version
 from syncd.core.history_port import StoodPage
 from syncd.core.holding import Batch, HeldObject
+from syncd.core.loss import Leaving
 from syncd.core.model import DataType, Observed
 from syncd.core.ports import ChunkRequest, CollectionState, Group, StoredChunk
 from syncd.core.selection import Selection
@@ -25,6 +26,7 @@ from syncd.store.database import Database
 from syncd.store.schema_files import Schema
 from syncd.store.store_collections import CollectionRow, TypeSet
 from syncd.store.store_keep import AtHand, keep
+from syncd.store.store_leaving import leaving
 from syncd.store.store_read import Most, Past
 
 SCHEMA = Schema("sync_store", 0x53594E01)
@@ -162,6 +164,10 @@ class SqliteSyncStore:
 
     async def lost(self, name: str, after: int, bytes_max: int) -> tuple[Sequence[Edit], int]:
         return await self._database.read(lambda connection: store_held.lost(connection, name, after, bytes_max))
+
+    async def leaving(self, name: str, shift: tuple[Selection, Selection], cursor: int, rows_max: int) -> Leaving:
+        page = cursor, rows_max
+        return await self._database.read(lambda connection: leaving(connection, name, shift, page, self._types_of))
 
     # ------------------------------------------------------------ history
 

@@ -13,7 +13,7 @@ from syncd.store.memory_sync_database import MemorySyncDatabase
 from syncd.store.sync_database import SqliteSyncDatabase
 
 KINDS = ("sqlite", "memory")
-LIMITS = Limits(users_max=3, devices_max=4, settings_max=5, settings_journal_max=6)
+LIMITS = Limits(users_max=3, devices_max=4, settings_max=5, settings_journal_max=6, held_settings_max=2)
 
 
 @asynccontextmanager

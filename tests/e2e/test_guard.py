@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import shop
-from tests.e2e.harness import Fleet, Machine, limited
+from tests.e2e.harness import Fleet, Machine
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(150)]
 NUMBERS = itertools.count(1)  # of collections
@@ -21,7 +21,7 @@ ROWS = 40
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """A primary and two auxiliaries for all tests of this file, each of which has a collection of its own."""
-    with Fleet(tmp_path_factory.mktemp("guard"), auxiliaries=2, launcher=limited(guard_s=86_400.0)) as fleet:
+    with Fleet(tmp_path_factory.mktemp("guard"), auxiliaries=2) as fleet:
         yield fleet
 
 
@@ -109,3 +109,65 @@ def test_a_mass_delete_on_an_auxiliary_is_held_at_the_primary(fleet: Fleet, note
     primary.cli("reject", group)
     primary.wait_state(notes, "identical")
     assert (rows(primary, notes), rows(other, notes)) == (ROWS, ROWS)
+
+
+# ---------------------------------------------------------------- changes of settings
+
+
+def selects(fleet: Fleet, name: str, expression: str, code: int = 0) -> str:
+    primary, till = fleet.primary, fleet.auxiliary
+    return primary.cli("settings", "set", f"{name}.selection", expression, "--device", till.name, code=code)
+
+
+def held_changes(primary: Machine) -> list[str]:
+    settings = primary.cli_json("held")["settings"]
+    assert isinstance(settings, list)
+    return [str(one["group"]) for one in settings]
+
+
+def test_a_selection_that_would_take_much_away_is_held_until_it_is_approved(fleet: Fleet, notes: str) -> None:
+    """Until then, over restarts and a new pairing, the device holds what it held, and gets changes."""
+    primary, till = fleet.primary, fleet.auxiliary
+    said = selects(fleet, notes, "id < 4", code=1)
+    assert f"{till.name} would lose 36 of the 40 objects of {notes} that it holds" in said
+    (change,) = held_changes(primary)
+    assert f"`syncd approve {change}`" in said
+    assert f"would be set: {notes} on {till.name}: selection = where id < 4" in primary.cli("held")
+    let_through(fleet, notes, "meanwhile")
+    for machine in (primary, till):
+        machine.restart()
+    till.pair(primary)
+    let_through(fleet, notes, "and after")
+    assert (rows(till, notes), held_changes(primary)) == (ROWS, [change])
+    assert f"{change}: approved" in primary.cli("approve", change)
+    till.wait(lambda: rows(till, notes) == 4, "holds what its selection takes")
+    till.wait_state(notes, "identical")
+    assert rows(fleet.auxiliaries[1], notes) == ROWS
+    assert held_changes(primary) == []
+
+
+def test_a_change_of_settings_that_is_rejected_is_forgotten(fleet: Fleet, notes: str) -> None:
+    """Also one that was asked for while the daemon was stopped, in a file."""
+    primary, till = fleet.primary, fleet.auxiliary
+    file = primary.directory / "narrow.toml"
+    file.write_text(f'[[settings]]\ncollection = "{notes}"\nselection = "id < 4"\n')
+    primary.stop()
+    said = primary.cli("settings", "import", str(file), code=1)
+    assert f"would lose 36 of the 40 objects of {notes}" in said
+    primary.start()
+    (change,) = held_changes(primary)
+    assert "nothing is changed" in primary.cli("reject", change)
+    assert held_changes(primary) == []
+    assert f"{change} is not held" in primary.cli("approve", change, code=1)
+    let_through(fleet, notes, "after it")
+    assert rows(till, notes) == ROWS
+
+
+def test_little_may_be_taken_away_unasked(fleet: Fleet, notes: str) -> None:
+    selects(fleet, notes, "id < 35")
+    till = fleet.auxiliary
+    assert held_changes(fleet.primary) == []
+    till.wait(lambda: rows(till, notes) == 35, "holds what its selection takes")
+    assert "is held" in selects(fleet, notes, "id < 30", code=1), "a little again and again adds up"
+    (change,) = held_changes(fleet.primary)
+    fleet.primary.cli("reject", change)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -33,9 +34,15 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         yield fleet
 
 
-def choose(fleet: Fleet, expression: str) -> str:
-    till = fleet.auxiliary.name
-    return fleet.primary.cli("settings", "set", f"{NAME}.selection", expression, "--device", till)
+def choose(fleet: Fleet, expression: str) -> None:
+    """What is held, because it leaves much of what the till has behind, is approved."""
+    primary, words = fleet.primary, ("settings", "set", f"{NAME}.selection", expression)
+    asked = primary.begin(*words, "--device", fleet.auxiliary.name)
+    said = asked.communicate(timeout=60)[0]
+    held = re.search(r"`syncd approve (settings-\d+)`", said)
+    assert (asked.returncode == 1) is bool(held), said
+    if held:
+        primary.cli("approve", held[1])
 
 
 def ids(machine: Machine) -> list[object]:

@@ -97,6 +97,25 @@ CREATE TABLE settings_journal (
     after TEXT NOT NULL
 ) STRICT;
 
+-- A change of settings that is held until a person decides. chosen: its values, each a JSON list of user, device,
+-- collection, name and value. losses: what it would take away, each of device, collection, objects and of how many.
+CREATE TABLE held_settings (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    since_us INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    chosen TEXT NOT NULL,
+    losses TEXT NOT NULL
+) STRICT;
+
+-- How many objects settings that were changed took away from a device, by quarter of an hour.
+CREATE TABLE taken_away (
+    device TEXT NOT NULL REFERENCES devices (id) ON DELETE CASCADE,
+    collection TEXT NOT NULL,
+    quarter INTEGER NOT NULL,
+    objects INTEGER NOT NULL,
+    PRIMARY KEY (device, collection, quarter)
+) STRICT, WITHOUT ROWID;
+
 -- The device that this database belongs to, the first that opened it.
 CREATE TABLE identity (
     one INTEGER PRIMARY KEY CHECK (one = 1),
