@@ -14,7 +14,7 @@ from typing import Protocol
 
 from syncd.choices import Choices
 from syncd.core.devices import Device, find_device
-from syncd.core.edits import Edit, Policy, Ruling
+from syncd.core.edits import Edit, Ruling
 from syncd.core.errors import UserError
 from syncd.core.foreseen import Outcome, Shift, seal
 from syncd.core.holding import Held
@@ -316,7 +316,7 @@ class Undoing:
     async def make(self) -> str:
         if not self._edits:
             return ""
-        done = await self._on.deeds.do(Deed(self._name, self._edits, f"undo {self._asked}", Policy.PRIMARY))
+        done = await self._on.deeds.do(Deed(self._name, self._edits, f"undo {self._asked}", exact=True))
         if done.written.ruling is Ruling.REFUSED:
             raise Moved("an object of the group was changed just now", "look at it again")
         return done.group

@@ -59,13 +59,11 @@ class Past:
     # ------------------------------------------------------------ history
 
     async def _history(self, args: Json) -> Json:
-        name, words, limit = str(args.get("collection") or ""), args.get("words"), args.get("limit")
-        if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
-            raise UserError("the key is missing", "`syncd history COLLECTION KEY`")
+        name, limit = str(args.get("collection") or ""), args.get("limit")
         most = self._limits.history_versions_max
         if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0:
             most = min(most, limit)
-        found = await self._find(name, [str(word) for word in words], most + 1)
+        found = await self.find(name, words_of(args), most + 1)
         # One more than is told: what was there before the oldest.
         lines = versions.fitting(
             self._line(name, found.type, one, before)
@@ -79,7 +77,7 @@ class Past:
             "more": len(found.versions) > len(lines),
         }
 
-    async def _find(self, name: str, words: list[str], most: int) -> Found:
+    async def find(self, name: str, words: list[str], most: int) -> Found:
         """The one object that the words may mean. Raises UserError where there is none, or more of them."""
         state = await self._deeds.collection(name)
         found: list[Found] = []
@@ -111,6 +109,14 @@ class Past:
             "change": _change(one, before),
             "fields": versions.differences(type_, earlier, one.fields, VALUE_MAX),
         }
+
+
+def words_of(args: Json) -> list[str]:
+    """The words that name an object. Raises UserError."""
+    words = args.get("words")
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+        raise UserError("the key is missing", "name the collection and the key")
+    return [str(word) for word in words]
 
 
 def group_asked(args: Json) -> tuple[str, str, int]:

@@ -44,14 +44,17 @@ TABLE: dict[str, set[str]] = {
     "views": {"core", "adapters"},
     "foresight": {"core", "known", "views"},
     "decisions": {"core", "known", "choices", "deeds", "foresight", "holds", "past"},
+    "whereabouts": {"core", "views"},
+    "holders": {"core", "rooms", "past", "whereabouts"},
+    "knowledge": {"core", "rooms", "admission"},
+    "deed_verbs": set("rooms choices people deeds disputes past holds decisions previews".split())
+    | {"holders", "knowledge", "whereabouts"},
     "previews": {"core", "rooms", "decisions"},
     "refused": {"core", "rooms", "versions"},
     "primary_link": {"core", "rooms", "transport"},
     "primary": EDGES
-    | set(
-        "core adapters driver rooms arrange admission people settings_guard choices deeds disputes past holds".split()
-    )
-    | {"decisions", "previews"},
+    | set("core adapters driver rooms arrange admission people settings_guard choices deeds".split())
+    | {"deed_verbs", "knowledge"},
     "auxiliary": {"core", "adapters", "driver", "rooms", "arrange", "primary_link", "refused", *EDGES},
     "daemon": {"core", "adapters", "outside", "rooms", "primary", "auxiliary", *EDGES},
 }
@@ -66,8 +69,8 @@ CORE = (
     "expression_sql expression key_patterns selection foreseen preferences loss settings_file devices found "
     "history_port ports source_port inbound_port upward_ports query_builder conflict inbound_queue upward_events "
     "events upward_effects effects source target_state direct parked onward target intake_state intake_direct intake "
-    "uplink_state uplink conversation follow engine reception sending taking choosing primary_engine auxiliary_engine "
-    "status transactions"
+    "uplink_state uplink conversation follow reach engine reception sending taking choosing primary_engine "
+    "auxiliary_engine status transactions"
 ).split()
 
 # Package with an owner -> its rooms. Any other package that is not Python's own is nobody's.

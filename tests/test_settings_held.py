@@ -218,7 +218,8 @@ async def test_terms_of_a_share_are_guarded_as_well(shop: Shop) -> None:
 
 
 async def test_a_change_whose_losses_a_person_has_seen_is_made(shop: Shop) -> None:
-    chosen = (await shop.takes_less() and await shop.database.held_settings())[0].chosen
+    await shop.takes_less()
+    chosen = (await shop.database.held_settings())[0].chosen
     changed = await shop.choices.change(
         chosen, "preview", Weighed(await shop.choices.guard.losses(chosen), approved=True)
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from syncd import __version__
+from syncd.cli import arguments_ahead
 from syncd.core.edits import Direction, Policy
 from syncd.core.errors import UserError
 from syncd.core.model import OutcomeKind, Role
@@ -84,18 +85,25 @@ def parse(argv: list[str]) -> argparse.Namespace:
     _history(verb("history", "On the primary: who changed an object, when, and what.", asks))
     _resend(verb("resend", "On an auxiliary: make the changes of a refused group again.", asks))
     _settings(verb("settings", "On the primary: what is synchronized which way, how, and what is kept.", asks))
-    _preview(verb("preview", "On the primary: what a decision would do, before it is made.", asks), asks)
+    ahead = verb("preview", "On the primary: what a decision would do, before it is made.", asks)
+    arguments_ahead.preview(ahead, _once_more(asks), _settings)
+    arguments_ahead.holds(verb("holds", "On the primary: which devices hold an object, or what a device holds.", asks))
     if not argv:
         parser.print_help(sys.stderr)
         parser.exit(2)
     parsed = parser.parse_args(argv)
+    _check(parsed)
+    return parsed
+
+
+def _check(parsed: argparse.Namespace) -> None:
+    """What argparse cannot say of the words of a verb."""
+    of = getattr(parsed, "of", parsed.verb)  # of a preview the verb that it is of
+    checks = {"conflicts": _check_conflicts, "settings": _check_settings, "holds": _check_holds}
     if parsed.verb == "pair":
         _check_pair(parsed)
-    if parsed.verb == "conflicts":
-        _check_conflicts(parsed)
-    if parsed.verb == "settings" or getattr(parsed, "of", "") == "settings":
-        _check_settings(parsed)
-    return parsed
+    elif of in checks:
+        checks[of](parsed)
 
 
 def _once_more(options: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -334,40 +342,13 @@ def _check_settings(parsed: argparse.Namespace) -> None:
     parsed.what, parsed.words = what, words
 
 
-# What can be previewed, with what is said about it.
-_PREVIEWS = {
-    "settings": "of `settings set`, `unset` or `import`, which are written after it in the same way",
-    "devices": "of `devices link`, written in the same way",
-    "pair": "of what a device would get that is paired",
-    "approve": "of `approve`",
-    "reject": "of `reject`",
-    "undo": "of `undo`",
-}
-
-
-def _preview(parser: argparse.ArgumentParser, options: argparse.ArgumentParser) -> None:
-    """The words of the verb that is previewed are the same as without `preview`."""
-    of = parser.add_subparsers(dest="of", metavar="VERB", required=True)
-    again = _once_more(options)
-    made: dict[str, argparse.ArgumentParser] = {}
-    for name, help_ in _PREVIEWS.items():
-        made[name] = of.add_parser(name, help=help_, description=help_, parents=[again], allow_abbrev=False)
-        if name != "pair":
-            made[name].add_argument(
-                "--apply", metavar="HASH", default="", help="do just what was shown with this hash, or nothing"
-            )
-    _settings(made["settings"])
-    link = (
-        made["devices"]
-        .add_subparsers(dest="what", metavar="WHAT", required=True)
-        .add_parser("link", parents=[again], allow_abbrev=False)
-    )
-    link.add_argument("device", metavar="DEVICE", help="its name, or the beginning of its id")
-    link.add_argument("user", metavar="USER")
-    link.add_argument("--apply", metavar="HASH", default=argparse.SUPPRESS, help="see above")
-    made["pair"].add_argument("--user", metavar="NAME", default="", help="for whom (usual: the configured user)")
-    for name in ("approve", "reject", "undo"):
-        made[name].add_argument("group", metavar="GROUP", help="as notes:held-1" if name != "undo" else "as notes:912")
+def _check_holds(parsed: argparse.Namespace) -> None:
+    """``of_device``: a device is asked for, not an object."""
+    parsed.of_device, words = bool(parsed.device), parsed.words
+    if parsed.of_device and (len(words) > 1 or (parsed.all and not words)):
+        raise UsageError("with --device it takes a collection, which --all needs", "see `syncd holds --help`")
+    if not parsed.of_device and (len(words) < 2 or parsed.all):
+        raise UsageError("holds takes a collection and a key, or --device", "see `syncd holds --help`")
 
 
 def _place(text: str) -> Place:

@@ -171,7 +171,8 @@ class EditGroup:
 
     ``device``, ``outbox``, ``number`` name it; ``device`` is empty where a person at the primary makes it (undo,
     resolve). ``time_us``: when it was made, by the primary's clock; 0 where the clocks differ too much to tell.
-    ``offered``: bases are not known. ``author``: who made it and how, for the history.
+    ``offered``: bases are not known. ``author``: who made it and how, for the history. ``exact``: a person
+    has seen what it does, and nothing else is done.
     """
 
     device: str
@@ -181,6 +182,7 @@ class EditGroup:
     edits: tuple[Edit, ...]
     offered: bool = False
     author: str = ""
+    exact: bool = False
 
 
 class Fact(NamedTuple):

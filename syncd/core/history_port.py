@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from syncd.core.edits import Edit, Fact, Version
+from syncd.core.selection import Selection
 
 
 class Stood(NamedTuple):
@@ -52,6 +53,15 @@ class StoreHistory(Protocol):
     async def stood(self, name: str, at: int, cursor: int, rows_max: int, bytes_max: int) -> StoodPage:
         """The objects as they stood at the published sequence number ``at``, those whose change came after ``cursor``.
         Commits between two pages do not matter: all pages are of that state."""
+        ...
+
+    async def class_numbered(self, name: str, number: int) -> Selection | None:
+        """What a class takes, or took, by the number in its epoch (``ports.ClassState``). None: it is not known any
+        more."""
+        ...
+
+    async def columns_since(self, name: str) -> Mapping[int, int]:
+        """For each type that the source has, the change up to which its versions had other fields."""
         ...
 
     async def forget_history(self, name: str, older_than_us: int, bytes_max: int) -> int:

@@ -12,10 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 
-from syncd.core import digest
-from syncd.core.edits import Edit, Fact, Version
+from syncd.core.edits import Edit
 from syncd.core.errors import InvariantBroken
-from syncd.core.history_port import StoodPage
 from syncd.core.holding import Batch, HeldObject
 from syncd.core.loss import Leaving
 from syncd.core.model import DataType, ObjectId, Observed, Proof, Tie
@@ -25,8 +23,7 @@ from syncd.core.settings import Limits
 from syncd.store.memory_classes import MemoryClasses
 from syncd.store.memory_collection import MemoryCollection
 from syncd.store.memory_held import Named
-from syncd.store.memory_history import group_at, undoing_of
-from syncd.store.store_standing import StoodRequest
+from syncd.store.memory_past import MemoryPast
 from syncd.store.ties import Owner, ties_of
 
 
@@ -35,14 +32,13 @@ def random_epoch() -> str:
     return secrets.token_hex(8)
 
 
-class MemorySyncStore:
+class MemorySyncStore(MemoryPast):
     """Twin of ``SqliteSyncStore``. ``epochs`` gives epochs; a simulation passes its own."""
 
     def __init__(self, epochs: Callable[[], str] = random_epoch, limits: Limits | None = None) -> None:
+        super().__init__(limits or Limits())
         self._epochs = epochs
-        self._limits = limits or Limits()
         self._epoch = epochs()
-        self._collections: dict[str, MemoryCollection] = {}
         self._last_type = 0
         self._class_numbers = count(1)
 
@@ -323,40 +319,6 @@ class MemorySyncStore:
     async def leaving(self, name: str, shift: tuple[Selection, Selection], cursor: int, rows_max: int) -> Leaving:
         return self._collections[name].leaving(shift, cursor, rows_max)
 
-    # ------------------------------------------------------------ history
-
-    async def facts(self, name: str, edits: Sequence[Edit]) -> Sequence[Fact]:
-        collection = self._collections[name]
-        known: list[Fact] = []
-        for edit in edits:
-            row, hashed = _row(collection, edit.type, edit.key), None
-            if row is not None and row.fields is not None:
-                prefix = digest.type_prefix(collection.names()[row.type])
-                hashed = digest.object_hash_bytes(prefix, row.key, row.fields)
-            known.append(collection.history.fact(edit, row, hashed, collection.groups, collection.head))
-        return known
-
-    async def history(self, name: str, type_id: int, key: bytes, limit: int) -> Sequence[Version]:
-        collection = self._collections[name]
-        row = _row(collection, type_id, key)
-        published = row if row is not None and row.change <= collection.head else None
-        return collection.history.versions(type_id, key, published, collection.groups, limit)
-
-    async def inverse(self, name: str, seq: int) -> tuple[Edit, ...]:
-        collection = self._collections[name]
-        group = group_at(name, seq, collection.groups)
-        since = {type_.id: collection.history.since[type_.id] for type_ in collection.types}
-        undoing = undoing_of(name, seq, since, self._limits.edit_group_bytes_max)
-        return collection.history.inverse(undoing, group, collection.rows.values())
-
-    async def stood(self, name: str, at: int, cursor: int, rows_max: int, bytes_max: int) -> StoodPage:
-        collection = self._collections[name]
-        return collection.history.stood(collection.rows.values(), StoodRequest(at, cursor, rows_max, bytes_max))
-
-    async def forget_history(self, name: str, older_than_us: int, bytes_max: int) -> int:
-        collection = self._collections[name]
-        return collection.history.forget(collection.groups, older_than_us, bytes_max, collection.head)
-
     def _state(self, collection: MemoryCollection) -> CollectionState:
         return CollectionState(
             name=collection.name,
@@ -375,13 +337,6 @@ class MemorySyncStore:
             held=collection.held.state(),
             remembers=collection.history.begin,
         )
-
-
-def _row(collection: MemoryCollection, type_id: int, key: bytes) -> StoredRow | None:
-    """The row of an object of this type. None: there is none."""
-    name = collection.names().get(type_id)
-    row = None if name is None else collection.rows.get(ObjectId(name, key))
-    return row if row is not None and row.type == type_id else None
 
 
 def _newest_before(collection: MemoryCollection, older_than_us: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from syncd.core.edits import Edit, Fact, Version
@@ -184,6 +184,12 @@ class SqliteSyncStore:
     async def stood(self, name: str, at: int, cursor: int, rows_max: int, bytes_max: int) -> StoodPage:
         asked = store_standing.StoodRequest(at, cursor, rows_max, bytes_max)
         return await self._database.read(lambda connection: store_standing.stood(connection, name, asked))
+
+    async def class_numbered(self, name: str, number: int) -> Selection | None:
+        return await self._database.read(lambda connection: classes.selection_of(connection, name, number))
+
+    async def columns_since(self, name: str) -> Mapping[int, int]:
+        return await self._database.read(lambda connection: history.columns_since(connection, name))
 
     async def forget_history(self, name: str, older_than_us: int, bytes_max: int) -> int:
         forgotten, complete = 0, False
