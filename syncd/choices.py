@@ -11,17 +11,27 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
+from syncd.choices_checked import check_few, check_left_out
 from syncd.core.devices import Device, SyncDatabase, find_device
 from syncd.core.edits import Direction, Policy
 from syncd.core.errors import UserError
 from syncd.core.loss import HeldSettings, Weighed
 from syncd.core.model import DataType, Role
-from syncd.core.preferences import TABLE, Changed, Chosen, Place, Preferences, Scope, Setting, Step, split
-from syncd.core.selection import Selection, read_chosen
+from syncd.core.preferences import TABLE, Changed, Chosen, Place, Preferences, Setting, split
+from syncd.core.selection import read_chosen
 from syncd.core.settings import Limits
 from syncd.core.settings_file import Entry, read_entries, written
 from syncd.core.status import Json
-from syncd.known import Known, change_line, held_advice, held_line, held_reason
+from syncd.known import (
+    Known,
+    chain_line,
+    change_line,
+    held_advice,
+    held_line,
+    held_reason,
+    setting_line,
+    step_words,
+)
 from syncd.rooms import iso_time
 from syncd.settings_guard import Counting, SettingsGuard
 
@@ -75,7 +85,7 @@ class Choices:
         self.guard = SettingsGuard(
             standpoint.database, standpoint.limits, standpoint.owners, standpoint.holding, standpoint.counting
         )
-        self._changing = asyncio.Lock()
+        self.changing = asyncio.Lock()  # one change after the other
         self.verbs: dict[str, Verb] = {
             "settings": self._list,
             "settings_set": self._set,
@@ -88,6 +98,20 @@ class Choices:
             "resume": self._resume,
         }
 
+    @property
+    def owners(self) -> Mapping[str, str]:
+        """Whose each collection is."""
+        return self._on.owners()
+
+    @property
+    def user(self) -> str:
+        """The usual one."""
+        return self._on.user()
+
+    async def kept(self) -> list[Chosen]:
+        """All that was set."""
+        return await self._on.database.settings()
+
     async def load(self) -> Preferences:
         """All that holds."""
         return Preferences.of(self._on.limits, await self._on.database.settings())
@@ -97,7 +121,7 @@ class Choices:
         is as it was."""
         at, place = Place(await self._on.database.ensure_user(user), "", collection), Place(collection=collection)
         wanted = {"direction": asked.direction, "conflicts": asked.conflicts}
-        chosen = [Chosen(place, name, _canonical(TABLE[name], text)) for name, text in wanted.items() if text]
+        chosen = [Chosen(place, name, TABLE[name].canonical(text)) for name, text in wanted.items() if text]
         before = await self.load()
         if chosen and (held := (await self.make(chosen)).held) is not None:
             raise UserError(await self.reason(held), held_advice(held.id))
@@ -105,7 +129,7 @@ class Choices:
         terms = after.direction(at), after.policy(at)
         return *terms, terms != (before.direction(at), before.policy(at))
 
-    async def _known(self) -> Known:
+    async def known(self) -> Known:
         database = self._on.database
         devices = [one for one in await database.all_devices() if one.role == Role.AUXILIARY]
         users = {user.name: user.id for user in await database.users()}
@@ -149,52 +173,57 @@ class Choices:
 
     # ------------------------------------------------------------ changes
 
+    async def wanted(self, verb: str, args: Json) -> list[Chosen]:
+        """What a verb is to set, or to set no more, checked."""
+        if verb == "settings_import":
+            return await self._of_file(args)
+        entry, one = _asked(args)
+        return [
+            await self._one_wanted(entry, one, await self._value(entry, one, args) if verb == "settings_set" else "")
+        ]
+
     async def _set(self, args: Json) -> Json:
         """One value."""
         entry, one = _asked(args)
-        value = _canonical(one, _text(args, "value"))
+        return await self._chosen(entry, one, await self._value(entry, one, args))
+
+    async def _value(self, entry: Entry, one: Setting, args: Json) -> str:
+        value = one.canonical(_text(args, "value"))
         if not value:
             raise UserError(f"{one.name} cannot be empty", f"use {one.kind.allowed}, or `syncd settings unset`")
         await self._check(entry, one, _text(args, "value"))
-        return await self._chosen(entry, one, value)
+        return value
 
     async def _check(self, entry: Entry, one: Setting, text: str) -> None:
         """A selection fits each collection for which it is chosen."""
         if one.name != "selection":
             return
-        known = await self._known()
+        known = await self.known()
         place = self._place(known, entry)
         for collection, owner in sorted(self._on.owners().items()):
             user = known.users.get(owner, 0)
             linked = not place.device or (user, place.device) in known.links
             if place.collection in ("", collection) and place.user in (0, user) and linked:
                 types = await self._on.types(collection)
-                self._check_left_out(read_chosen(text, types), types)
-
-    def _check_left_out(self, selection: Selection, types: Sequence[DataType]) -> None:
-        """What is left out a device's application must be able to do without."""
-        for one in types if selection.without else ():
-            for column in sorted(self._on.required(one)) if selection.takes(one.name) else ():
-                if not {column, f"{one.name}.{column}"}.isdisjoint(selection.without):
-                    raise UserError(
-                        f"{one.name}.{column} cannot be left out: it is NOT NULL and has no default",
-                        "leave out other fields, or give it a default in the application",
-                    )
+                check_left_out(read_chosen(text, types), types, self._on.required)
 
     async def _unset(self, args: Json) -> Json:
         entry, one = _asked(args)
         return await self._chosen(entry, one, "")
 
-    async def _chosen(self, entry: Entry, one: Setting, value: str) -> Json:
-        known = await self._known()
-        place = self._place(known, entry)
+    async def _one_wanted(self, entry: Entry, one: Setting, value: str) -> Chosen:
+        place = self._place(await self.known(), entry)
         one.check_scope(place.scope)
-        made = await self.make([Chosen(place, one.name, value)])
-        at, chosen = self._at(known, place), await self.load()
+        return Chosen(place, one.name, value)
+
+    async def _chosen(self, entry: Entry, one: Setting, value: str) -> Json:
+        wanted = await self._one_wanted(entry, one, value)
+        made, known = await self.make([wanted]), await self.known()
+        at, chosen = self._at(known, wanted.place), await self.load()
         return {
             **await self._made_line(made),
             "value": one.kind.show(chosen.value(one.name, at)),
-            "from": _from(known, chosen.decides(one.name, at)),
+            "from": step_words(known, chosen.decides(one.name, at)),
         }
 
     async def _pause(self, args: Json) -> Json:
@@ -204,30 +233,26 @@ class Choices:
 
     async def _resume(self, args: Json) -> Json:
         """Each pause within the place ends; where one of a more general place would count, this place goes on."""
-        known, chosen = await self._known(), await self.load()
+        known, chosen = await self.known(), await self.load()
         place = self._place(known, _entry(args))
         ends = [
             Chosen(one, name, "")
             for (one, name), value in chosen.kept.items()
-            if name == "pause" and value == "on" and self._is_within(known, one, place)
+            if name == "pause"
+            and value == "on"
+            and known.is_within(one, place, known.users.get(self._on.owners().get(one.collection, ""), 0))
         ]
         others = {at: value for at, value in chosen.kept.items() if (at[0], at[1], "") not in ends}
         if replace(chosen, kept=others).value("pause", self._at(known, place)) == "on":
             ends.append(Chosen(place, "pause", "off"))
         return {"changed": (await self._made_line(await self.make(ends)))["changed"]}
 
-    def _is_within(self, known: Known, one: Place, place: Place) -> bool:
-        """Whether all of a place lies within another."""
-        if place.collection:
-            return one.collection == place.collection and place.device in ("", one.device)
-        if place.device:
-            return one.device == place.device
-        owner = known.users.get(self._on.owners().get(one.collection, ""), 0)
-        return place.user in (one.user, owner) or (not one.collection and (place.user, one.device) in known.links)
-
     async def _import(self, args: Json) -> Json:
         """All values of a file, or none."""
-        known = await self._known()
+        return await self._made_line(await self.make(await self._of_file(args), "import"))
+
+    async def _of_file(self, args: Json) -> list[Chosen]:
+        known = await self.known()
         chosen: list[Chosen] = []
         for entry in read_entries(_text(args, "toml")):
             place = self._place(known, entry)
@@ -237,54 +262,55 @@ class Choices:
                     raise UserError(f"{name!r} is no setting", f"name it {one.name!r}, its collection by `collection`")
                 one.check_scope(place.scope)
                 await self._check(entry, one, text)
-                chosen.append(Chosen(place, name, _canonical(one, text)))
-        return await self._made_line(await self.make(chosen, "import"))
+                chosen.append(Chosen(place, name, one.canonical(text)))
+        return chosen
 
-    async def make(self, chosen: Sequence[Chosen], door: str = "", approved: bool = False) -> Made:
-        """Sets these values, or keeps them as held (R13). ``approved``: a person has seen what they take away."""
-        who = ", ".join(one for one in (self._on.who(), door) if one)
-        async with self._changing:
-            if any(one.name == "selection" for one in chosen):
-                await self._check_selections(chosen)
+    async def make(self, chosen: Sequence[Chosen], door: str = "") -> Made:
+        """Sets these values, or keeps them as held (R13)."""
+        async with self.changing:
+            await self._check_selections(chosen)
             lost, now_us = await self.guard.losses(chosen), self._on.wall_us()
-            if not approved and await self.guard.holds(lost, now_us):
-                return Made([], await self._on.database.hold_settings(chosen, lost, who, now_us))
-            return Made(await self._change(chosen, who, Weighed(lost, approved, 0, self.guard.window_us)))
+            if await self.guard.holds(lost, now_us):
+                return Made([], await self._on.database.hold_settings(chosen, lost, self._who(door), now_us))
+            return Made(await self.change(chosen, door, Weighed(lost, window_us=self.guard.window_us)))
 
-    async def _change(self, chosen: Sequence[Chosen], who: str, weighed: Weighed) -> list[Changed]:
-        changed = await self._on.database.change_settings(chosen, who, self._on.wall_us(), weighed)
+    def _who(self, door: str) -> str:
+        return ", ".join(one for one in (self._on.who(), door) if one)
+
+    async def change(self, chosen: Sequence[Chosen], door: str, weighed: Weighed) -> list[Changed]:
+        """Durable, then in force; the guard was asked. The caller holds ``changing``. ``door``: how it came, for the
+        journal."""
+        await self._check_selections(chosen)
+        changed = await self._on.database.change_settings(chosen, self._who(door), self._on.wall_us(), weighed)
         if changed:
             await self._on.in_force(await self.load())
         return changed
 
     async def _check_selections(self, chosen: Sequence[Chosen]) -> None:
         """Each different selection costs with each commit, and is kept by itself (R15)."""
+        if all(one.name != "selection" for one in chosen):
+            return
         kept = {(one.place, one.name): one for one in await self._on.database.settings()}
         kept |= {(one.place, one.name): one for one in chosen}
         after = Preferences.of(self._on.limits, [one for one in kept.values() if one.value])
-        known, most = await self._known(), self._on.limits.selections_max
-        for collection in sorted(self._on.owners()):
-            count = after.selections_count(self._at(known, Place(collection=collection)))
-            if count > most:
-                raise UserError(
-                    f"devices would take {count:,} different selections of {collection}, there may be {most:,}",
-                    "give devices that need the same the same selection",
-                )
+        known = await self.known()
+        places = {name: self._at(known, Place(collection=name)) for name in self._on.owners()}
+        check_few(after, places, self._on.limits.selections_max)
 
     # ------------------------------------------------------------ what is held
 
     async def held(self) -> list[Json]:
         """Changes that are held until a person decides."""
-        known = await self._known()
+        known = await self.known()
         return [held_line(known, one) for one in await self._on.database.held_settings()]
 
     async def reason(self, held: HeldSettings) -> str:
-        return held_reason(await self._known(), held)
+        return held_reason(await self.known(), held)
 
     async def approve(self, number: int) -> Json:
         """The change is made, unless it would take away much more than a person has seen: then that is held."""
-        async with self._changing:
-            held = await self._held_as(number)
+        async with self.changing:
+            held = await self.held_as(number)
             lost, now_us = await self.guard.losses(held.chosen), self._on.wall_us()
             if await self.guard.holds(lost, now_us, held.losses):
                 again = await self._on.database.hold_settings(held.chosen, lost, held.who, now_us)
@@ -292,27 +318,27 @@ class Choices:
                     f"{held.id} would take away more than it did: it is {again.id} from here on",
                     f"look at {again.id} with `syncd held`, then approve or reject that",
                 )
-            who = ", ".join(one for one in (self._on.who(), f"approve {held.id}") if one)
             weighed = Weighed(lost, True, held.number, self.guard.window_us)
-            changed = await self._change(held.chosen, who, weighed)
-        known = await self._known()
+            changed = await self.change(held.chosen, f"approve {held.id}", weighed)
+        known = await self.known()
         return {"group": held.id, "changed": [change_line(known, one) for one in changed]}
 
     async def reject(self, number: int) -> Json:
         """Nothing comes of the change."""
-        async with self._changing:
-            held = await self._held_as(number)
+        async with self.changing:
+            held = await self.held_as(number)
             await self._on.database.drop_held_settings(number)
         return {"group": held.id}
 
-    async def _held_as(self, number: int) -> HeldSettings:
+    async def held_as(self, number: int) -> HeldSettings:
+        """Raises UserError where it is not held."""
         found = next((one for one in await self._on.database.held_settings() if one.number == number), None)
         if found is None:
             raise UserError(f"settings-{number} is not held", "`syncd held` names what is")
         return found
 
     async def _made_line(self, made: Made) -> Json:
-        known = await self._known()
+        known = await self.known()
         held = [made.held] if made.held is not None else []
         return {
             "changed": [change_line(known, change) for change in made.changed],
@@ -323,40 +349,33 @@ class Choices:
 
     async def _list(self, args: Json) -> Json:
         """What counts in general, for a collection, on a device; and all that was set."""
-        known, chosen = await self._known(), await self.load()
+        known, chosen = await self.known(), await self.load()
         place = self._place(known, _entry(args))
         at = self._at(known, place)
         kept = await self._on.database.settings()
         return {
             **known.line(at),
-            "settings": [_setting_line(known, one, chosen.decides(one.name, at)) for one in TABLE.values()],
+            "settings": [setting_line(known, one, chosen.decides(one.name, at)) for one in TABLE.values()],
             "set": [known.line(one.place) | {"name": one.name, "value": one.value} for one in kept],
         }
 
     async def _explain(self, args: Json) -> Json:
         entry, one = _asked(args)
-        known, chosen = await self._known(), await self.load()
+        known, chosen = await self.known(), await self.load()
         at = self._at(known, self._place(known, entry))
         decides = chosen.decides(one.name, at)
-        chain = [
-            {
-                "from": _from(known, step),
-                "value": "" if step.value is None else one.kind.show(step.value),
-                "counts": step is decides or step == decides,
-            }
-            for step in chosen.chain(one.name, at)
-        ]
-        return _setting_line(known, one, decides) | {"chain": chain}
+        chain = [chain_line(known, one, step, step == decides) for step in chosen.chain(one.name, at)]
+        return setting_line(known, one, decides) | {"chain": chain}
 
     async def _journal(self, args: Json) -> Json:
-        known, limit = await self._known(), args.get("limit") or JOURNAL_USUAL
+        known, limit = await self.known(), args.get("limit") or JOURNAL_USUAL
         if not isinstance(limit, int) or limit < 1:
             raise UserError("the limit is no number above 0", "give another one")
         lines = await self._on.database.settings_journal(min(limit, self._on.limits.settings_journal_max))
         return {"journal": [{"time": iso_time(one.when_us), "who": one.who} | change_line(known, one) for one in lines]}
 
     async def _export(self, args: Json) -> Json:
-        known, entries = await self._known(), dict[Place, Entry]()
+        known, entries = await self.known(), dict[Place, Entry]()
         for place, name, value in await self._on.database.settings():
             user, device = known.user_name(place.user), place.device
             entry = entries.setdefault(place, Entry(user, device, place.collection, {}, known.device_name(device)))
@@ -371,27 +390,6 @@ def _entry(args: Json) -> Entry:
 def _asked(args: Json) -> tuple[Entry, Setting]:
     collection, one = split(_text(args, "name"))
     return Entry(_text(args, "user"), _text(args, "device"), collection, {}), one
-
-
-def _canonical(one: Setting, text: str) -> str:
-    """The value as it is kept and shown. Raises UserError."""
-    return one.kind.show(one.parse(text)) if text else ""
-
-
-def _from(known: Known, step: Step) -> str:
-    return "usual" if step.place is None else known.words(step.place)
-
-
-def _setting_line(known: Known, one: Setting, decides: Step) -> Json:
-    assert decides.value is not None
-    return {
-        "name": one.name,
-        "value": one.kind.show(decides.value),
-        "from": _from(known, decides),
-        "allowed": one.kind.allowed,
-        "scopes": [scope.value for scope in Scope if scope in one.scopes],
-        "help": one.help,
-    }
 
 
 def _text(args: Json, name: str) -> str:

@@ -25,13 +25,15 @@ _LATEST = 20  # versions of an object among which the one just made is
 
 class Deed(NamedTuple):
     """What a person does: the edits of one collection, and in which words the history tells of it. ``policy`` None:
-    just the objects that are as their bases are changed. ``kept``: what is left is kept as a conflict."""
+    just the objects that are as their bases are changed; ``exact``: all of them are, or nothing is changed. ``kept``:
+    what is left is kept as a conflict."""
 
     collection: str
     edits: tuple[Edit, ...]
     words: str
     policy: Policy | None = None
     kept: bool = False
+    exact: bool = False
 
 
 class Done(NamedTuple):
@@ -84,7 +86,7 @@ class Deeds:
         """Returns when the group has its place in the order. Raises UserError where the application refuses it."""
         name = deed.collection
         author = f"{self.device} {deed.words}"
-        group = EditGroup("", secrets.token_hex(8), 1, self.wall_us(), deed.edits, author=author)
+        group = EditGroup("", secrets.token_hex(8), 1, self.wall_us(), deed.edits, author=author, exact=deed.exact)
         async with self._lock:
             before = (await self.store.open_collection(name)).head
             written = (await self.writers[name].write([group], deed.policy, await self._facts(deed)))[0]

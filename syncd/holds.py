@@ -85,7 +85,8 @@ class Holds:
             "reason": held_reason(name, held),
         }
 
-    async def _asked(self, args: Json) -> Asked:
+    async def asked(self, args: Json) -> Asked:
+        """The held group that is named. Raises UserError."""
         asked = str(args.get("group") or "")
         name, _, number = asked.rpartition(":held-")
         if not name or not _is_number(number):
@@ -104,9 +105,9 @@ class Holds:
 
     async def _approve(self, args: Json) -> Json:
         """The group goes into the order with what is read next, its objects as they are then."""
-        if number := _of_settings(args):
+        if number := of_settings(args):
             return await self._settings.approve(number)
-        asked = await self._asked(args)
+        asked = await self.asked(args)
         if not await self._deeds.store.release(asked.collection, asked.number):
             raise UserError(f"{asked.id} is still being read", "look again with `syncd held`, then say it again")
         self._releasing.add(asked.collection)
@@ -115,9 +116,9 @@ class Holds:
     async def _reject(self, args: Json) -> Json:
         """The application gets back what was deleted. What is there again since stays as it is; what else is in the
         group deletes nothing, and goes into the order."""
-        if number := _of_settings(args):
+        if number := of_settings(args):
             return await self._settings.reject(number)
-        asked = await self._asked(args)
+        asked = await self.asked(args)
         after, count, left, conflicts = 0, 0, list[Side](), list[int]()
         while True:
             edits, after = await self._deeds.store.lost(asked.collection, after, self._limits.uploads_bytes_max)
@@ -136,7 +137,7 @@ class Holds:
         }
 
 
-def _of_settings(args: Json) -> int:
+def of_settings(args: Json) -> int:
     """The number of a change of settings, if one is named; of a collection a group would be named."""
     name, _, number = str(args.get("group") or "").partition("-")
     return int(number) if name == "settings" and _is_number(number) else 0

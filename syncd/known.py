@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from syncd.core.devices import Device, unknown_user
 from syncd.core.loss import HeldSettings
-from syncd.core.preferences import Changed, Place, Scope
+from syncd.core.preferences import Changed, Place, Scope, Setting, Step
 from syncd.core.status import Json
 from syncd.rooms import iso_time
 from syncd.settings_guard import words
@@ -46,6 +46,14 @@ class Known:
                 return f"collection {place.collection}"
             case Scope.ON_DEVICE:
                 return f"collection {place.collection} on {device}"
+
+    def is_within(self, one: Place, place: Place, owner: int) -> bool:
+        """Whether all of ``one`` lies within a place. ``owner``: whose the collection of ``one`` is."""
+        if place.collection:
+            return one.collection == place.collection and place.device in ("", one.device)
+        if place.device:
+            return one.device == place.device
+        return place.user in (one.user, owner) or (not one.collection and (place.user, one.device) in self.links)
 
     def line(self, place: Place) -> Json:
         return {
@@ -87,3 +95,27 @@ def held_line(known: Known, held: HeldSettings) -> Json:
 
 def change_line(known: Known, change: Changed) -> Json:
     return known.line(change.place) | {"name": change.name, "before": change.before, "after": change.after}
+
+
+def step_words(known: Known, step: Step) -> str:
+    """Where a value comes from, for people."""
+    return "usual" if step.place is None else known.words(step.place)
+
+
+def chain_line(known: Known, one: Setting, step: Step, counts: bool) -> Json:
+    """A place that may decide."""
+    value = "" if step.value is None else one.kind.show(step.value)
+    return {"from": step_words(known, step), "value": value, "counts": counts}
+
+
+def setting_line(known: Known, one: Setting, decides: Step) -> Json:
+    """A setting and the value that counts."""
+    assert decides.value is not None
+    return {
+        "name": one.name,
+        "value": one.kind.show(decides.value),
+        "from": step_words(known, decides),
+        "allowed": one.kind.allowed,
+        "scopes": [scope.value for scope in Scope if scope in one.scopes],
+        "help": one.help,
+    }

@@ -107,7 +107,7 @@ class Ports:
     ``whole``, all that had been edited was in the outbox when they were last read; ``untold``, those that may have
     carried out a plan of which the outbox was not told; ``known``, types that it was told; ``over``, how many links
     are. ``alone``: held while a plan is made and carried out, and while changes are kept: neither may come between the
-    other's steps.
+    other's steps; on a primary while what was read of a source is kept, and while a decision is made.
     """
 
     limits: Limits

@@ -42,12 +42,9 @@ class Past:
 
     async def _undo(self, args: Json) -> Json:
         """The inverse of a group, except of the objects that were changed since."""
-        asked = str(args.get("group") or "")
-        name, _, number = asked.rpartition(":")
-        if not name or not (number.isascii() and number.isdigit()):
-            raise UserError(f"{asked!r} is no group", "name it as `syncd history` does, as notes:912")
+        asked, name, seq = group_asked(args)
         await self._deeds.collection(name)
-        edits = await self._deeds.store.inverse(name, int(number))
+        edits = await self._deeds.store.inverse(name, seq)
         done = await self._deeds.do(Deed(name, edits, f"undo {asked}", kept=True))
         left = [{"type": one.object.type, "key": show_key(one.object.key)} for one in done.left[:LEFT_MAX]]
         return {
@@ -62,13 +59,11 @@ class Past:
     # ------------------------------------------------------------ history
 
     async def _history(self, args: Json) -> Json:
-        name, words, limit = str(args.get("collection") or ""), args.get("words"), args.get("limit")
-        if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
-            raise UserError("the key is missing", "`syncd history COLLECTION KEY`")
+        name, limit = str(args.get("collection") or ""), args.get("limit")
         most = self._limits.history_versions_max
         if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0:
             most = min(most, limit)
-        found = await self._find(name, [str(word) for word in words], most + 1)
+        found = await self.find(name, words_of(args), most + 1)
         # One more than is told: what was there before the oldest.
         lines = versions.fitting(
             self._line(name, found.type, one, before)
@@ -82,7 +77,7 @@ class Past:
             "more": len(found.versions) > len(lines),
         }
 
-    async def _find(self, name: str, words: list[str], most: int) -> Found:
+    async def find(self, name: str, words: list[str], most: int) -> Found:
         """The one object that the words may mean. Raises UserError where there is none, or more of them."""
         state = await self._deeds.collection(name)
         found: list[Found] = []
@@ -114,6 +109,23 @@ class Past:
             "change": _change(one, before),
             "fields": versions.differences(type_, earlier, one.fields, VALUE_MAX),
         }
+
+
+def words_of(args: Json) -> list[str]:
+    """The words that name an object. Raises UserError."""
+    words = args.get("words")
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+        raise UserError("the key is missing", "name the collection and the key")
+    return [str(word) for word in words]
+
+
+def group_asked(args: Json) -> tuple[str, str, int]:
+    """The group that is named: as it is, its collection and its number. Raises UserError."""
+    asked = str(args.get("group") or "")
+    name, _, number = asked.rpartition(":")
+    if not name or not (number.isascii() and number.isdigit()):
+        raise UserError(f"{asked!r} is no group", "name it as `syncd history` does, as notes:912")
+    return asked, name, int(number)
 
 
 def _change(one: Version, before: Version | None) -> str:

@@ -40,7 +40,7 @@ class People:
         self._engine = engine
         self._admission = admission
         self._opened: dict[str, Opened] = {}
-        self._changing = asyncio.Lock()
+        self.changing = asyncio.Lock()
         self.verbs: dict[str, Verb] = {
             "pair_open": self._pair_open,
             "pair_wait": self._pair_wait,
@@ -50,7 +50,7 @@ class People:
             "user_rename": self._one_by_one(self._user_rename),
             "devices": self._devices,
             "device_rename": self._one_by_one(self._device_rename),
-            "device_link": self._one_by_one(self._device_link),
+            "device_link": self._one_by_one(self.link),
             "device_unlink": self._one_by_one(self._device_unlink),
             "device_allow": self._one_by_one(self._device_allow),
             "revoke": self._one_by_one(self._revoke),
@@ -58,7 +58,7 @@ class People:
 
     def _one_by_one(self, verb: Verb) -> Verb:
         async def alone(args: Json) -> Json:
-            async with self._changing:
+            async with self.changing:
                 return await verb(args)
 
         return alone
@@ -172,7 +172,8 @@ class People:
         await self._admission.know(device.id)
         return {"device": device.id, "name": self._admission.shown(device.id)}
 
-    async def _device_link(self, args: Json) -> Json:
+    async def link(self, args: Json) -> Json:
+        """The caller holds ``changing``."""
         return await self._relink(args, self._rooms.database.link_user)
 
     async def _device_unlink(self, args: Json) -> Json:

@@ -78,6 +78,12 @@ async def _gone(store: SyncStore, before: CollectionState, opened: SourceState) 
     return sorted([one.name for one in missing if await store.holds(before.name, one.id)])
 
 
+async def _keep(ports: Ports, name: str, batch: Batch) -> CollectionState:
+    """Nothing is kept while a person's decision is made that was foreseen (``decisions``)."""
+    async with ports.alone(name):
+        return await ports.sync_store.keep(name, batch, ports.wall_us())
+
+
 async def _begin_scan(ports: Ports, effect: fx.BeginScan) -> ev.Event:
     await ports.sync_store.begin_scan(effect.collection)
     state = await ports.sync_store.open_collection(effect.collection)
@@ -90,7 +96,7 @@ async def _scan(ports: Ports, effect: fx.ScanSource) -> ev.Event:
     name, store = effect.collection, ports.sync_store
     state = await store.open_collection(name)
     page = await ports.sources[name].scan(state.types[effect.type].id, effect.after, ports.limits.scan_rows_max)
-    state = await store.keep(name, Batch(page.observed, publish=False, loose=True), ports.wall_us())
+    state = await _keep(ports, name, Batch(page.observed, publish=False, loose=True))
     return ev.Scanned(name, effect.type, page.after, state)
 
 
@@ -111,7 +117,7 @@ async def _sweep(ports: Ports, effect: fx.SweepSource) -> ev.Event:
     others = [Observed(gone.type, gone.key, None) for gone in unseen if gone.type not in known]
     for observed, counts in ((there, guard), (others, None)):
         batch = Batch(observed, publish=False, loose=True, guard=counts, judged=True)
-        held = await store.keep(name, batch, ports.wall_us())
+        held = await _keep(ports, name, batch)
     return ev.Swept(name, len(unseen), held)
 
 
@@ -137,7 +143,7 @@ async def _release(ports: Ports, name: str) -> None:
         there = await source.observe(asked) if asked else ()
         gone = (Observed(one.type, one.key, None) for one in objects if one.type not in known)
         batch = Batch([*there, *gone], publish=False, loose=False, guard=guard, release=True)
-        state = await store.keep(name, batch, ports.wall_us())
+        state = await _keep(ports, name, batch)
     ports.releasing.discard(name)
 
 
@@ -173,7 +179,7 @@ async def _keep_read(ports: Ports, effect: fx.ReadSource, changes: SourceChanges
     name, store = effect.collection, ports.sync_store
     if changes.lost:
         await store.begin_scan(name)  # before the mark moves: a crash between must not lose the comparison
-        state = await store.keep(name, Batch((), publish=False, loose=True, mark=changes.mark), ports.wall_us())
+        state = await _keep(ports, name, Batch((), publish=False, loose=True, mark=changes.mark))
         return ev.SourceRead(name, state, more=False, lost=True, reshaped=False)
     if changes.reshaped:
         state = await store.open_collection(name)
@@ -186,7 +192,7 @@ async def _keep_read(ports: Ports, effect: fx.ReadSource, changes: SourceChanges
     else:
         guard = None if name in ports.approved else guard_of_groups(ports.limits_of(name))
         batch = Batch(changes.observed, changes.drained, effect.loose, changes.mark, effect.end_scan, guard)
-        keeping = store.keep(name, batch, ports.wall_us())
+        keeping = _keep(ports, name, batch)
         if changes.drained:
             state = await keeping
         else:

@@ -33,12 +33,11 @@ from syncd.core.selection import ALL, Selection
 from syncd.core.sending import Standing
 from syncd.core.source import SourcePhase
 from syncd.core.status import Json
+from syncd.deed_verbs import deed_verbs
 from syncd.deeds import Deeds
-from syncd.disputes import Disputes
 from syncd.driver import Driver
-from syncd.holds import Holds
 from syncd.home.config import Collection
-from syncd.past import Past
+from syncd.knowledge import Knowledge
 from syncd.people import People, Verb
 from syncd.rooms import TRANSACTIONS_MAX, Rooms, iso_time, show_key, transactions_asked
 from syncd.settings_guard import counted
@@ -111,16 +110,8 @@ class Primary:
             wall_us=ports.wall_us,
             changed=self.driver.changed,
         )
-        self._verbs |= Past(deeds, self._named, rooms.limits).verbs | Disputes(deeds, self._named).verbs
-        self._verbs |= Holds(
-            deeds, self.choices, lambda: list(self.engine.sources), ports.releasing, rooms.limits
-        ).verbs
-
-    def _named(self, device: str) -> str:
-        """What a device is called here; the primary itself and one that was forgotten are devices, too."""
-        if device == self.rooms.identity.device_id:
-            return self.rooms.config.name
-        return self.admission.shown(device) if device in self.admission.devices else device[:8]
+        knowledge = Knowledge(rooms, self.admission, self.engine)
+        self._verbs |= deed_verbs(deeds, rooms, knowledge, self.choices, self.people)
 
     def _standpoint(self) -> Standpoint:
         return Standpoint(

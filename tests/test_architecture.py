@@ -34,7 +34,8 @@ TABLE: dict[str, set[str]] = {
     "admission": {"core", "adapters", "driver", "rooms", "home", "transport"},
     "settings_guard": {"core"},
     "known": {"core", "rooms", "settings_guard"},
-    "choices": {"core", "rooms", "settings_guard", "known"},
+    "choices_checked": {"core"},
+    "choices": {"core", "rooms", "choices_checked", "settings_guard", "known"},
     "turns": {"core", "driver", "rooms", "admission"},
     "own_pause": {"core"},
     "retries": {"core"},
@@ -44,11 +45,20 @@ TABLE: dict[str, set[str]] = {
     "disputes": {"core", "adapters", "rooms", "versions", "deeds"},
     "past": {"core", "adapters", "rooms", "versions", "deeds"},
     "holds": {"core", "rooms", "deeds"},
+    "views": {"core", "adapters"},
+    "foresight": {"core", "known", "views"},
+    "decisions": {"core", "known", "choices", "deeds", "foresight", "holds", "past"},
+    "whereabouts": {"core", "views"},
+    "holders": {"core", "rooms", "past", "whereabouts"},
+    "knowledge": {"core", "rooms", "admission"},
+    "deed_verbs": set("rooms choices people deeds disputes past holds decisions previews".split())
+    | {"holders", "knowledge", "whereabouts"},
+    "previews": {"core", "rooms", "decisions"},
     "refused": {"core", "rooms", "versions"},
     "primary_link": {"core", "rooms", "transport"},
     "primary": EDGES
     | set("core adapters driver rooms arrange admission people settings_guard choices".split())
-    | set("deeds disputes past holds turns".split()),
+    | set("deeds deed_verbs knowledge turns".split()),
     "auxiliary": {
         "core",
         "adapters",
@@ -69,13 +79,13 @@ LATE = {("__main__", "daemon")}
 
 # Files of core/, in order: each imports only earlier ones.
 CORE = (
-    "errors frozen model messages edits settings pieces guard holding quantities schedule pace "
-    "digest expression_tree expression_scan expression_read expression_values expression_bind expression_closure "
-    "expression_sql expression key_patterns selection_words selection preferences loss settings_file devices found "
-    "history_port ports source_port inbound_port upward_ports query_builder conflict inbound_queue upward_events "
-    "events upward_effects effects source target_state direct parked onward target intake_state intake_direct intake "
-    "uplink_state uplink auxiliary_pace conversation follow engine reception pacing sending taking choosing turns "
-    "primary_engine auxiliary_engine status transactions"
+    "errors frozen model messages edits settings pieces guard holding quantities schedule pace digest expression_tree "
+    "expression_scan expression_read expression_values expression_bind expression_closure expression_sql expression "
+    "key_patterns selection_words selection foreseen preferences loss settings_file devices found history_port ports "
+    "source_port inbound_port upward_ports query_builder conflict inbound_queue upward_events events upward_effects "
+    "effects source target_state direct parked onward target intake_state intake_direct intake uplink_state uplink "
+    "auxiliary_pace conversation follow reach engine reception pacing sending taking choosing turns primary_engine "
+    "auxiliary_engine status transactions"
 ).split()
 
 # Package with an owner -> its rooms. Any other package that is not Python's own is nobody's.

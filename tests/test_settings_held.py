@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 
 from syncd.core.errors import UserError
+from syncd.core.loss import Weighed
 from syncd.core.selection import Selection
 from syncd.core.status import Json
 from syncd.home.config import Asked
@@ -218,9 +219,11 @@ async def test_terms_of_a_share_are_guarded_as_well(shop: Shop) -> None:
 
 async def test_a_change_whose_losses_a_person_has_seen_is_made(shop: Shop) -> None:
     await shop.takes_less()
-    (held,) = await shop.database.held_settings()
-    made = await shop.choices.make(held.chosen, "preview", approved=True)
-    assert (len(made.changed), made.held, await shop.held()) == (1, None, [])
+    chosen = (await shop.database.held_settings())[0].chosen
+    changed = await shop.choices.change(
+        chosen, "preview", Weighed(await shop.choices.guard.losses(chosen), approved=True)
+    )
+    assert (len(changed), await shop.held()) == (1, [])
     assert await shop.database.taken_away(0) == {}
 
 

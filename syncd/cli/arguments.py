@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from syncd import __version__
+from syncd.cli import arguments_ahead
 from syncd.core.edits import Direction, Policy
 from syncd.core.errors import UserError
 from syncd.core.model import OutcomeKind, Role
@@ -89,21 +90,25 @@ def parse(argv: list[str]) -> argparse.Namespace:
     _turn(verb("pause", "Nothing travels until `syncd resume`; on an auxiliary: of what it takes.", asks))
     _turn(verb("resume", "What was paused goes on.", asks))
     _turn(verb("now", "On the primary: what rests travels at once, and then rests again.", asks))
+    ahead = verb("preview", "On the primary: what a decision would do, before it is made.", asks)
+    arguments_ahead.preview(ahead, _once_more(asks), _settings)
+    arguments_ahead.holds(verb("holds", "On the primary: which devices hold an object, or what a device holds.", asks))
     if not argv:
         parser.print_help(sys.stderr)
         parser.exit(2)
-    return _checked(parser.parse_args(argv))
+    parsed = parser.parse_args(argv)
+    _check(parsed)
+    return parsed
 
 
-def _checked(parsed: argparse.Namespace) -> argparse.Namespace:
-    """What argparse cannot tell."""
+def _check(parsed: argparse.Namespace) -> None:
+    """What argparse cannot say of the words of a verb."""
+    of = getattr(parsed, "of", parsed.verb)  # of a preview the verb that it is of
+    checks = {"conflicts": _check_conflicts, "settings": _check_settings, "holds": _check_holds}
     if parsed.verb == "pair":
         _check_pair(parsed)
-    if parsed.verb == "conflicts":
-        _check_conflicts(parsed)
-    if parsed.verb == "settings":
-        _check_settings(parsed)
-    return parsed
+    elif of in checks:
+        checks[of](parsed)
 
 
 def _once_more(options: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -346,6 +351,15 @@ def _turn(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("collection", metavar="COLLECTION", nargs="?", default="", help="only this one")
     parser.add_argument("--device", metavar="D", default="", help="on the primary: on this device")
     parser.add_argument("--user", metavar="U", default="", help="on the primary: of this user")
+
+
+def _check_holds(parsed: argparse.Namespace) -> None:
+    """``of_device``: a device is asked for, not an object."""
+    parsed.of_device, words = bool(parsed.device), parsed.words
+    if parsed.of_device and (len(words) > 1 or (parsed.all and not words)):
+        raise UsageError("with --device it takes a collection, which --all needs", "see `syncd holds --help`")
+    if not parsed.of_device and (len(words) < 2 or parsed.all):
+        raise UsageError("holds takes a collection and a key, or --device", "see `syncd holds --help`")
 
 
 def _place(text: str) -> Place:

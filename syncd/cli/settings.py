@@ -125,18 +125,22 @@ def _export(call: Call) -> int:
 
 
 def _import(call: Call) -> int:
-    path = Path(call.given.words[0])
+    return _changed(call, _ask(call, "import", toml=read_file(call.given.words[0])))
+
+
+def read_file(name: str) -> str:
+    """What is in a file of settings. Raises UserError."""
+    path = Path(name)
     try:
         with path.open("rb") as file:
             raw = file.read(_FILE_BYTES_MAX + 1)
         if len(raw) > _FILE_BYTES_MAX:
             raise UserError(f"{clean(path)} is larger than {_FILE_BYTES_MAX // 1024} KiB", "divide it")
-        written = raw.decode()
+        return raw.decode()
     except OSError as error:
         raise UserError(f"{clean(path)} cannot be read: {error.strerror}", "give another file") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{clean(path)} is not UTF-8", "give what `syncd settings export` wrote") from error
-    return _changed(call, _ask(call, "import", toml=written))
 
 
 _WHAT: dict[str, Callable[[Call], int]] = {

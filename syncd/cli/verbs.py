@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from syncd.cli import edits, people, settings, turns, watch
+from syncd.cli import edits, holders, people, preview, settings, turns, watch
 from syncd.cli.arguments import Place
 from syncd.cli.call import Call
 from syncd.cli.fields import Json, clean, number, record, records, text, texts
@@ -177,4 +177,6 @@ VERBS: dict[str, Callable[[Call], int]] = {
     **edits.VERBS,
     **settings.VERBS,
     **turns.VERBS,
+    **preview.VERBS,
+    **holders.VERBS,
 }

@@ -66,6 +66,16 @@ def count(amount: int, one: str, many: str = "") -> str:
     return f"{amount:,} {one if amount == 1 else many or one + 's'}"
 
 
+def size(bytes_: int) -> str:
+    """``1.5 MiB``."""
+    amount, unit = float(bytes_), "B"
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":
+            break
+        amount /= 1024
+    return f"{amount:,.0f} {unit}" if unit == "B" or amount >= 10 else f"{amount:.1f} {unit}"
+
+
 def moment(value: object) -> datetime | None:
     """A time that the daemon told: ISO 8601, or seconds of the epoch. None for anything else."""
     try:

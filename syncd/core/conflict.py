@@ -210,15 +210,16 @@ def _merged(forms: Forms, base: bytes | None, ours: bytes, theirs: bytes) -> byt
 
 
 def _as_far_as_clean(group: EditGroup, views: Sequence[View]) -> Decision:
-    """What a person undoes or resolves: the objects that are as they were then, and no others."""
+    """What a person undoes or resolves: the objects that are as they were then, and no others; where they have seen
+    just which (``exact``), all of them or none."""
     fates = [
         _Fate(edit.fields) if view.ours in (edit.base, edit.fields) else _Fate(view.ours, contested=True)
         for edit, view in zip(group.edits, views, strict=True)
     ]
     left = [view.object for view, fate in zip(views, fates, strict=True) if fate.contested]
     sides = _sides(group, views, fates)
-    if left and len(left) == len(fates):
-        return Decision(Ruling.REFUSED, (), sides, NOT_AT_BASE, left[0])
+    if left and (group.exact or len(left) == len(fates)):
+        return Decision(Ruling.REFUSED, (), sides).refused(NOT_AT_BASE, left[0])
     return Decision(Ruling.MERGED if left else Ruling.ACCEPTED, _changes(group, views, fates), sides)
 
 

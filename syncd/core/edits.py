@@ -173,6 +173,7 @@ class EditGroup:
     resolve). ``time_us``: when it was made, by the primary's clock; 0 where the clocks differ too much to tell.
     ``offered``: bases are not known. ``author``: who made it and how, for the history. ``silent``: by type, places of
     fields that the device does not have: the edits say nothing of them, whatever stands there.
+    ``exact``: a person has seen what it does, and nothing else is done.
     """
 
     device: str
@@ -183,6 +184,7 @@ class EditGroup:
     offered: bool = False
     author: str = ""
     silent: Mapping[int, frozenset[int]] = field(default_factory=dict, hash=False)
+    exact: bool = False
 
 
 class Fact(NamedTuple):

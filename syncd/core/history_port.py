@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from syncd.core.edits import Edit, Fact, Version
+from syncd.core.selection import Selection
+
+
+class Stood(NamedTuple):
+    """An object as it stood at a sequence number. ``until``: the change that replaced it since then, published or not;
+    0: none. ``fields`` empty: it could not be built."""
+
+    change: int
+    until: int
+    type: int
+    key: bytes
+    fields: bytes
+
+
+class StoodPage(NamedTuple):
+    """Some objects of a past state, in the order of their changes. ``last``: the cursor after them, which is the number
+    of that state where there are no more. ``whole``: what was there and changed since then is remembered."""
+
+    rows: Sequence[Stood]
+    last: int
+    whole: bool
 
 
 class StoreHistory(Protocol):
@@ -27,6 +48,20 @@ class StoreHistory(Protocol):
         What changed since is in it as the group made it. Raises UserError where there is no such group, where versions
         before it are forgotten, had other columns or could not be read, and where it is larger than
         ``edit_group_bytes_max``."""
+        ...
+
+    async def stood(self, name: str, at: int, cursor: int, rows_max: int, bytes_max: int) -> StoodPage:
+        """The objects as they stood at the published sequence number ``at``, those whose change came after ``cursor``.
+        Commits between two pages do not matter: all pages are of that state."""
+        ...
+
+    async def class_numbered(self, name: str, number: int) -> Selection | None:
+        """What a class takes, or took, by the number in its epoch (``ports.ClassState``). None: it is not known any
+        more."""
+        ...
+
+    async def columns_since(self, name: str) -> Mapping[int, int]:
+        """For each type that the source has, the change up to which its versions had other fields."""
         ...
 
     async def forget_history(self, name: str, older_than_us: int, bytes_max: int) -> int:

@@ -92,8 +92,9 @@ class Holding(Protocol):
         the read that it comes from goes on."""
         ...
 
-    async def held_objects(self, name: str, limit: int) -> Sequence[HeldObject]:
-        """Some objects of the held group. Those given to ``keep`` in a batch that releases are none of it any more."""
+    async def held_objects(self, name: str, limit: int, after: HeldObject | None = None) -> Sequence[HeldObject]:
+        """Some objects of the held group, in the order of types and keys after this one. Those given to ``keep`` in a
+        batch that releases are none of it any more."""
         ...
 
     async def lost(self, name: str, after: int, bytes_max: int) -> tuple[Sequence[Edit], int]:

@@ -47,6 +47,7 @@ class CollectionState:
     application's data ("" before the first import). ``mark``: how far the application's log of touched keys has been
     read; 0 is its beginning, any other is for the source alone to read. ``imported``: the first import was completed
     once; ``scanning``: a comparison was begun and not finished. ``classes``: in the order of their canonical forms.
+    ``remembers``: all versions that changes after this one replaced are there.
     """
 
     name: str
@@ -63,6 +64,7 @@ class CollectionState:
     types: tuple[DataType, ...]
     classes: tuple[ClassState, ...] = ()
     held: Held | None = None
+    remembers: int = 0
 
     def of(self, selection: Selection) -> CollectionState | None:
         """What devices of the class see of it. None: the class is not there, not ready or broken."""

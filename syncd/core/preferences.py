@@ -96,6 +96,10 @@ class Setting:
             said, _, allowed = str(error).rpartition(": ")
             raise UserError(f"{self.name} cannot be {said}", allowed) from error
 
+    def canonical(self, text: str) -> str:
+        """The value as it is kept and shown; empty stays empty. Raises UserError."""
+        return self.kind.show(self.parse(text)) if text else ""
+
     def usual_of(self, limits: Limits) -> Value:
         return int(getattr(limits, self.limit)) if self.limit else self.usual
 

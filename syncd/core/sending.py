@@ -20,6 +20,7 @@ from syncd.core.follow import Following, begin, restored
 from syncd.core.messages import Credit, Follow, Report, Types
 from syncd.core.pacing import Pacing
 from syncd.core.ports import ChunkRequest, CollectionState
+from syncd.core.reach import Reaches
 from syncd.core.selection import ALL, Selection
 from syncd.core.settings import Limits
 from syncd.core.source import Source
@@ -48,7 +49,8 @@ class Standing:
 class Sending(Pacing):
     """``terms``: of each collection; one that has none goes out only. ``apart``: by collection and device, which way
     its changes travel where that is another way than elsewhere. ``selections``, ``selected_apart``: in the same way,
-    which objects devices take; all where nothing is said."""
+    which objects devices take; all where nothing is said. ``reaches``: what devices were sent; ``begun``: the head of
+    each collection when this daemon began, before which it does not know."""
 
     def __init__(self, name: str, user: str, adapters: Sequence[str], limits: Limits) -> None:
         super().__init__(name, user, adapters, limits)
@@ -59,6 +61,8 @@ class Sending(Pacing):
         self.selected_apart: dict[str, Mapping[str, Selection]] = {}
         self.follows: dict[tuple[str, str], Following] = {}
         self.standings: dict[tuple[str, str], Standing] = {}
+        self.reaches = Reaches()
+        self.begun: dict[str, int] = {}
         self.reads: dict[tuple[ChunkRequest, str], Read] = {}
         self.renewing = ""  # the device for which a new epoch was ordered
         self.claims: dict[str, float] = {}  # when a device last said that it is ahead of the store
@@ -107,6 +111,7 @@ class Sending(Pacing):
         if not self.may(device, report.collection):
             return []  # it waits for what is not shared, not with it, or makes it up
         self.standings[device, report.collection] = Standing(report, now)
+        self.reaches.reported(device, report.collection, report.epoch)
         return [SaveReport(device, report)]
 
     def _pump_all(self, name: str) -> list[Effect]:
@@ -164,7 +169,9 @@ class Sending(Pacing):
         if follow.asked is not None:
             if restored(follow.asked, state, source.state.head):
                 return self._restored(device, name)
-            follow, answer = begin(follow, follow.asked, state)
+            asked = follow.asked
+            follow, answer = begin(follow, asked, state)
+            self.reaches.began(device, asked, answer)
             effects = [Send(device, Types(name, state.types)), Send(device, answer)]
         elif follow.of_another_class(state):
             del self.follows[device, name]
@@ -227,6 +234,7 @@ class Sending(Pacing):
                 continue
             if follow.usable(chunk) and (chunk.proof is not None or chunk.last > follow.cursor):
                 sends.append(SendFrame(device, chunk.frame, name))
+                self.reaches.sent(device, name, follow.epoch, chunk.last)
                 self.follows[device, name] = follow.sent(chunk)
                 self.spend(device, chunk.frame)
             else:

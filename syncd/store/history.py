@@ -104,6 +104,11 @@ def _former(look_up: sqlite3.Cursor, row: CollectionRow, type_id: int, key: byte
         at = found[0]
 
 
+def columns_since(connection: sqlite3.Connection, name: str) -> Mapping[int, int]:
+    """See ``core.history_port``."""
+    return _since(connection, get(connection, name))
+
+
 def _since(connection: sqlite3.Connection, row: CollectionRow) -> dict[int, int]:
     """Types that the source has -> the change up to which their versions had other fields."""
     return dict(

@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 
-from syncd.core import digest
-from syncd.core.edits import Edit, Fact, Version
+from syncd.core.edits import Edit
 from syncd.core.errors import InvariantBroken
 from syncd.core.guard import Guard
 from syncd.core.holding import Batch, HeldObject
@@ -25,7 +24,7 @@ from syncd.core.settings import Limits
 from syncd.store.memory_classes import MemoryClasses
 from syncd.store.memory_collection import MemoryCollection
 from syncd.store.memory_held import Named
-from syncd.store.memory_history import group_at, undoing_of
+from syncd.store.memory_past import MemoryPast
 from syncd.store.ties import Owner, ties_of
 
 
@@ -34,14 +33,13 @@ def random_epoch() -> str:
     return secrets.token_hex(8)
 
 
-class MemorySyncStore:
+class MemorySyncStore(MemoryPast):
     """Twin of ``SqliteSyncStore``. ``epochs`` gives epochs; a simulation passes its own."""
 
     def __init__(self, epochs: Callable[[], str] = random_epoch, limits: Limits | None = None) -> None:
+        super().__init__(limits or Limits())
         self._epochs = epochs
-        self._limits = limits or Limits()
         self._epoch = epochs()
-        self._collections: dict[str, MemoryCollection] = {}
         self._last_type = 0
         self._class_numbers = count(1)
 
@@ -314,9 +312,9 @@ class MemorySyncStore:
     async def release(self, name: str, number: int) -> bool:
         return self._collections[name].held.release(number)
 
-    async def held_objects(self, name: str, limit: int) -> Sequence[HeldObject]:
+    async def held_objects(self, name: str, limit: int, after: HeldObject | None = None) -> Sequence[HeldObject]:
         collection = self._collections[name]
-        return collection.held.some({type_: number for number, type_ in collection.names().items()}, limit)
+        return collection.held.some({type_: number for number, type_ in collection.names().items()}, limit, after)
 
     async def lost(self, name: str, after: int, bytes_max: int) -> tuple[Sequence[Edit], int]:
         collection, edits, size, last = self._collections[name], list[Edit](), 0, 0
@@ -332,36 +330,6 @@ class MemorySyncStore:
 
     async def leaving(self, name: str, shift: tuple[Selection, Selection], cursor: int, rows_max: int) -> Leaving:
         return self._collections[name].leaving(shift, cursor, rows_max)
-
-    # ------------------------------------------------------------ history
-
-    async def facts(self, name: str, edits: Sequence[Edit]) -> Sequence[Fact]:
-        collection = self._collections[name]
-        known: list[Fact] = []
-        for edit in edits:
-            row, hashed = _row(collection, edit.type, edit.key), None
-            if row is not None and row.fields is not None:
-                prefix = digest.type_prefix(collection.names()[row.type])
-                hashed = digest.object_hash_bytes(prefix, row.key, row.fields)
-            known.append(collection.history.fact(edit, row, hashed, collection.groups, collection.head))
-        return known
-
-    async def history(self, name: str, type_id: int, key: bytes, limit: int) -> Sequence[Version]:
-        collection = self._collections[name]
-        row = _row(collection, type_id, key)
-        published = row if row is not None and row.change <= collection.head else None
-        return collection.history.versions(type_id, key, published, collection.groups, limit)
-
-    async def inverse(self, name: str, seq: int) -> tuple[Edit, ...]:
-        collection = self._collections[name]
-        group = group_at(name, seq, collection.groups)
-        since = {type_.id: collection.history.since[type_.id] for type_ in collection.types}
-        undoing = undoing_of(name, seq, since, self._limits.edit_group_bytes_max)
-        return collection.history.inverse(undoing, group, collection.rows.values())
-
-    async def forget_history(self, name: str, older_than_us: int, bytes_max: int) -> int:
-        collection = self._collections[name]
-        return collection.history.forget(collection.groups, older_than_us, bytes_max, collection.head)
 
     def _state(self, collection: MemoryCollection) -> CollectionState:
         return CollectionState(
@@ -379,14 +347,8 @@ class MemorySyncStore:
             types=collection.types,
             classes=collection.classes.states(self._epoch),
             held=collection.held.state(),
+            remembers=collection.history.begin,
         )
-
-
-def _row(collection: MemoryCollection, type_id: int, key: bytes) -> StoredRow | None:
-    """The row of an object of this type. None: there is none."""
-    name = collection.names().get(type_id)
-    row = None if name is None else collection.rows.get(ObjectId(name, key))
-    return row if row is not None and row.type == type_id else None
 
 
 def _newest_before(collection: MemoryCollection, older_than_us: int) -> int:

@@ -153,10 +153,12 @@ class MemoryClass:
 
 
 class MemoryClasses:
-    """The classes of one collection. ``number``: gives each of them one that no other ever had."""
+    """The classes of one collection. ``number``: gives each of them one that no other ever had. ``numbered``: what each
+    takes that there ever was."""
 
     def __init__(self, number: Callable[[], int]) -> None:
         self._number = number
+        self.numbered: dict[int, Selection] = {}
         self._classes: dict[Selection, MemoryClass] = {}
 
     def find(self, selection: Selection) -> MemoryClass | None:
@@ -168,7 +170,8 @@ class MemoryClasses:
         return self._classes[selection]
 
     def _renew(self, selection: Selection, choice: Choice) -> None:
-        self._classes[selection] = MemoryClass(selection, self._number(), choice, choice.broken)
+        one = self._classes[selection] = MemoryClass(selection, self._number(), choice, choice.broken)
+        self.numbered[one.number] = selection
 
     def drop(self, selection: Selection) -> None:
         self._classes.pop(selection, None)

@@ -83,6 +83,6 @@ class MemoryHeld:
         self.through.clear()
         return True
 
-    def some(self, ids: dict[str, int], limit: int) -> Sequence[HeldObject]:
+    def some(self, ids: dict[str, int], limit: int, after: HeldObject | None) -> Sequence[HeldObject]:
         found = [HeldObject(ids.get(one.type, 0), one.key, gone) for one, gone in self.objects.items()]
-        return sorted(found)[:limit]
+        return sorted(one for one in found if after is None or one[:2] > after[:2])[:limit]

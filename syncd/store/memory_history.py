@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from syncd.core.edits import JUST_NOW_US, Edit, Fact, Version
+from syncd.core.history_port import Stood, StoodPage
 from syncd.core.model import group_id
 from syncd.core.ports import Group, StoredRow
 from syncd.store.inverse import StoredVersion, Undoing, forgotten, inverse_of, no_group
+from syncd.store.store_standing import StoodRequest, page_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,16 @@ class MemoryHistory:
         versions = [*map(_version, rows), *(one.version for one in self.former)]
         made = [one for one in versions if group.first <= one.change <= group.seq]
         return inverse_of(undoing, before, made)
+
+    def stood(self, rows: Iterable[StoredRow], asked: StoodRequest) -> StoodPage:
+        found = [Stood(one.change, 0, one.type, one.key, one.fields) for one in rows if one.fields is not None]
+        found += [
+            Stood(one.version.change, one.until, one.version.type, one.version.key, one.version.fields)
+            for one in self.former
+            if one.version.fields is not None and one.until > asked.at
+        ]
+        there = sorted(one for one in found if asked.cursor < one.change <= asked.at)
+        return page_of(there, asked, self.begin <= asked.at)
 
     def forget(self, groups: Sequence[Group], older_than_us: int, bytes_max: int, head: int) -> int:
         remembered = [group for group in groups if group.seq > self.begin]

@@ -43,6 +43,7 @@ class ClassRow(NamedTuple):
         return f"members_{self.id:d}"
 
 
+_FORMER_MAX = 10_000  # classes that are no more whose selections are remembered; then the oldest are forgotten
 _SELECT = f"SELECT {', '.join(ClassRow._fields)} FROM classes WHERE collection = ?"
 _CREATE = """
 CREATE TABLE members_{0} (
@@ -54,6 +55,16 @@ CREATE TABLE members_{0} (
 ) STRICT;
 CREATE UNIQUE INDEX left_{0} ON members_{0} (type, key) WHERE type IS NOT NULL;
 """
+
+
+def selection_of(connection: sqlite3.Connection, name: str, number: int) -> Selection | None:
+    """See ``core.history_port``."""
+    of_collection = (get(connection, name).id, number)
+    for table in ("classes", "former_classes"):
+        found = connection.execute(f"SELECT canonical FROM {table} WHERE collection = ? AND id = ?", of_collection)
+        for (canonical,) in found.fetchall():
+            return read_selection(canonical)
+    return None
 
 
 def classes_of(connection: sqlite3.Connection, collection: int) -> list[ClassRow]:
@@ -158,6 +169,12 @@ def drop_class(connection: sqlite3.Connection, row: CollectionRow, selection: Se
 
 
 def _drop(connection: sqlite3.Connection, one: ClassRow) -> None:
+    remember = "INSERT INTO former_classes SELECT id, collection, canonical FROM classes WHERE id = ?"
+    connection.execute(remember, (one.id,))
+    connection.execute(
+        "DELETE FROM former_classes WHERE id <= (SELECT id FROM former_classes ORDER BY id DESC LIMIT 1 OFFSET ?)",
+        (_FORMER_MAX,),
+    )
     connection.execute("DELETE FROM classes WHERE id = ?", (one.id,))
     connection.execute("DELETE FROM replaced_members WHERE class = ?", (one.id,))
     connection.execute(f"DROP TABLE {one.table}")

@@ -164,6 +164,7 @@ def state(
         types=types.current,
         classes=classes,
         held=held,
+        remembers=row.history,
     )
 
 

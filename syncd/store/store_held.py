@@ -204,10 +204,15 @@ def release(connection: sqlite3.Connection, name: str, number: int) -> bool:
     return True
 
 
-def objects(connection: sqlite3.Connection, name: str, limit: int) -> Sequence[HeldObject]:
-    row = get(connection, name)
-    columns = "SELECT type, key, gone FROM held_objects WHERE collection = ? ORDER BY type, key LIMIT ?"
-    found = connection.execute(columns, (row.id, limit))
+def objects(
+    connection: sqlite3.Connection, name: str, limit: int, after: HeldObject | None = None
+) -> Sequence[HeldObject]:
+    row, (type_, key) = get(connection, name), (0, b"") if after is None else (after.type, after.key)
+    found = connection.execute(
+        "SELECT type, key, gone FROM held_objects WHERE collection = ? AND (type, key) > (?, ?)"
+        " ORDER BY type, key LIMIT ?",
+        (row.id, type_, key, limit),
+    )
     return [HeldObject(type_, key, bool(gone)) for type_, key, gone in found]
 
 

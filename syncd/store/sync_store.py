@@ -8,18 +8,19 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from syncd.core.edits import Edit, Fact, Version
 from syncd.core.guard import Guard
+from syncd.core.history_port import StoodPage
 from syncd.core.holding import Batch, HeldObject
 from syncd.core.loss import Leaving
 from syncd.core.model import DataType, Observed
 from syncd.core.ports import ChunkRequest, CollectionState, Group, StoredChunk
 from syncd.core.selection import Selection
 from syncd.core.settings import Limits
-from syncd.store import history, store_held, store_read
+from syncd.store import history, store_held, store_read, store_standing
 from syncd.store import store_classes as classes
 from syncd.store import store_collections as collections
 from syncd.store.database import Database
@@ -165,8 +166,8 @@ class SqliteSyncStore:
     async def release(self, name: str, number: int) -> bool:
         return await self._database.write(lambda connection: store_held.release(connection, name, number))
 
-    async def held_objects(self, name: str, limit: int) -> Sequence[HeldObject]:
-        return await self._database.read(lambda connection: store_held.objects(connection, name, limit))
+    async def held_objects(self, name: str, limit: int, after: HeldObject | None = None) -> Sequence[HeldObject]:
+        return await self._database.read(lambda connection: store_held.objects(connection, name, limit, after))
 
     async def lost(self, name: str, after: int, bytes_max: int) -> tuple[Sequence[Edit], int]:
         return await self._database.read(lambda connection: store_held.lost(connection, name, after, bytes_max))
@@ -186,6 +187,16 @@ class SqliteSyncStore:
 
     async def inverse(self, name: str, seq: int) -> tuple[Edit, ...]:
         return await self._database.read(lambda connection: history.inverse(connection, name, seq, self._limits))
+
+    async def stood(self, name: str, at: int, cursor: int, rows_max: int, bytes_max: int) -> StoodPage:
+        asked = store_standing.StoodRequest(at, cursor, rows_max, bytes_max)
+        return await self._database.read(lambda connection: store_standing.stood(connection, name, asked))
+
+    async def class_numbered(self, name: str, number: int) -> Selection | None:
+        return await self._database.read(lambda connection: classes.selection_of(connection, name, number))
+
+    async def columns_since(self, name: str) -> Mapping[int, int]:
+        return await self._database.read(lambda connection: history.columns_since(connection, name))
 
     async def forget_history(self, name: str, older_than_us: int, bytes_max: int) -> int:
         forgotten, complete = 0, False

@@ -320,3 +320,19 @@ def test_who_wins_a_conflict_leaves_it_as_it_is() -> None:
     assert (lost.ruling, lost.changes) == (Ruling.REFUSED, ())
     assert lost.sides == (Side(one(b"x"), b"abP", b"cbP", b"aBP", b"cbP", True),)
     assert spoken(Policy.PRIMARY, None, b"ab?", b"abP", offered=True).ruling is Ruling.ACCEPTED
+
+
+def test_what_a_person_has_seen_exactly_is_done_whole_or_not_at_all() -> None:
+    edits = edit(b"a", b"b", b"x"), edit(b"c", b"d", b"y")
+    exact = EditGroup("", "outbox", 1, 0, edits, exact=True)
+    for ours, ruling, changes in (
+        ((b"a", b"c"), Ruling.ACCEPTED, 2),
+        ((b"a", b"d"), Ruling.ACCEPTED, 1),
+        ((b"a", b"e"), Ruling.REFUSED, 0),
+        ((b"a", None), Ruling.REFUSED, 0),
+    ):
+        views = [View(one(each.key), here) for each, here in zip(edits, ours, strict=True)]
+        found = decide(exact, views, None, Letters())
+        assert (found.ruling, len(found.changes)) == (ruling, changes)
+        assert all(side.result == side.ours for side in found.sides)
+        assert found.guilty == (one(b"y") if ruling is Ruling.REFUSED else None)

@@ -112,6 +112,13 @@ CREATE TABLE classes (
     UNIQUE (collection, canonical)
 ) STRICT;
 
+-- What classes took that are no more: devices that were away may hold it.
+CREATE TABLE former_classes (
+    id INTEGER PRIMARY KEY,
+    collection INTEGER NOT NULL,
+    canonical TEXT NOT NULL
+) STRICT;
+
 -- Members and tombstones that changes above the head replaced, as they were: a group that is held takes them back.
 CREATE TABLE replaced_members (
     class INTEGER NOT NULL,

@@ -1,0 +1,187 @@
+"""What becomes of the objects that devices hold when they take others, or when objects change (R8): counted, not kept.
+
+The sync store is read a page at a time, all pages of one published state, so that nobody waits for it and no more than
+a page is in memory (R15).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from syncd.core.edits import Direction
+from syncd.core.errors import ExpressionError, UserError
+from syncd.core.foreseen import Outcome, Shift, Tally
+from syncd.core.model import DataType, ObjectId
+from syncd.core.ports import ChunkRequest, CollectionState, SyncStore
+from syncd.core.preferences import Place, Preferences
+from syncd.core.selection import ALL, Selection
+from syncd.core.settings import Limits
+from syncd.known import Known
+from syncd.views import Seen, View
+
+PAGE_ROWS = 1_000  # objects of one turn, which takes a few milliseconds
+PAGE_BYTES = 2 * 1024 * 1024
+Access = Mapping[
+    tuple[str, str], Selection | None
+]  # device and collection -> what it takes, None where it is sent nothing
+_UNKNOWN = "at most: what it holds of these already is not known"
+_NO_MORE = "it is sent nothing from then on, and keeps what it holds"
+
+
+class Change(NamedTuple):
+    """An object in the primary's application, before and after; None: it is not there."""
+
+    type: int
+    key: bytes
+    before: bytes | None
+    after: bytes | None
+
+
+# ---------------------------------------------------------------- who takes what
+
+
+def access(known: Known, owners: Mapping[str, str], chosen: Preferences) -> Access:
+    """What all devices take that are not cut off."""
+    found: dict[tuple[str, str], Selection | None] = {}
+    for name, owner in sorted(owners.items()):
+        user = known.users.get(owner, 0)
+        for device in known.devices:
+            if not device.revoked_us and (user, device.id) in known.links:
+                at = Place(user, device.id, name)
+                found[device.id, name] = None if chosen.direction(at) is Direction.IN else chosen.selection(at)
+    return found
+
+
+def shifts(before: Access, after: Access) -> tuple[Shift, ...]:
+    """Where that differs. A device that was linked and sent nothing holds what nobody here knows."""
+    return tuple(
+        Shift(device, name, before.get((device, name)), takes, unknown=before.get((device, name), ALL) is None)
+        for (device, name), takes in after.items()
+        if (device, name) not in before or before[device, name] != takes
+    )
+
+
+def check(state: CollectionState) -> CollectionState:
+    """Raises UserError where nothing can be foreseen."""
+    if not state.imported or state.scanning:
+        raise UserError(
+            f"collection {state.name} is being compared with its application", "ask again when `syncd status` says so"
+        )
+    return state
+
+
+# ---------------------------------------------------------------- other selections
+
+
+class _Pair:
+    """Two selections of one collection, and what moves between them."""
+
+    def __init__(self, shift: Shift, types: Sequence[DataType]) -> None:
+        self.keeps = shift.after is None
+        self.unknown = shift.unknown or not _fits(shift.before, types)
+        self._before = View(None if self.unknown else shift.before, types)
+        self._after = View(shift.after, types)
+        self.tally = Tally()
+
+    @property
+    def note(self) -> str:
+        return _NO_MORE if self.keeps else _UNKNOWN if self.unknown else ""
+
+    def moves(self, seen: Seen) -> tuple[bytes | None, bytes | None]:
+        """The object as it is held before and after."""
+        before, after = self._before.held(seen), self._after.held(seen)
+        if self.keeps:
+            return before, before
+        return (seen.fields if self.unknown and after is None else before), after
+
+
+def _fits(selection: Selection | None, types: Sequence[DataType]) -> bool:
+    try:
+        if selection is not None:
+            selection.check(types)
+    except ExpressionError:
+        return False  # its devices keep what they hold
+    return True
+
+
+def _pairs(shifted: Iterable[Shift], types: Sequence[DataType]) -> dict[Shift, _Pair]:
+    """Devices that had, and get, the same share one."""
+    return {one: _Pair(one, types) for one in {shift._replace(device="") for shift in shifted}}
+
+
+async def of_shifts(store: SyncStore, state: CollectionState, shifted: Sequence[Shift]) -> list[Outcome]:
+    """What moves on devices that take other objects of one collection."""
+    pairs, names, cursor = _pairs(shifted, state.types), _names(state), 0
+    while cursor < state.head and pairs:
+        page = await store.stood(state.name, state.head, cursor, PAGE_ROWS, PAGE_BYTES)
+        if not page.whole:
+            raise UserError(f"former versions of {state.name} were forgotten while it was looked at", "ask again")
+        for row in page.rows:
+            seen = Seen(row.type, row.key, row.fields)
+            for pair in pairs.values():
+                before, after = pair.moves(seen)
+                if before != after:
+                    pair.tally.count(ObjectId(names.get(row.type, ""), row.key), before, after)
+        cursor = page.last
+        await asyncio.sleep(0)
+    alike = [(one, pairs[one._replace(device="")]) for one in shifted]
+    return [Outcome(one.device, one.collection, pair.tally, pair.note) for one, pair in alike]
+
+
+async def moved(store: SyncStore, then: CollectionState, now: CollectionState, shifted: Sequence[Shift]) -> bool:
+    """Whether what was committed between two states touches an object that moves between the selections."""
+    if then.types != now.types or then.epoch != now.epoch:
+        return True
+    pairs, cursor = _pairs(shifted, now.types), then.head
+    while cursor < now.head:
+        request = ChunkRequest(now.name, ALL, then.head, 0, cursor)
+        chunk = await store.read(request, PAGE_ROWS, PAGE_BYTES)
+        for row in chunk.rows:
+            versions = await store.history(now.name, row.type, row.key, Limits().history_versions_max)
+            before = next((one.fields for one in versions if one.seq <= then.head), None)
+            for fields in (before, row.fields):
+                seen = None if fields is None else Seen(row.type, row.key, fields)
+                if seen is not None and any(
+                    held != after for held, after in (one.moves(seen) for one in pairs.values())
+                ):
+                    return True
+        if chunk.last <= cursor:
+            return True  # what was committed last cannot be read yet
+        cursor = chunk.last
+    return False
+
+
+# ---------------------------------------------------------------- other objects
+
+
+class Counting:
+    """What moves on devices, and in this primary's application, when objects become others: a page after the other."""
+
+    def __init__(self, state: CollectionState, takers: Access) -> None:
+        self._state, self._names = state, _names(state)
+        self._takers = {one: takes for one, takes in takers.items() if one[1] == state.name and takes is not None}
+        self._views = {one: (View(one, state.types), Tally()) for one in {*self._takers.values()}}
+        self._application: Tally | None = None
+
+    def on_devices(self, changes: Sequence[Change]) -> None:
+        for view, tally in self._views.values():
+            self._count(changes, view, tally)
+
+    def in_application(self, changes: Sequence[Change]) -> None:
+        self._application = self._application or Tally()
+        self._count(changes, View(ALL, self._state.types), self._application)
+
+    def _count(self, changes: Sequence[Change], view: View, tally: Tally) -> None:
+        for type_, key, *sides in changes:
+            before, after = (None if side is None else view.held(Seen(type_, key, side)) for side in sides)
+            tally.count(ObjectId(self._names.get(type_, ""), key), before, after)
+
+    def outcomes(self) -> list[Outcome]:
+        here = [] if self._application is None else [Outcome("", self._state.name, self._application)]
+        return here + [Outcome(device, name, self._views[takes][1]) for (device, name), takes in self._takers.items()]
+
+
+def _names(state: CollectionState) -> dict[int, str]:
+    return {one.id: one.name for one in state.types}
