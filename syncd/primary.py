@@ -23,7 +23,6 @@ from syncd.core.events import StoreMoved
 from syncd.core.follow import store_epoch
 from syncd.core.guard import guard_of
 from syncd.core.holding import held_reason
-from syncd.core.loss import Leaving
 from syncd.core.messages import Report
 from syncd.core.model import DataType, Role
 from syncd.core.preferences import Place, Preferences
@@ -110,7 +109,11 @@ class Primary:
         )
         self._verbs |= Past(deeds, self._named, rooms.limits).verbs | Disputes(deeds, self._named).verbs
         self._verbs |= Holds(
-            deeds, self.choices, lambda: list(self.engine.sources), ports.releasing, rooms.limits
+            deeds,
+            self.choices,
+            lambda: {name: one.why_held for name, one in self.engine.sources.items()},
+            ports.releasing,
+            rooms.limits,
         ).verbs
 
     def _named(self, device: str) -> str:
@@ -130,7 +133,7 @@ class Primary:
             types=self._types_of,
             in_force=self._choose,
             holding=self._holding,
-            counting=self._counted,
+            counting=lambda name, shift: counted(self.store, self.rooms.limits.scan_rows_max, name, shift),
         )
 
     async def _types_of(self, name: str) -> Sequence[DataType]:
@@ -140,9 +143,6 @@ class Primary:
 
     async def _holding(self) -> Sequence[tuple[str, str]]:
         return list(self.engine.standings)
-
-    async def _counted(self, name: str, shift: tuple[Selection, Selection]) -> Leaving:
-        return await counted(self.store, self.rooms.limits.scan_rows_max, name, shift)
 
     async def _choose(self, chosen: Preferences) -> None:
         """What a person set is in force from here on."""
