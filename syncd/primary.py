@@ -24,7 +24,6 @@ from syncd.core.events import StoreMoved
 from syncd.core.follow import store_epoch
 from syncd.core.guard import guard_of
 from syncd.core.holding import held_reason
-from syncd.core.loss import Leaving
 from syncd.core.messages import Report
 from syncd.core.model import DataType, Role
 from syncd.core.preferences import Place, Preferences
@@ -124,7 +123,7 @@ class Primary:
             types=self._types_of,
             in_force=self._choose,
             holding=self._holding,
-            counting=self._counted,
+            counting=lambda name, shift: counted(self.store, self.rooms.limits.scan_rows_max, name, shift),
             required=required,
         )
 
@@ -135,9 +134,6 @@ class Primary:
 
     async def _holding(self) -> Sequence[tuple[str, str]]:
         return list(self.engine.standings)
-
-    async def _counted(self, name: str, shift: tuple[Selection, Selection]) -> Leaving:
-        return await counted(self.store, self.rooms.limits.scan_rows_max, name, shift)
 
     async def _choose(self, chosen: Preferences) -> None:
         """What a person set is in force from here on."""

@@ -70,7 +70,7 @@ class ForeseeingDesk(Desk):
                 lambda one: frozenset(),
             )
         )
-        holds = Holds(self.deeds, self.choices, lambda: [NAME], self.ports.releasing, LIMITS)
+        holds = Holds(self.deeds, self.choices, lambda: {NAME: ""}, self.ports.releasing, LIMITS)
         grounds = Grounds(self.deeds, self.choices, People(self.database), holds, self.ports.alone, LIMITS)
         names = {one.id: one.name for one in (TILL, LAPTOP, STRANGER)}
         accepted = {(TILL.id, NAME)}
