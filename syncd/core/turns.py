@@ -63,6 +63,10 @@ class Turns(Choosing):
             self._wake(device, name)
         return self._pump_device(device)
 
+    def _tell(self, device: str, collection: str) -> list[Effect]:
+        """Of one that is shared while the device is linked, too: that it rests is known before it may be offered."""
+        return self.tell_pace(device) + super()._tell(device, collection)
+
     # ------------------------------------------------------------ turns
 
     def _turn_all(self) -> list[Effect]:

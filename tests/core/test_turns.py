@@ -15,7 +15,7 @@ from syncd.core.pacing import ON_DEVICE
 from syncd.core.schedule import DAY_MIN
 from tests.core.kit import LIMITS, NAME, chunk, of_kind
 from tests.core.pace_play import MANUAL, MON_9, MON_23, PAUSED, Paces, clock, paced, paces_to, resting
-from tests.core.primary_play import A, B, Play, reported, sent_to
+from tests.core.primary_play import OTHER, A, B, Play, reported, sent_to
 
 # ---------------------------------------------------------------- what rests
 
@@ -26,6 +26,14 @@ def test_a_device_hears_what_rests_before_the_terms_and_nothing_where_nothing_do
     reason = f"its schedule is manual: `syncd now {NAME}` on the primary"
     assert told[1] == Pace((Rest(NAME, reason, 0),))
     assert paces_to(A, Paces().greets(A)) == []
+
+
+def test_what_is_shared_while_a_device_is_linked_rests_before_its_terms_are_told() -> None:
+    play = Paces()
+    play.greets(A)
+    play.engine.set_paces(OTHER, PAUSED)
+    told = [type(one).__name__ for one in sent_to(A, play.engine.share(OTHER))]
+    assert told[:2] == ["Pace", "Terms"]
 
 
 @pytest.mark.parametrize("pace", [MANUAL, PAUSED, paced("within 22:00-06:00")])
