@@ -191,6 +191,14 @@ def test_a_run_of_a_device_that_is_not_connected_waits_for_it() -> None:
     assert paces_to(A, play.greets(A)) == [Pace((), (NAME,))]
 
 
+def test_a_run_is_over_where_nothing_rests_any_more() -> None:
+    play = Paces(MANUAL).identical()
+    play.engine.run_now([(A, NAME)])
+    assert paces_to(A, play.engine.set_paces(NAME, PAUSED)) == [], "it was asked for, and goes on"
+    assert paces_to(A, play.engine.set_paces(NAME, USUAL)) == [Pace(())]
+    assert play.engine.runs == {}
+
+
 def test_only_what_rests_is_run() -> None:
     play = Paces().identical()
     assert play.engine.run_now([(A, NAME)]) == []
@@ -239,6 +247,9 @@ def test_another_schedule_counts_at_once() -> None:
     effects = play.engine.set_paces(NAME, paced("every 2h"))
     assert paces_to(A, effects) == [Pace((), (NAME,))], "it is not known to have run"
     assert play.engine.set_paces(NAME, paced("every 2h")) == []
+    finished(play)
+    play.engine.set_paces(NAME, paced("every 2h"), {B: PAUSED})
+    assert play.line()["state"] == "paused", "another device's is not this one's"
 
 
 # ---------------------------------------------------------------- what a device pauses itself
