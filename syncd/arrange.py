@@ -35,6 +35,7 @@ from syncd.home import identity
 from syncd.home.config import Asked, Collection, Config, split_address
 from syncd.home.lock import lock
 from syncd.home.paths import Home
+from syncd.pauses import Pauses
 from syncd.store.inbound import SqliteInboundQueue
 from syncd.store.outbox import SqliteOutbox
 from syncd.store.sync_database import SqliteSyncDatabase
@@ -150,7 +151,7 @@ def choose(home: Home, verb: str, args: dict[str, object]) -> dict[str, object]:
 
     async def answer() -> dict[str, object]:
         async with _choices(home, config) as choices:
-            return await choices.verbs[verb](args)
+            return await (choices.verbs | Pauses(choices).verbs)[verb](args)
 
     return asyncio.run(answer())
 

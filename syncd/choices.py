@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from syncd.core.devices import Device, SyncDatabase, find_device, unknown_user
@@ -108,8 +108,6 @@ class Choices:
             "settings_journal": self._journal,
             "settings_export": self._export,
             "settings_import": self._import,
-            "pause": self._pause,
-            "resume": self._resume,
         }
 
     async def load(self) -> Preferences:
@@ -210,34 +208,20 @@ class Choices:
             "from": _from(known, chosen.decides(one.name, at)),
         }
 
-    async def _pause(self, args: Json) -> Json:
-        """Nothing of a place travels until a person says so; it is a setting like any."""
-        entry = _entry(args)
-        return {"changed": (await self._chosen(entry, TABLE["pause"], "on"))["changed"]}
-
-    async def _resume(self, args: Json) -> Json:
-        """Each pause within the place ends; where one of a more general place would count, this place goes on."""
-        known, chosen = await self._known(), await self.load()
+    async def named(self, args: Json) -> tuple[Known, Place, Place]:
+        """The place that a person names, and the same with the user whose values count there."""
+        known = await self._known()
         place = self._place(known, _entry(args))
-        ends = [
-            Chosen(one, name, "")
-            for (one, name), value in chosen.kept.items()
-            if name == "pause" and value == "on" and self._is_within(known, one, place)
-        ]
-        others = {at: value for at, value in chosen.kept.items() if (at[0], at[1], "") not in ends}
-        if replace(chosen, kept=others).value("pause", self._at(known, place)) == "on":
-            ends.append(Chosen(place, "pause", "off"))
-        changed = await self._change(ends)
-        return {"changed": [_change_line(known, change) for change in changed]}
+        return known, place, self._at(known, place)
 
-    def _is_within(self, known: Known, one: Place, place: Place) -> bool:
-        """Whether all of a place lies within another."""
-        if place.collection:
-            return one.collection == place.collection and place.device in ("", one.device)
-        if place.device:
-            return one.device == place.device
-        owner = known.users.get(self._on.owners().get(one.collection, ""), 0)
-        return place.user in (one.user, owner) or (not one.collection and (place.user, one.device) in known.links)
+    async def keep(self, chosen: Sequence[Chosen]) -> list[Json]:
+        """Sets values that are known to fit; what changed."""
+        changed, known = await self._change(chosen), await self._known()
+        return [_change_line(known, one) for one in changed]
+
+    def owner_of(self, known: Known, collection: str) -> int:
+        """Whose a collection is, 0 where it is not shared."""
+        return known.users.get(self._on.owners().get(collection, ""), 0)
 
     async def _import(self, args: Json) -> Json:
         """All values of a file, or none."""

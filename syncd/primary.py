@@ -37,6 +37,7 @@ from syncd.driver import Driver
 from syncd.holds import Holds
 from syncd.home.config import Collection
 from syncd.past import Past
+from syncd.pauses import Pauses
 from syncd.people import People, Verb
 from syncd.rooms import TRANSACTIONS_MAX, Rooms, iso_time, show_key, transactions_asked
 from syncd.store.sync_store import SqliteSyncStore
@@ -71,7 +72,7 @@ class Primary:
         self._told_held: dict[str, int] = {}
         self.choices = Choices(self._standpoint())
         self.turns = Turns(rooms, self.engine, self.driver, self.admission)
-        self._verbs |= self.choices.verbs | self.turns.verbs
+        self._verbs |= self.choices.verbs | Pauses(self.choices).verbs | self.turns.verbs
 
     async def open(self) -> None:
         rooms = self.rooms

@@ -23,7 +23,7 @@ TABLE: dict[str, set[str]] = {
     "cli": {"core", "home", "control"},
     "__init__": set(),
     "__main__": {"cli", "home", "arrange", "daemon"},
-    "arrange": {"core", "home", "applications", "store", "choices", "own_pause"},
+    "arrange": {"core", "home", "applications", "store", "choices", "own_pause", "pauses"},
     "outside": {"core", "adapters"},
     "perform_selected": {"core", "adapters", "outside"},
     "perform_up": {"core", "outside", "perform_selected"},
@@ -35,6 +35,7 @@ TABLE: dict[str, set[str]] = {
     "choices": {"core", "rooms"},
     "turns": {"core", "driver", "rooms", "admission"},
     "own_pause": {"core"},
+    "pauses": {"core", "choices"},
     "retries": {"core"},
     "people": {"core", "rooms", "arrange", "admission", "transport"},
     "versions": {"core", "adapters", "rooms"},
@@ -44,22 +45,11 @@ TABLE: dict[str, set[str]] = {
     "holds": {"core", "rooms", "deeds"},
     "refused": {"core", "rooms", "versions"},
     "primary_link": {"core", "rooms", "transport"},
-    "primary": set(
-        "core adapters driver rooms arrange admission people choices deeds disputes past holds turns".split()
-    )
+    "primary": set("core adapters driver rooms arrange admission people choices deeds disputes past holds".split())
+    | {"turns", "pauses"}
     | EDGES,
-    "auxiliary": {
-        "core",
-        "adapters",
-        "driver",
-        "rooms",
-        "arrange",
-        "primary_link",
-        "refused",
-        "own_pause",
-        "retries",
-        *EDGES,
-    },
+    "auxiliary": {"core", "adapters", "driver", "rooms", "arrange", "primary_link", "refused", *EDGES}
+    | {"own_pause", "retries"},
     "daemon": {"core", "adapters", "outside", "rooms", "primary", "auxiliary", *EDGES},
 }
 
@@ -68,13 +58,15 @@ LATE = {("__main__", "daemon")}
 
 # Files of core/, in order: each imports only earlier ones.
 CORE = (
-    "errors frozen model messages edits settings pieces guard holding quantities schedule pace digest "
-    "expression_tree expression_scan expression_read expression_values expression_bind expression_closure "
+    "errors frozen model messages edits settings pieces guard holding quantities "
+    "schedule pace "
+    "digest expression_tree expression_scan expression_read expression_values expression_bind expression_closure "
     "expression_sql expression key_patterns selection preferences settings_file devices found history_port ports "
-    "source_port inbound_port upward_ports query_builder conflict inbound_queue upward_events events upward_effects "
-    "effects source target_state direct parked onward target intake_state intake_direct intake uplink_state uplink "
-    "auxiliary_pace conversation follow engine reception pacing sending taking choosing turns primary_engine "
-    "auxiliary_engine status transactions"
+    "source_port inbound_port upward_ports query_builder conflict inbound_queue upward_events "
+    "events upward_effects effects source target_state direct parked onward target intake_state intake_direct intake "
+    "uplink_state uplink auxiliary_pace conversation follow engine "
+    "reception pacing sending taking choosing turns primary_engine auxiliary_engine "
+    "status transactions"
 ).split()
 
 # Package with an owner -> its rooms. Any other package that is not Python's own is nobody's.
