@@ -45,13 +45,11 @@ def _show(call: Call) -> int:
 
 
 def where(place: Json) -> str:
-    """A place, for people."""
+    """Where a value is set, for people."""
     device = text(place, "device_name") or text(place, "device")
     if collection := text(place, "collection"):
         return f"{collection} on {device}" if device else collection
-    if user := text(place, "user"):
-        return f"user {user}"
-    return f"device {device}" if device else "everything"
+    return f"device {device}" if device else f"user {text(place, 'user')}"
 
 
 def _set(call: Call) -> int:
