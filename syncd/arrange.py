@@ -38,6 +38,7 @@ from syncd.home import identity
 from syncd.home.config import Asked, Collection, Config, split_address
 from syncd.home.lock import lock
 from syncd.home.paths import Home
+from syncd.pauses import Pauses
 from syncd.settings_guard import counted
 from syncd.store.inbound import SqliteInboundQueue
 from syncd.store.outbox import SqliteOutbox
@@ -170,7 +171,7 @@ def choose(home: Home, verb: str, args: dict[str, object]) -> dict[str, object]:
 
     async def answer() -> dict[str, object]:
         async with _choices(home, config) as choices:
-            return await choices.verbs[verb](args)
+            return await (choices.verbs | Pauses(choices).verbs)[verb](args)
 
     return asyncio.run(answer())
 

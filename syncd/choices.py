@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from syncd.choices_checked import check_few, check_left_out
@@ -94,8 +94,6 @@ class Choices:
             "settings_journal": self._journal,
             "settings_export": self._export,
             "settings_import": self._import,
-            "pause": self._pause,
-            "resume": self._resume,
         }
 
     @property
@@ -226,26 +224,20 @@ class Choices:
             "from": step_words(known, chosen.decides(one.name, at)),
         }
 
-    async def _pause(self, args: Json) -> Json:
-        """Nothing of a place travels until a person says so; it is a setting like any."""
-        entry = _entry(args)
-        return {"changed": (await self._chosen(entry, TABLE["pause"], "on"))["changed"]}
-
-    async def _resume(self, args: Json) -> Json:
-        """Each pause within the place ends; where one of a more general place would count, this place goes on."""
-        known, chosen = await self.known(), await self.load()
+    async def named(self, args: Json) -> tuple[Known, Place, Place]:
+        """The place that a person names, and the same with the user whose values count there."""
+        known = await self.known()
         place = self._place(known, _entry(args))
-        ends = [
-            Chosen(one, name, "")
-            for (one, name), value in chosen.kept.items()
-            if name == "pause"
-            and value == "on"
-            and known.is_within(one, place, known.users.get(self._on.owners().get(one.collection, ""), 0))
-        ]
-        others = {at: value for at, value in chosen.kept.items() if (at[0], at[1], "") not in ends}
-        if replace(chosen, kept=others).value("pause", self._at(known, place)) == "on":
-            ends.append(Chosen(place, "pause", "off"))
-        return {"changed": (await self._made_line(await self.make(ends)))["changed"]}
+        return known, place, self._at(known, place)
+
+    async def keep(self, chosen: Sequence[Chosen]) -> list[Json]:
+        """Sets values that are known to fit; what changed."""
+        made, known = await self.make(chosen), await self.known()
+        return [change_line(known, one) for one in made.changed]
+
+    def owner_of(self, known: Known, collection: str) -> int:
+        """Whose a collection is, 0 where it is not shared."""
+        return known.users.get(self._on.owners().get(collection, ""), 0)
 
     async def _import(self, args: Json) -> Json:
         """All values of a file, or none."""

@@ -47,14 +47,6 @@ class Known:
             case Scope.ON_DEVICE:
                 return f"collection {place.collection} on {device}"
 
-    def is_within(self, one: Place, place: Place, owner: int) -> bool:
-        """Whether all of ``one`` lies within a place. ``owner``: whose the collection of ``one`` is."""
-        if place.collection:
-            return one.collection == place.collection and place.device in ("", one.device)
-        if place.device:
-            return one.device == place.device
-        return place.user in (one.user, owner) or (not one.collection and (place.user, one.device) in self.links)
-
     def line(self, place: Place) -> Json:
         return {
             "user": self.user_name(place.user),

@@ -37,6 +37,7 @@ from syncd.deeds import Deeds
 from syncd.driver import Driver
 from syncd.home.config import Collection
 from syncd.knowledge import Knowledge
+from syncd.pauses import Pauses
 from syncd.people import People, Verb
 from syncd.rooms import TRANSACTIONS_MAX, Rooms, iso_time, show_key, transactions_asked
 from syncd.settings_guard import counted
@@ -72,7 +73,7 @@ class Primary:
         self._told_held: dict[str, int] = {}
         self.choices = Choices(self._standpoint())
         self.turns = Turns(rooms, self.engine, self.driver, self.admission)
-        self._verbs |= self.choices.verbs | self.turns.verbs
+        self._verbs |= self.choices.verbs | Pauses(self.choices).verbs | self.turns.verbs
 
     async def open(self) -> None:
         rooms = self.rooms

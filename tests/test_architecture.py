@@ -23,7 +23,7 @@ TABLE: dict[str, set[str]] = {
     "cli": {"core", "home", "control"},
     "__init__": set(),
     "__main__": {"cli", "home", "arrange", "daemon"},
-    "arrange": {"core", "home", "applications", "store", "choices", "settings_guard", "own_pause"},
+    "arrange": {"core", "home", "applications", "store", "choices", "own_pause", "pauses"},
     "outside": {"core", "adapters"},
     "perform_selected": {"core", "adapters", "outside"},
     "perform_up": {"core", "outside", "perform_selected"},
@@ -38,6 +38,7 @@ TABLE: dict[str, set[str]] = {
     "choices": {"core", "rooms", "choices_checked", "settings_guard", "known"},
     "turns": {"core", "driver", "rooms", "admission"},
     "own_pause": {"core"},
+    "pauses": {"core", "choices", "known"},
     "retries": {"core"},
     "people": {"core", "rooms", "arrange", "admission", "transport"},
     "versions": {"core", "adapters", "rooms"},
@@ -58,7 +59,7 @@ TABLE: dict[str, set[str]] = {
     "primary_link": {"core", "rooms", "transport"},
     "primary": EDGES
     | set("core adapters driver rooms arrange admission people settings_guard choices".split())
-    | set("deeds deed_verbs knowledge turns".split()),
+    | set("deeds deed_verbs knowledge turns pauses".split()),
     "auxiliary": {
         "core",
         "adapters",

@@ -49,9 +49,7 @@ def where(place: Json) -> str:
     device = text(place, "device_name") or text(place, "device")
     if collection := text(place, "collection"):
         return f"{collection} on {device}" if device else collection
-    if user := text(place, "user"):
-        return f"user {user}"
-    return f"device {device}" if device else "everything"
+    return f"device {device}" if device else f"user {text(place, 'user')}"
 
 
 def _set(call: Call) -> int:

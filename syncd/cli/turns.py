@@ -30,7 +30,8 @@ def _changed(call: Call, verb: str, word: str) -> int:
         return 0
     changed = records(told, "changed")
     for one in changed:
-        print(f"{where(one)}: {word}")
+        named = any(text(one, key) for key in ("user", "device", "collection"))
+        print(f"{where(one) if named else 'everything'}: {word}")
     if not changed:
         print("nothing changes")
     return 0

@@ -55,8 +55,17 @@ class Window:
         return any((minute - day * DAY_MIN - self.start) % WEEK_MIN < self.length for day in self.days)
 
     def opens_in_min(self, clock: Clock) -> int:
-        """0: it is open. At most a week and a day, with an hour that is left out."""
-        return next(after for after in range(WEEK_MIN + DAY_MIN + 1) if self.has(clock.after(after)))
+        """0: it is open. It opens at its start on one of its days, or when the clock is put into it."""
+        if self.has(clock.minute):
+            return 0
+        starts = [(day * DAY_MIN + self.start - clock.minute) % WEEK_MIN for day in self.days]
+        if not (shift_min := clock.shift_min):
+            return min(starts)
+        before = [start for start in starts if start < clock.shift_in_min]
+        later = [(start - shift_min) % WEEK_MIN for start in starts]
+        after = [one if one >= clock.shift_in_min else one + WEEK_MIN for one in later]
+        put = [clock.shift_in_min] if self.has(clock.after(clock.shift_in_min)) else []
+        return min(before + after + put)
 
     @property
     def canonical(self) -> str:

@@ -27,15 +27,17 @@ class Turns(Choosing):
         before = (self.paces.get(collection, USUAL), self.paced_apart.get(collection, NONE_APART))
         if before == (usual, apart):
             return []
+        known = {pair: self.pace_of(*pair) for pair in (*self.due, *self.runs) if pair[1] == collection}
         self.paces[collection], self.paced_apart[collection] = usual, dict(apart)
         self.paced_apart = {name: devices for name, devices in self.paced_apart.items() if devices}
         all_paces = {USUAL, *self.paces.values(), *(one for some in self.paced_apart.values() for one in some.values())}
         self.ranked = len({one.rank for one in all_paces}) > 1
-        self.is_paced = any(one.paused or one.schedule is not CONTINUOUS for one in all_paces)
-        for pair in [pair for pair in self.due if pair[1] == collection]:
-            del self.due[pair]
-        for pair in [pair for pair, run in self.runs.items() if pair[1] == collection and not run.asked]:
-            del self.runs[pair]
+        self.is_paced = any(map(_rests, all_paces))
+        for pair in [pair for pair, pace in known.items() if pace != self.pace_of(*pair)]:
+            self.due.pop(pair, None)
+            run = self.runs.get(pair)
+            if run is not None and not (run.asked and _rests(self.pace_of(*pair))):
+                del self.runs[pair]
         return self._turn_all()
 
     def set_rates(self, rates: Mapping[str, int]) -> list[Effect]:
@@ -62,6 +64,10 @@ class Turns(Choosing):
         for name in before - self.own_rests[device]:
             self._wake(device, name)
         return self._pump_device(device)
+
+    def _tell(self, device: str, collection: str) -> list[Effect]:
+        """Of one that is shared while the device is linked, too: that it rests is known before it may be offered."""
+        return self.tell_pace(device) + super()._tell(device, collection)
 
     # ------------------------------------------------------------ turns
 
@@ -139,6 +145,11 @@ class Turns(Choosing):
         if not (self.is_paced or self.ranked or self.rates or self.told):
             return []
         return self._turn_all()
+
+
+def _rests(paced: Paced) -> bool:
+    """Whether it does at any time."""
+    return paced.paused or paced.schedule is not CONTINUOUS
 
 
 def _has_come(standing: Standing) -> bool:

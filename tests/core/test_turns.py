@@ -1,4 +1,4 @@
-"""What rests, what runs, and in which order and how fast devices are sent: the primary's engine (R10, R15)."""
+"""What rests and what runs: the primary's engine (R10)."""
 
 from __future__ import annotations
 
@@ -8,71 +8,14 @@ import pytest
 
 from syncd.core.edits import Direction, Policy
 from syncd.core.effects import CloseLink, Effect, ReadChunk, Send, SendFrame
-from syncd.core.events import LinkDown, SourceOpened, SourceRead, Tick
+from syncd.core.events import LinkDown
 from syncd.core.messages import Begin, Credit, Offer, Pace, Report, Rest, Taken
-from syncd.core.model import State
 from syncd.core.pace import USUAL, Paced
 from syncd.core.pacing import ON_DEVICE
-from syncd.core.ports import ChunkRequest, SourceState
-from syncd.core.schedule import DAY_MIN, Clock, read_schedule
-from syncd.core.status import DeviceLine, primary_devices
-from tests.core.kit import LIMITS, NAME, chunk, of_kind, store_state
-from tests.core.primary_play import OTHER, A, B, Play, asked, reported, sent_to
-
-MANUAL, PAUSED = Paced(read_schedule("manual")), Paced(paused=True)
-MON_9, MON_23 = 9 * 60, 23 * 60
-HIGH, LOW = Paced(rank=0), Paced(rank=2)
-
-
-def clock(minute: int, at: float = 100.0) -> Clock:
-    return Clock(minute, 1_000_000_000 + minute * 60_000_000, at)
-
-
-def paced(text: str) -> Paced:
-    return Paced(read_schedule(text))
-
-
-class Paces(Play):
-    """A primary whose A follows at 20 and whose collection is taken both ways; ``paces``: how it is paced."""
-
-    def __init__(self, pace: Paced = USUAL) -> None:
-        super().__init__()
-        self.engine.set_terms(NAME, Direction.BOTH, Policy.PRIMARY)
-        self.engine.set_clock(clock(MON_9))
-        self.engine.set_paces(NAME, pace)
-
-    def identical(self) -> Paces:
-        """A holds what there is, and a cut proved it."""
-        self.follows(A, 20)
-        self.hears(chunk(20, 20, base=20))
-        self.says(A, reported(20))
-        return self
-
-    def later(self, seconds: float) -> list[Effect]:
-        self.now += seconds
-        return self.hears(Tick())
-
-    def reads(self, effects: list[Effect]) -> list[str]:
-        return [one.request.collection for one in of_kind(effects, ReadChunk)]
-
-    def line(self, device: str = A) -> dict[str, object]:
-        """What the status says of the collection there."""
-        devices = [DeviceLine(device, "till", self.engine.connected(device), "")]
-        (told,) = primary_devices(self.engine, devices, self.now, lambda key: "", str)
-        lines = told["collections"]
-        assert isinstance(lines, list)
-        return dict(lines[0])
-
-
-def paces_to(device: str, effects: list[Effect]) -> list[Pace]:
-    return [one for one in sent_to(device, effects) if isinstance(one, Pace)]
-
-
-def resting(effects: list[Effect], device: str = A) -> list[str] | None:
-    """What the device is told that rests, None: it is told nothing."""
-    told = paces_to(device, effects)
-    return [one.collection for one in told[-1].resting] if told else None
-
+from syncd.core.schedule import DAY_MIN
+from tests.core.kit import LIMITS, NAME, chunk, of_kind
+from tests.core.pace_play import MANUAL, MON_9, MON_23, PAUSED, Paces, clock, paced, paces_to, resting
+from tests.core.primary_play import OTHER, A, B, Play, reported, sent_to
 
 # ---------------------------------------------------------------- what rests
 
@@ -83,6 +26,14 @@ def test_a_device_hears_what_rests_before_the_terms_and_nothing_where_nothing_do
     reason = f"its schedule is manual: `syncd now {NAME}` on the primary"
     assert told[1] == Pace((Rest(NAME, reason, 0),))
     assert paces_to(A, Paces().greets(A)) == []
+
+
+def test_what_is_shared_while_a_device_is_linked_rests_before_its_terms_are_told() -> None:
+    play = Paces()
+    play.greets(A)
+    play.engine.set_paces(OTHER, PAUSED)
+    told = [type(one).__name__ for one in sent_to(A, play.engine.share(OTHER))]
+    assert told[:2] == ["Pace", "Terms"]
 
 
 @pytest.mark.parametrize("pace", [MANUAL, PAUSED, paced("within 22:00-06:00")])
@@ -240,6 +191,14 @@ def test_a_run_of_a_device_that_is_not_connected_waits_for_it() -> None:
     assert paces_to(A, play.greets(A)) == [Pace((), (NAME,))]
 
 
+def test_a_run_is_over_where_nothing_rests_any_more() -> None:
+    play = Paces(MANUAL).identical()
+    play.engine.run_now([(A, NAME)])
+    assert paces_to(A, play.engine.set_paces(NAME, PAUSED)) == [], "it was asked for, and goes on"
+    assert paces_to(A, play.engine.set_paces(NAME, USUAL)) == [Pace(())]
+    assert play.engine.runs == {}
+
+
 def test_only_what_rests_is_run() -> None:
     play = Paces().identical()
     assert play.engine.run_now([(A, NAME)]) == []
@@ -288,6 +247,9 @@ def test_another_schedule_counts_at_once() -> None:
     effects = play.engine.set_paces(NAME, paced("every 2h"))
     assert paces_to(A, effects) == [Pace((), (NAME,))], "it is not known to have run"
     assert play.engine.set_paces(NAME, paced("every 2h")) == []
+    finished(play)
+    play.engine.set_paces(NAME, paced("every 2h"), {B: PAUSED})
+    assert play.line()["state"] == "paused", "another device's is not this one's"
 
 
 # ---------------------------------------------------------------- what a device pauses itself
@@ -314,125 +276,6 @@ def test_a_device_pauses_no_more_than_it_may_follow() -> None:
     more = Pace((*many.resting, Rest("one-more", "", 0)))
     (closed,) = of_kind(play.says(A, more), CloseLink)
     assert closed.code == "too-large"
-
-
-# ---------------------------------------------------------------- priority
-
-
-class TwoCollections(Paces):
-    """A follows both at 20, and has room; the other one goes first."""
-
-    def __init__(self, other: Paced = HIGH) -> None:
-        super().__init__()
-        self.engine.set_paces(OTHER, other)
-        self.engine.share(OTHER)
-        self.store_other(20)
-        self.greets(A)
-        for name in (NAME, OTHER):
-            self.says(A, asked(20, collection=name))
-        for name in (OTHER, NAME, OTHER):  # one of them waited for the other
-            self.sent(name, 20, 20)
-
-    def store_other(self, head: int) -> list[Effect]:
-        state = replace(store_state(head), name=OTHER)
-        if OTHER not in self.engine.sources or self.engine.sources[OTHER].state is None:
-            self.hears(SourceOpened(OTHER, SourceState("the application", (), ()), state, False))
-        return self.hears(SourceRead(OTHER, state, False, False, False))
-
-    def sent(self, name: str, cursor: int, last: int, size: int = 10, cut: bool = True) -> list[Effect]:
-        """The chunk was read."""
-        one = chunk(cursor, last, base=20, size=size, cut=cut)
-        request = ChunkRequest(name, one.request.selection, 20, 0, cursor)
-        return self.hears(replace(one, request=request))
-
-
-def test_the_higher_goes_first_chunk_by_chunk() -> None:
-    play = TwoCollections()
-    assert play.reads(play.store_other(40)) == [OTHER]
-    assert play.reads(play.grows(40)) == [], "it waits for its turn"
-    assert play.reads(play.sent(OTHER, 20, 30, cut=False)) == [OTHER]
-    assert play.reads(play.sent(OTHER, 30, 40)) == [NAME], "nothing of the higher is left"
-    assert play.reads(play.store_other(50)) == [OTHER]
-    assert play.reads(play.sent(NAME, 20, 30, cut=False)) == []
-
-
-def test_what_is_lower_waits_and_what_is_alike_does_not() -> None:
-    play = TwoCollections(LOW)
-    assert play.reads(play.grows(40)) == [NAME]
-    assert play.reads(play.store_other(40)) == []
-    assert play.reads(play.sent(NAME, 20, 40)) == [OTHER]
-    alike = TwoCollections(USUAL)
-    assert alike.reads(alike.grows(40)) == [NAME]
-    assert alike.reads(alike.store_other(40)) == [OTHER]
-
-
-def test_what_is_higher_and_cannot_go_on_holds_up_no_other() -> None:
-    full = TwoCollections()
-    full.store_other(40)
-    full.grows(40)
-    assert full.reads(full.sent(OTHER, 20, 30, size=LIMITS.window_bytes_max, cut=False)) == [NAME]
-    assert full.reads(full.says(A, Credit(OTHER, LIMITS.window_bytes_max))) == [OTHER]
-    rests = TwoCollections()
-    rests.engine.set_paces(OTHER, replace(HIGH, paused=True))
-    rests.store_other(40)
-    assert rests.reads(rests.grows(40)) == [NAME]
-    inward = TwoCollections()
-    inward.engine.set_terms(OTHER, Direction.IN, Policy.PRIMARY)
-    inward.store_other(40)
-    assert inward.reads(inward.grows(40)) == [NAME]
-
-
-# ---------------------------------------------------------------- rates
-
-
-def test_a_device_with_a_rate_is_told_and_sent_a_frame_when_the_one_before_is_paid() -> None:
-    play = Paces()
-    play.engine.set_rates({A: 100})
-    assert paces_to(A, play.greets(A)) == [Pace((), (), 100)]
-    play.says(A, asked(20))
-    play.hears(chunk(20, 20, base=20))
-    play.grows(50)
-    effects = play.hears(chunk(20, 30, base=20, cut=False, size=390))
-    assert of_kind(effects, SendFrame)
-    assert play.reads(effects) == [], "300 bytes are to be paid"
-    assert play.reads(play.later(2.8)) == []
-    assert play.reads(play.later(0.4)) == [NAME]
-    play.hears(chunk(30, 40, base=20, cut=False, size=1_000))
-    assert play.reads(play.says(A, Credit(NAME, 1_400))) == []
-    assert play.reads(play.engine.set_rates({})) == [NAME], "no rate, no debt"
-
-
-def test_a_slow_device_delays_no_other() -> None:
-    play = Paces()
-    play.engine.set_rates({A: 100})
-    for device in (A, B):
-        play.follows(device, 20)
-    play.hears(chunk(20, 20, base=20, size=500))
-    (read,) = of_kind(play.grows(30), ReadChunk)
-    effects = play.hears(chunk(20, 30, base=20, cut=False))
-    assert [one.device for one in of_kind(effects, SendFrame)] == [B]
-    assert read.request.cursor == 20
-
-
-def test_what_is_slow_by_its_rate_is_not_stalled_before_two_frames_could_have_come() -> None:
-    play = Paces().identical()
-    play.engine.set_rates({A: LIMITS.frame_bytes // 100})
-    play.grows(50)
-    play.later(LIMITS.stalled_s + 150)
-    assert play.line()["state"] == State.SYNCING.value
-    play.later(100)
-    assert play.line()["state"] == State.STALLED.value
-
-
-def test_rates_that_stay_keep_their_accounts() -> None:
-    play = Paces().identical()
-    play.engine.set_rates({A: 100})
-    play.engine.spend(A, b"." * 500)
-    play.engine.set_rates({A: 100, B: 100})
-    assert not play.engine.has_room(A)
-    assert play.engine.has_room(B)
-    play.engine.set_rates({A: 200, B: 100})
-    assert play.engine.has_room(A)
 
 
 def test_a_report_of_one_who_may_not_have_it_begins_no_run() -> None:
