@@ -19,7 +19,7 @@ from syncd.core.selection import ALL, Selection
 from syncd.core.transactions import names_all
 from syncd.views import Seen, View
 
-PAGE_ROWS = 1_000
+PAGE_ROWS = 500
 PAGE_BYTES = 2 * 1024 * 1024
 GROUPS_MAX = 10_000  # newest groups among which those that failed on a device are looked for
 ANYWHERE = Reach(None, 0, 2**62, failed=None)  # a position of another store's
