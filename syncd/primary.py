@@ -61,6 +61,7 @@ class Primary:
         self.driver = Driver(self.engine, rooms.ports, self._notify)
         self.admission = Admission(rooms, self.engine, self.driver, self._serve)
         self.people = People(rooms, self.engine, self.admission)
+        self.knowledge = Knowledge(rooms, self.admission, self.engine)
         self._verbs: dict[str, Verb] = dict(self.people.verbs)
         self._conflicts: Mapping[str, int] = {}  # by collection, those that nobody resolved
         self.store: SqliteSyncStore
@@ -106,8 +107,7 @@ class Primary:
             wall_us=ports.wall_us,
             changed=self.driver.changed,
         )
-        knowledge = Knowledge(rooms, self.admission, self.engine)
-        self._verbs |= deed_verbs(deeds, rooms, knowledge, self.choices, self.people)
+        self._verbs |= deed_verbs(deeds, rooms, self.knowledge, self.choices, self.people)
 
     def _standpoint(self) -> Standpoint:
         return Standpoint(
@@ -248,8 +248,10 @@ class Primary:
             limits = self.rooms.ports.limits_of(name)
             tombstones_us, history_us = (now_us - int(s * 1e6) for s in (limits.tombstone_s_max, limits.history_s_max))
             await self.store.prune(name, self._passed(name, ALL), tombstones_us, history_us)
-            for one in source.state.classes:
-                await self.store.prune_class(name, one.selection, self._passed(name, one.selection), tombstones_us)
+            await self.store.forget_gone(name, ALL, self.knowledge.spans(name, ALL), source.state.head)
+            for each in [one.selection for one in source.state.classes if one.ready and not one.broken]:
+                await self.store.prune_class(name, each, self._passed(name, each), tombstones_us)
+                await self.store.forget_gone(name, each, self.knowledge.spans(name, each), source.state.head)
             await self.store.forget_history(name, history_us, limits.history_bytes_max)
             await self.uploads.prune(name, now_us - int(limits.conflict_s_max * 1e6))
             await self.driver.tell(StoreMoved(await self.store.open_collection(name)))

@@ -12,8 +12,9 @@ import pytest_asyncio
 from syncd.core.devices import Device, find_device
 from syncd.core.errors import UserError
 from syncd.core.messages import Failed, Report
+from syncd.core.model import Span
 from syncd.core.ports import ChunkRequest
-from syncd.core.reach import Reaches, Span
+from syncd.core.reach import Reaches
 from syncd.core.selection import ALL, Selection
 from syncd.core.settings import Limits
 from syncd.core.status import Json

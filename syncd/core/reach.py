@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
 
 from syncd.core.edits import Version
 from syncd.core.messages import Begin, Follow
+from syncd.core.model import Span
 from syncd.core.selection import Selection
 
 NOTHING_FAILED: frozenset[int] = frozenset()
@@ -33,13 +33,6 @@ class Which(StrEnum):
     CURRENT = "current"
     OLDER = "older"
     UNKNOWN = "unknown"
-
-
-class Span(NamedTuple):
-    """States of one epoch in which a device may be by what it was sent."""
-
-    first: int
-    last: int
 
 
 @dataclass

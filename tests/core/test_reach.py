@@ -6,7 +6,8 @@ import pytest
 
 from syncd.core.edits import Version
 from syncd.core.messages import Begin, Follow
-from syncd.core.reach import NOTHING, Held, Past, Reach, Reaches, Span, Which, held
+from syncd.core.model import Span, Spans
+from syncd.core.reach import NOTHING, Held, Past, Reach, Reaches, Which, held
 from syncd.core.selection import ALL, Selection
 
 FRENCH = Selection('country == "FR"')
@@ -104,3 +105,21 @@ def test_a_report_leaves_its_own_epoch_and_later_ones() -> None:
     assert list(reaches.spans["d", NAME]) == ["e", "new"]
     reaches.reported("d", NAME, "unknown")
     assert list(reaches.spans["d", NAME]) == ["e", "new"]
+
+
+@pytest.mark.parametrize(
+    ("spans", "born", "gone", "may"),
+    [
+        ([], 5, 9, False),
+        ([Span(7, 7)], 5, 9, True),
+        ([Span(4, 4)], 5, 9, False),
+        ([Span(4, 5)], 5, 9, True),
+        ([Span(9, 12)], 5, 9, False),
+        ([Span(8, 12)], 5, 9, True),
+        ([Span(1, 3), Span(2, 20), Span(12, 13)], 5, 9, True),
+        ([Span(1, 3), Span(12, 30)], 5, 9, False),
+        ([Span(0, 0)], 1, 1, False),
+    ],
+)
+def test_who_may_stand_between_coming_and_going_may_hold_it(spans: list[Span], born: int, gone: int, may: bool) -> None:
+    assert Spans(spans).may_hold(born, gone) is may
