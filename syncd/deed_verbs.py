@@ -25,7 +25,7 @@ def deed_verbs(deeds: Deeds, rooms: Rooms, knowledge: Knowledge, choices: Choice
 
     past, holds = Past(deeds, knowledge.named, limits), Holds(deeds, choices, collections, ports.releasing, limits)
     grounds = Grounds(deeds, choices, people, holds, ports.alone, limits)
-    sight = Sight(deeds.store, engine.reaches, engine.begun, limits.history_versions_max)
+    sight = Sight(deeds.store, engine.reaches, limits.history_versions_max)
     return {
         **past.verbs,
         **holds.verbs,

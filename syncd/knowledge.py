@@ -61,11 +61,11 @@ class Knowledge:
         if state is None:
             return []
         sent = engine.reaches.spans.get(at, {}).get(state.epoch)
-        if standing is None and sent is None and follow is None:
-            return []  # it never took anything of it
-        begun = engine.begun.get(collection, state.head)
-        first = standing.report.position if standing is not None and standing.report.epoch == state.epoch else 0
-        last = max(first, begun if sent is None else sent.last)
+        stands = standing is not None and standing.report.epoch == state.epoch
+        if not stands and sent is None and follow is None:
+            return []  # it never took anything of it, or is sent a snapshot when it comes
+        first = standing.report.position if standing is not None and stands else 0
+        last = first if sent is None else max(first, sent.last)
         is_read = follow is not None and (follow.reading or follow.asked is not None)
         return [Span(first, max(last, state.head) if is_read else last)]
 

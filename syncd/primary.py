@@ -39,6 +39,7 @@ from syncd.home.config import Collection
 from syncd.knowledge import Knowledge
 from syncd.people import People, Verb
 from syncd.rooms import TRANSACTIONS_MAX, Rooms, iso_time, show_key, transactions_asked
+from syncd.sent import SentRecord
 from syncd.settings_guard import counted
 from syncd.store.sync_store import SqliteSyncStore
 from syncd.store.uploads import SqliteUploadQueue
@@ -61,6 +62,7 @@ class Primary:
         self.driver = Driver(self.engine, rooms.ports, self._notify)
         self.admission = Admission(rooms, self.engine, self.driver, self._serve)
         self.people = People(rooms, self.engine, self.admission)
+        self.sent = SentRecord(rooms.database, self.engine.reaches)
         self.knowledge = Knowledge(rooms, self.admission, self.engine)
         self._verbs: dict[str, Verb] = dict(self.people.verbs)
         self._conflicts: Mapping[str, int] = {}  # by collection, those that nobody resolved
@@ -93,6 +95,7 @@ class Primary:
         for device, report in await rooms.database.reports():
             self.engine.standings[device, report.collection] = Standing(report, rooms.ports.now())
         await self._check_epoch()
+        await self.sent.recall(self.store, self._owners)
         await self.admission.open(self._stack)
 
     def _offer_deeds(self) -> None:
@@ -190,6 +193,10 @@ class Primary:
         self.driver.order(self.engine.set_selections(name, chosen.selection(at), chosen.selections_apart(at)))
 
     async def _serve(self, link: Link) -> None:
+        async with self.sent.link(link.device):
+            await self._serve_known(link)
+
+    async def _serve_known(self, link: Link) -> None:
         name = self.admission.shown(link.device)
         await self.rooms.seen(link.device)
         await self.admission.came(link)

@@ -44,6 +44,7 @@ TABLE: dict[str, set[str]] = {
     "views": {"core", "adapters"},
     "foresight": {"core", "known", "views"},
     "decisions": {"core", "known", "choices", "deeds", "foresight", "holds", "past"},
+    "sent": {"core"},
     "whereabouts": {"core", "views"},
     "holders": {"core", "rooms", "past", "whereabouts"},
     "knowledge": {"core", "rooms", "admission"},
@@ -54,7 +55,7 @@ TABLE: dict[str, set[str]] = {
     "primary_link": {"core", "rooms", "transport"},
     "primary": EDGES
     | set("core adapters driver rooms arrange admission people settings_guard choices deeds".split())
-    | {"deed_verbs", "knowledge"},
+    | {"deed_verbs", "knowledge", "sent"},
     "auxiliary": {"core", "adapters", "driver", "rooms", "arrange", "primary_link", "refused", *EDGES},
     "daemon": {"core", "adapters", "outside", "rooms", "primary", "auxiliary", *EDGES},
 }

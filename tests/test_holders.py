@@ -40,9 +40,8 @@ class HoldersDesk(Desk):
         self.said: dict[tuple[str, str], Report] = {}
         self.silent: set[str] = set()
         self.reaches = Reaches()
-        self.begun: dict[str, int] = {NAME: 0}
         past = Past(self.deeds, str, Limits())
-        sight = Sight(self.store, self.reaches, self.begun, 1_000)
+        sight = Sight(self.store, self.reaches, 1_000)
         self.verbs |= Holders(past, sight, self, lambda: [NAME]).verbs
 
     def all(self) -> Sequence[Device]:
@@ -146,17 +145,6 @@ async def test_what_is_in_flight_is_not_guessed(desk: HoldersDesk) -> None:
     assert await desk.on(LAPTOP) == ({"[2]", "[3]", "[4]", "[5]"}, set(), True)
 
 
-async def test_what_was_sent_before_the_daemon_began_is_not_known(desk: HoldersDesk) -> None:
-    await desk.stands(TILL)
-    desk.begun[NAME] = await desk.notes(n1=None)
-    await desk.notes(n2=None)
-    assert (await desk.holders(1), await desk.holders(2)) == (
-        {"till": ("maybe", "older")},
-        {"till": ("yes", "older")},
-    )
-    assert await desk.on(TILL) == ({"[2]", "[3]", "[4]"}, {"[1]"}, True)
-
-
 async def test_a_selection_that_changed_while_a_device_was_away_counts_as_it_was(desk: HoldersDesk) -> None:
     await desk.stands(TILL, OLD)
     await desk.store.drop_class(NAME, OLD)
@@ -234,7 +222,6 @@ async def test_a_position_in_another_store_says_nothing(desk: HoldersDesk) -> No
 
 async def test_what_is_forgotten_is_not_known(desk: HoldersDesk) -> None:
     await desk.stands(TILL)
-    desk.begun[NAME] = 0
     await desk.notes(n1="changed", n2=None)
     await desk.store.forget_history(NAME, 2**62, 0)
     sure, _, whole = await desk.on(TILL)

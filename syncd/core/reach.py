@@ -37,7 +37,8 @@ class Which(StrEnum):
 
 @dataclass
 class Reaches:
-    """What devices were sent since this daemon began: by device and collection, of each epoch, the newest last."""
+    """What devices were sent, and may have beyond what they reported: by device and collection, of each epoch, the
+    newest last."""
 
     spans: dict[tuple[str, str], dict[str, Span]] = field(default_factory=dict)
 

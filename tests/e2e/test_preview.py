@@ -137,5 +137,6 @@ def test_it_is_known_what_a_lost_device_had(fleet: Fleet) -> None:
     assert isinstance(collections, list)
     (line,) = collections
     assert (line["standing"], line["holds"]["objects"], line["maybe"]["objects"]) == ("revoked", len(had), 0)
+    primary.restart()
     lines = primary.cli("holds", "--device", till.name, NAME, "--all", "--json").splitlines()
     assert {json.loads(json.loads(one)["key"])[0] for one in lines} == had
