@@ -16,7 +16,7 @@ from syncd import perform_down, perform_up
 from syncd.core import effects as fx
 from syncd.core import events as ev
 from syncd.core.errors import ApplicationError, ApplicationOffline, DiskError, TargetHeld
-from syncd.core.guard import guard_of_groups, vanishes
+from syncd.core.guard import guard_of_comparisons, guard_of_groups
 from syncd.core.holding import Batch
 from syncd.core.model import Observed
 from syncd.core.ports import CollectionState, SourceChanges, SourceState, StoredChunk, SyncStore
@@ -107,19 +107,25 @@ async def _sweep(ports: Ports, effect: fx.SweepSource) -> ev.Event:
         return ev.Swept(name, 0, await store.open_collection(name))
     held = await store.open_collection(name)
     gone = await store.count_unseen(name)  # of a type that is gone as such a person was asked before
-    if held.imported and name not in ports.approved and vanishes(gone, held.objects, ports.limits_of(name)):
-        return ev.SourceHeld(name, _vanished(gone, held), held)
+    guard = None if name in ports.approved else guard_of_comparisons(ports.limits_of(name))
+    if held.imported and guard is not None:
+        spent = await store.spent(name, guard, ports.wall_us())
+        if guard.holds(gone, spent, held.objects):
+            return ev.SourceHeld(name, _vanished(gone, spent, held), held)
     known = {type_.id for type_ in held.types}
     there = await ports.sources[name].observe([(gone.type, gone.key) for gone in unseen if gone.type in known])
-    observed = [*there, *(Observed(gone.type, gone.key, None) for gone in unseen if gone.type not in known)]
-    state = await _keep(ports, name, Batch(observed, publish=False, loose=True))
-    return ev.Swept(name, len(unseen), state)
+    others = [Observed(gone.type, gone.key, None) for gone in unseen if gone.type not in known]
+    for observed, counts in ((there, guard), (others, None)):
+        batch = Batch(observed, publish=False, loose=True, guard=counts, judged=True)
+        held = await _keep(ports, name, batch)
+    return ev.Swept(name, len(unseen), held)
 
 
-def _vanished(gone: int, held: CollectionState) -> str:
+def _vanished(gone: int, spent: int, held: CollectionState) -> str:
+    before = f", {spent} were deleted in the last day" if spent else ""
     return (
-        f"{gone} of {held.objects} objects of collection {held.name} are not in its application any more: put them"
-        " back, or `syncd share` the collection again: then they are deleted everywhere"
+        f"{gone} of {held.objects} objects of collection {held.name} are not in its application any more{before}: put"
+        " them back, or `syncd share` the collection again: then they are deleted everywhere"
     )
 
 
@@ -129,14 +135,14 @@ async def _release(ports: Ports, name: str) -> None:
     if name not in ports.releasing:
         return
     store, source = ports.sync_store, ports.sources[name]
-    state = await store.open_collection(name)
+    guard, state = guard_of_groups(ports.limits_of(name)), await store.open_collection(name)
     known = {one.id for one in state.types}
     while state.held is not None and state.held.released:
         objects = await store.held_objects(name, ports.limits.scan_rows_max)
         asked = [(one.type, one.key) for one in objects if one.type in known]
         there = await source.observe(asked) if asked else ()
         gone = (Observed(one.type, one.key, None) for one in objects if one.type not in known)
-        batch = Batch([*there, *gone], publish=False, loose=False, release=True)
+        batch = Batch([*there, *gone], publish=False, loose=False, guard=guard, release=True)
         state = await _keep(ports, name, batch)
     ports.releasing.discard(name)
 

@@ -23,7 +23,6 @@ from syncd.core.events import StoreMoved
 from syncd.core.follow import store_epoch
 from syncd.core.guard import guard_of
 from syncd.core.holding import held_reason
-from syncd.core.loss import Leaving
 from syncd.core.messages import Report
 from syncd.core.model import DataType, Role
 from syncd.core.preferences import Place, Preferences
@@ -96,6 +95,7 @@ class Primary:
             self.engine.standings[device, report.collection] = Standing(report, rooms.ports.now())
         await self._check_epoch()
         await self.sent.recall(self.store, self._owners)
+        self._stack.push_async_callback(self._save_last)
         await self.admission.open(self._stack)
 
     def _offer_deeds(self) -> None:
@@ -123,7 +123,7 @@ class Primary:
             types=self._types_of,
             in_force=self._choose,
             holding=self._holding,
-            counting=self._counted,
+            counting=lambda name, shift: counted(self.store, self.rooms.limits.scan_rows_max, name, shift),
         )
 
     async def _types_of(self, name: str) -> Sequence[DataType]:
@@ -133,9 +133,6 @@ class Primary:
 
     async def _holding(self) -> Sequence[tuple[str, str]]:
         return list(self.engine.standings)
-
-    async def _counted(self, name: str, shift: tuple[Selection, Selection]) -> Leaving:
-        return await counted(self.store, self.rooms.limits.scan_rows_max, name, shift)
 
     async def _choose(self, chosen: Preferences) -> None:
         """What a person set is in force from here on."""
@@ -243,6 +240,10 @@ class Primary:
             return
         await self.rooms.database.save_reports([(device, one) for (device, _), one in sorted(reports.items())])
         self._reports = {at: one for at, one in self._reports.items() if reports.get(at) is not one}
+
+    async def _save_last(self) -> None:
+        with suppress(DiskError):
+            await self.save()
 
     async def prune(self) -> None:
         """R5: tombstones live until every device of the collection's user has passed them, or for 90 days. A device

@@ -69,7 +69,7 @@ class ForeseeingDesk(Desk):
                 self._counted,
             )
         )
-        holds = Holds(self.deeds, self.choices, lambda: [NAME], self.ports.releasing, LIMITS)
+        holds = Holds(self.deeds, self.choices, lambda: {NAME: ""}, self.ports.releasing, LIMITS)
         grounds = Grounds(self.deeds, self.choices, People(self.database), holds, self.ports.alone, LIMITS)
         names = {one.id: one.name for one in (TILL, LAPTOP, STRANGER)}
         accepted = {(TILL.id, NAME)}

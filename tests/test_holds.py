@@ -28,9 +28,10 @@ class GuardedDesk(Desk):
 
     def __init__(self) -> None:
         super().__init__()
+        self.compared = ""
         self.ports = Ports(LIMITS, ADAPTERS, lambda: 0.0, lambda: self.time_us)
         self.ports.store, self.ports.sources[NAME] = self.store, self.source
-        self.verbs |= Holds(self.deeds, self, lambda: [NAME], self.ports.releasing, LIMITS).verbs
+        self.verbs |= Holds(self.deeds, self, lambda: {NAME: self.compared}, self.ports.releasing, LIMITS).verbs
 
     async def held(self) -> list[Json]:
         """Of changes of settings nothing is held here, see ``test_settings_held``."""
@@ -178,6 +179,14 @@ async def test_a_group_that_has_grown_is_looked_at_again(desk: GuardedDesk, verb
 async def test_where_nothing_is_held_there_is_nothing_to_decide(desk: GuardedDesk, verb: str) -> None:
     with pytest.raises(UserError, match="nothing of notes is held"):
         await desk.ask(verb, group=f"{NAME}:held-1")
+
+
+async def test_a_comparison_that_is_held_is_named_with_its_reason(desk: GuardedDesk) -> None:
+    assert (await desk.ask("held"))["comparisons"] == []
+    desk.compared = "20 of 30 objects are not there any more: put them back"
+    told = await desk.ask("held")
+    assert told["comparisons"] == [{"collection": NAME, "reason": desk.compared}]
+    assert mistakes("held", "primary", told) == []
 
 
 async def test_a_change_of_settings_is_decided_by_its_id(desk: GuardedDesk) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from syncd.core import effects as fx
 from syncd.core import events as ev
+from syncd.core.ports import CollectionState
 from tests.core.kit import NAME
 from tests.perform_kit import Primary, city
 
@@ -62,3 +63,46 @@ async def test_a_first_import_that_was_broken_off_deletes_what_vanished() -> Non
     await primary.does(fx.BeginScan(NAME))
     primary.source.commit({city(number): None for number in range(20)})
     assert isinstance(await swept(primary), ev.Swept)
+
+
+async def lost(primary: Primary, cities: range) -> ev.Event | None:
+    """The application loses these, and a comparison begins."""
+    primary.source.commit({city(number): None for number in cities})
+    return await swept(primary)
+
+
+async def read_on(primary: Primary, state: CollectionState, cities: range) -> CollectionState:
+    """These are deleted in one transaction, and read."""
+    primary.source.commit({city(number): None for number in cities})
+    while True:
+        read = await primary.does(fx.ReadSource(NAME, state.mark))
+        assert isinstance(read, ev.SourceRead)
+        state = read.state
+        if not read.more:
+            return state
+
+
+async def test_what_was_deleted_before_counts_with_what_a_comparison_finds_gone() -> None:
+    primary = Primary(40)
+    state = await read_on(primary, (await primary.imported()).state, range(7))
+    assert (state.held, state.objects) == (None, 33)
+    event = await lost(primary, range(7, 10))
+    assert isinstance(event, ev.SourceHeld)
+    assert "3 of 33 objects" in event.reason
+    assert "7 were deleted in the last day" in event.reason
+
+
+async def test_what_a_comparison_let_through_counts_with_what_is_deleted_after_it() -> None:
+    primary = Primary(40)
+    await primary.imported()
+    event = await lost(primary, range(7))
+    while isinstance(event, ev.Swept) and event.count:
+        event = await primary.does(fx.SweepSource(NAME))
+    assert isinstance(event, ev.Swept)
+    read = await primary.does(fx.ReadSource(NAME, event.state.mark, end_scan=True, loose=True))
+    assert isinstance(read, ev.SourceRead)
+    state = await read_on(primary, read.state, range(0))
+    assert (state.held, state.objects) == (None, 33)
+    state = await read_on(primary, state, range(7, 10))
+    assert state.held is not None
+    assert (state.held.gone, state.objects) == (3, 33)

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from scripts.demonstration.atlas import Atlas, Data, Given, Unusable
+from scripts.demonstration.held import mass_delete
 from scripts.demonstration.stage import COLLECTION, Machine, compare, must, say, title, unlike, wait_for
 from syncd.cli.fields import Json, number, records, texts
 from tests.e2e import shop
@@ -213,6 +214,7 @@ STEPS: list[tuple[str, Callable[[Machine, list[Machine], Data], None]]] = [
     ("The laptop is switched off, the desk goes on working", away),
     ("The till's application has a rule of its own, and a transaction breaks it there", failure),
     ("The laptop's application writes too, and so do both at once", both_sides),
+    ("Too much is deleted on the desk, by mistake", mass_delete),
     ("The till is stolen", lost),
 ]
 

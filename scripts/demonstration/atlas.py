@@ -24,6 +24,13 @@ CREATE INDEX city_name ON city(name);
 CITIES = 12
 
 
+KEYED = """
+SELECT name FROM pragma_table_list AS list WHERE schema = 'main' AND type = 'table'
+    AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE '\\_syncd\\_%' ESCAPE '\\'
+    AND EXISTS (SELECT 1 FROM pragma_table_info(list.name) WHERE pk) ORDER BY name
+"""  # the tables that can be shared
+
+
 class Unusable(Exception):
     """The given database is none, or none that the demonstration can change: in one line, with what to do."""
 
@@ -31,7 +38,8 @@ class Unusable(Exception):
 class Data(Protocol):
     """``arrive``: one transaction, and a query that counts its rows on arrival. ``away``: many changes, their number.
     ``collide``: a transaction, and the rule of one machine that refuses it (statement, undo, count query). ``write``:
-    one object, the same each time, gets a text; ``mistake``: very many do; both with a query that counts them."""
+    one object, the same each time, gets a text; ``mistake``: very many do; both with a query that counts them.
+    ``lose``: very many objects are deleted, but not that of ``write``, with a query that counts what is left."""
 
     what: str
 
@@ -48,6 +56,8 @@ class Data(Protocol):
     def write(self, application: sqlite3.Connection, text: str) -> tuple[str, str]: ...
 
     def mistake(self, application: sqlite3.Connection) -> tuple[str, str, int]: ...
+
+    def lose(self, application: sqlite3.Connection) -> tuple[str, str]: ...
 
 
 class Atlas:
@@ -141,6 +151,10 @@ class Atlas:
             rows,
         )
 
+    def lose(self, application: sqlite3.Connection) -> tuple[str, str]:
+        rows = application.execute("DELETE FROM city WHERE population < 22000").rowcount
+        return f"{rows:,} cities", "SELECT count(*) FROM city"
+
 
 class Given:
     """A database of the person's own: values of one column are changed, in a copy."""
@@ -197,14 +211,12 @@ class Given:
         finally:
             copy.rollback()
 
+    def _key(self, application: sqlite3.Connection) -> str:
+        columns = application.execute("SELECT name, pk FROM pragma_table_info(?) ORDER BY pk", (self.table,)).fetchall()
+        return ", ".join(f'"{name}"' for name, pk in columns if pk)
+
     def _set(self, application: sqlite3.Connection, text: str, rows: int) -> tuple[str, int]:
-        key = ", ".join(
-            f'"{name}"'
-            for name, pk in application.execute(
-                "SELECT name, pk FROM pragma_table_info(?) ORDER BY pk", (self.table,)
-            ).fetchall()
-            if pk
-        )
+        key = self._key(application)
         changed = application.execute(
             f'UPDATE "{self.table}" SET "{self.column}" = ? WHERE ({key}) IN'
             f' (SELECT {key} FROM "{self.table}" ORDER BY {key} LIMIT {rows})',
@@ -235,3 +247,15 @@ class Given:
     def mistake(self, application: sqlite3.Connection) -> tuple[str, str, int]:
         count, rows = self._set(application, "a mistake", 5_000)
         return f"{rows:,} rows become nonsense", count, rows
+
+    def lose(self, application: sqlite3.Connection) -> tuple[str, str]:
+        application.execute("PRAGMA foreign_keys=OFF")
+        tables = [str(name) for (name,) in application.execute(KEYED).fetchall()]
+        count = "SELECT " + " + ".join(f'(SELECT count(*) FROM "{table}")' for table in tables)
+        ((before,),) = application.execute(count).fetchall()
+        key = self._key(application)
+        first = f' WHERE ({key}) NOT IN (SELECT {key} FROM "{self.table}" ORDER BY {key} LIMIT 1)'
+        for table in tables:
+            application.execute(f'DELETE FROM "{table}"{first if table == self.table else ""}')
+        ((after,),) = application.execute(count).fetchall()
+        return f"{before - after:,} of {before:,} rows", count

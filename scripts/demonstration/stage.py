@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from scripts.demonstration.atlas import KEYED
 from syncd.cli.fields import number, records, text
 from tests.e2e import harness, shop
 from tests.e2e.compare import count, differences
@@ -15,11 +16,6 @@ from tests.e2e.compare import count, differences
 COLLECTION = "atlas"
 WAIT_S_MAX = 60.0
 PLAIN = not sys.stdout.isatty() or "NO_COLOR" in os.environ
-KEYED = """
-SELECT name FROM pragma_table_list AS list WHERE schema = 'main' AND type = 'table'
-    AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE '\\_syncd\\_%' ESCAPE '\\'
-    AND EXISTS (SELECT 1 FROM pragma_table_info(list.name) WHERE pk) ORDER BY name
-"""  # the tables that can be shared
 
 
 class Broken(AssertionError):

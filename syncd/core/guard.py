@@ -35,8 +35,6 @@ def guard_of(limits: Limits) -> tuple[int, int]:
     return limits.guard_objects_min, limits.guard_percent_min
 
 
-def vanishes(gone: int, objects: int, limits: Limits) -> bool:
-    """Whether the deletion of ``gone`` of ``objects`` objects is held: much of the collection, or all of it."""
-    if not gone:
-        return False
-    return gone >= objects or (gone >= limits.guard_objects_min and 100 * gone >= limits.guard_percent_min * objects)
+def guard_of_comparisons(limits: Limits) -> Guard:
+    """They are held always, by themselves where groups are not held."""
+    return guard_of_groups(limits) or Guard(limits.guard_objects_min, limits.guard_percent_min, 0.0)

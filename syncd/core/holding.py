@@ -39,7 +39,9 @@ class Batch:
     ``publish``: with this batch the store equals one state of the application: its rows, and those kept unpublished
     before, become one group. ``loose``: see ``messages.Run``. ``mark``: new read mark, or None to leave it.
     ``end_scan``: the running comparison is complete with it. ``guard``: what it, with those kept unpublished before, is
-    held against (R13). ``release``: its objects are of the held group no more; else those that are do not change.
+    held against (R13). ``judged``: that was done before it was read: its deletions count, and none of it is held.
+    ``release``: its objects are of the held group no more; else those that are do not change. Of what it deletes only
+    that counts which was not gone when a person let it through.
     """
 
     observed: Sequence[Observed]
@@ -48,6 +50,7 @@ class Batch:
     mark: int | None = None
     end_scan: bool = False
     guard: Guard | None = None
+    judged: bool = False
     release: bool = False
 
 
@@ -78,6 +81,11 @@ def held_reason(collection: str, held: Held) -> str:
 
 class Holding(Protocol):
     """The sync store's part in the guard."""
+
+    async def spent(self, name: str, guard: Guard, now_us: int) -> int:
+        """How many deletions of the application's data that it has at this time were let through in the guard's
+        window; what was let through before a person decided does not count."""
+        ...
 
     async def release(self, name: str, number: int) -> bool:
         """Durable. The held group goes into the order from here on. False: no held group has this number, or

@@ -65,6 +65,11 @@ class Source:
         return self.ready and not comparing and self.state is not None and not self.state.scanning
 
     @property
+    def why_held(self) -> str:
+        """Why the comparison that runs is held; empty: none is."""
+        return self.reason if self.phase is SourcePhase.HELD else ""
+
+    @property
     def offline(self) -> bool:
         return self.phase is SourcePhase.OFFLINE
 

@@ -14,6 +14,7 @@ from itertools import count
 
 from syncd.core.edits import Edit
 from syncd.core.errors import InvariantBroken
+from syncd.core.guard import Guard
 from syncd.core.holding import Batch, HeldObject
 from syncd.core.loss import Leaving
 from syncd.core.model import DataType, ObjectId, Observed, Proof, Spans, Tie
@@ -128,24 +129,31 @@ class MemorySyncStore(MemoryPast):
         """See ``store_keep``."""
         held, named = collection.held, collection.named(batch)
         loose = collection.scanning or collection.loose or batch.loose
-        if held.number and batch.release:
-            held.leave(named)
-        elif held.number and loose:
+        if held.number and loose and not batch.release:
             self._join(collection, [(one, seen) for one, seen in named.items() if one in held.objects], now_us)
             named = {one: seen for one, seen in named.items() if one not in held.objects}
-        elif held.number and (held.open or held.objects.keys() & named.keys()):
+        elif held.number and not batch.release and (held.open or held.objects.keys() & named.keys()):
             return None
-        if batch.guard is None:
-            return named
-        gone, spent = collection.gone(named), held.spent(collection.source, batch.guard, now_us)
-        all_gone = max(held.gone + gone, 0)
-        if gone and collection.imported and batch.guard.holds(all_gone, spent, collection.objects + max(held.gone, 0)):
-            if not loose:
+        gone = collection.gone(named, batch.release)
+        if self._is_too_much(collection, batch, gone, now_us):
+            if not loose or batch.release:
                 return None
             self._join(collection, [(one, seen) for one, seen in named.items() if seen.fields is None], now_us)
             named = {one: seen for one, seen in named.items() if seen.fields is not None}
-        held.gone += collection.gone(named)
+            gone = collection.gone(named, batch.release)
+        held.gone += gone if batch.guard is not None else 0
+        if batch.release:
+            held.leave(named)
         return named
+
+    @staticmethod
+    def _is_too_much(collection: MemoryCollection, batch: Batch, gone: int, now_us: int) -> bool:
+        """See ``store_keep``."""
+        if batch.guard is None or batch.judged or not collection.imported or not gone:
+            return False
+        held = collection.held
+        before, spent = max(held.gone, 0), held.spent(collection.source, batch.guard, now_us)
+        return batch.guard.holds(max(held.gone + gone, 0), spent, collection.objects + before)
 
     def _join(self, collection: MemoryCollection, observed: Sequence[Named], now_us: int) -> None:
         if observed:
@@ -312,6 +320,10 @@ class MemorySyncStore(MemoryPast):
         return len(gone)
 
     # ------------------------------------------------------------ what is held
+
+    async def spent(self, name: str, guard: Guard, now_us: int) -> int:
+        collection = self._collections[name]
+        return collection.held.spent(collection.source, guard, now_us)
 
     async def release(self, name: str, number: int) -> bool:
         return self._collections[name].held.release(number)

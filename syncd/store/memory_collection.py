@@ -54,13 +54,13 @@ class MemoryCollection:
         names = self.names()
         return {ObjectId(names[one.type], one.key): one for one in batch.observed}
 
-    def gone(self, named: Mapping[ObjectId, Observed]) -> int:
+    def gone(self, named: Mapping[ObjectId, Observed], release: bool) -> int:
         """How many deletions these add to those above the head that count; see ``store_keep``."""
         gone = 0
         for one, seen in named.items():
             row = self.rows.get(one)
             if row is not None and row.fields is not None and seen.fields is None:
-                gone += " " not in seen.author
+                gone += " " not in seen.author and not (release and self.held.objects.get(one, False))
             elif row is not None and row.fields is None and seen.fields is not None and row.change > self.head:
                 gone -= 1
         return gone

@@ -57,6 +57,15 @@ def among(connection: sqlite3.Connection, row: CollectionRow, observed: Iterable
     }
 
 
+def gone_among(connection: sqlite3.Connection, row: CollectionRow, observed: Iterable[Observed]) -> int:
+    """How many of them are deleted, and were so when they joined the held group."""
+    find = f"""SELECT 1 FROM held_objects AS held JOIN {row.table} AS one ON one.type = held.type AND one.key = held.key
+        WHERE held.collection = ? AND held.type = ? AND held.key = ? AND gone AND one.hash IS NOT NULL"""
+    look_up = connection.cursor()
+    named = {(one.type, one.key) for one in observed if one.fields is None}
+    return sum(look_up.execute(find, (row.id, *at)).fetchone() is not None for at in named)
+
+
 # ---------------------------------------------------------------- what joins
 
 
@@ -100,8 +109,13 @@ def leave(connection: sqlite3.Connection, row: CollectionRow, observed: Sequence
     """These objects are of the held group no more; after the last of them there is none."""
     if not row.held:
         return row
-    remove = "DELETE FROM held_objects WHERE collection = ? AND type = ? AND key = ?"
-    connection.executemany(remove, [(row.id, one.type, one.key) for one in observed])
+    remove, left, gone = "DELETE FROM held_objects WHERE collection = ? AND type = ? AND key = ? RETURNING gone", 0, 0
+    for one in observed:
+        for (was_gone,) in connection.execute(remove, (row.id, one.type, one.key)).fetchall():
+            left, gone = left + 1, gone + was_gone
+    connection.execute(
+        "UPDATE held SET objects = objects - ?, gone = gone - ? WHERE collection = ?", (left, gone, row.id)
+    )
     if connection.execute("SELECT 1 FROM held_objects WHERE collection = ? LIMIT 1", (row.id,)).fetchone():
         return row
     connection.execute("DELETE FROM held WHERE collection = ?", (row.id,))

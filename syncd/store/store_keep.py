@@ -178,24 +178,30 @@ def _apart(
     """What of the batch goes into the order, and what it changes. None: all of it is held (R13). A comparison is no
     group: of it only what is of the held group, or is deleted beyond the measure, is left as it is."""
     loose = bool(row.scanning or row.loose or batch.loose)
-    if row.held:
-        if batch.release:
-            row = store_held.leave(connection, row, batch.observed)
-        elif loose:
+    if row.held and not batch.release:
+        if loose:
             row, batch = _without_held(connection, row, batch, now_us)
         elif store_held.is_open(connection, row) or store_held.among(connection, row, batch.observed):
             return None
     changes = compare(connection, row, types, batch.observed)
-    if batch.guard is None or not row.imported or not changes.gone:
-        return row, batch, changes
-    before, spent = max(row.gone, 0), store_held.spent(connection, row, batch.guard, now_us)
-    if not batch.guard.holds(max(row.gone + changes.gone, 0), spent, row.objects + before):
-        return row, batch, changes
-    if not loose:
+    if batch.release:
+        changes.gone -= store_held.gone_among(connection, row, batch.observed)
+    if not _is_too_much(connection, row, batch, changes.gone, now_us):
+        after = store_held.leave(connection, row, batch.observed) if batch.release else row
+        return after, batch, changes
+    if not loose or batch.release:
         return None
     row = store_held.join(connection, row, [one for one in batch.observed if one.fields is None], now_us)
     batch = replace(batch, observed=[one for one in batch.observed if one.fields is not None])
     return row, batch, compare(connection, row, types, batch.observed)
+
+
+def _is_too_much(connection: sqlite3.Connection, row: CollectionRow, batch: Batch, gone: int, now_us: int) -> bool:
+    """``gone``: deletions of the batch that count; with those above the head, and those of a while before."""
+    if batch.guard is None or batch.judged or not row.imported or not gone:
+        return False
+    before, spent = max(row.gone, 0), store_held.spent(connection, row, batch.guard, now_us)
+    return batch.guard.holds(max(row.gone + gone, 0), spent, row.objects + before)
 
 
 def _hold(connection: sqlite3.Connection, row: CollectionRow, types: TypeSet, batch: Batch, now_us: int) -> Kept:

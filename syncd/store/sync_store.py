@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from syncd.core.edits import Edit, Fact, Version
+from syncd.core.guard import Guard
 from syncd.core.history_port import StoodPage
 from syncd.core.holding import Batch, HeldObject
 from syncd.core.loss import Leaving
@@ -167,6 +168,12 @@ class SqliteSyncStore:
             at = after
 
     # ------------------------------------------------------------ what is held
+
+    async def spent(self, name: str, guard: Guard, now_us: int) -> int:
+        def look(connection: sqlite3.Connection) -> int:
+            return store_held.spent(connection, collections.get(connection, name), guard, now_us)
+
+        return await self._database.read(look)
 
     async def release(self, name: str, number: int) -> bool:
         return await self._database.write(lambda connection: store_held.release(connection, name, number))

@@ -44,11 +44,13 @@ class Guarded(Shop):
         state = await self.store.open_collection(NAME)
         if state.held is not None:
             await self.store.release(NAME, state.held.number)
-        while state.held is not None:
+        state = await self.store.open_collection(NAME)
+        while state.held is not None and state.held.released:
             some = await self.store.held_objects(NAME, 3)
             there = {number: has.get(number) for number in range(100) if self.key(number) in {one.key for one in some}}
             self.now_us += 1
-            state = await self.store.keep(NAME, Batch(self.observed(there), False, False, release=True), self.now_us)
+            batch = Batch(self.observed(there), False, False, guard=GUARD, release=True)
+            state = await self.store.keep(NAME, batch, self.now_us)
         return await self.read({})
 
 

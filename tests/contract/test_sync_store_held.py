@@ -45,11 +45,12 @@ class Application:
     async def releases(self, values: Values) -> CollectionState:
         """What a person let through is read and published."""
         state = await self.store.open_collection(NAME)
-        while state.held is not None:
+        while state.held is not None and state.held.released:
             some = await self.store.held_objects(NAME, 7)
             there = {one.key.decode(): values.get(one.key.decode()) for one in some}
             seen = observed(self.type, there)
-            state = await self.store.keep(NAME, Batch(seen, False, False, release=True), self.now_us)
+            batch = Batch(seen, False, False, guard=self.guard, release=True)
+            state = await self.store.keep(NAME, batch, self.now_us)
         return await self.keep({})
 
 

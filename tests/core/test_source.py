@@ -18,7 +18,7 @@ from syncd.core.events import (
     Swept,
     Tick,
 )
-from syncd.core.guard import vanishes
+from syncd.core.guard import guard_of_comparisons
 from syncd.core.ports import CollectionState, SourceState
 from syncd.core.source import SourcePhase
 from tests.core.kit import CITY, LIMITS, NAME, store_state
@@ -298,4 +298,4 @@ def test_a_comparison_that_was_held_is_made_anew_after_a_pause() -> None:
     [(0, 0, False), (0, 10, False), (9, 40, False), (10, 51, False), (10, 50, True), (1, 1, True), (9, 9, True)],
 )
 def test_a_fifth_and_ten_objects_or_all_of_them_are_much(gone: int, objects: int, held: bool) -> None:
-    assert vanishes(gone, objects, LIMITS) is held
+    assert guard_of_comparisons(LIMITS).holds(gone, 0, objects) is held

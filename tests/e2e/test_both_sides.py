@@ -112,6 +112,7 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     directory = tmp_path_factory.mktemp("both-sides")
     with Fleet(directory, auxiliaries=2, launcher=limited(retry_s_max=0.3)) as fleet:
+        fleet.primary.cli("settings", "set", "guard.percent", "100 %")  # people delete all the time here
         yield World(fleet, directory)
 
 

@@ -171,3 +171,47 @@ def test_little_may_be_taken_away_unasked(fleet: Fleet, notes: str) -> None:
     assert "is held" in selects(fleet, notes, "id < 30", code=1), "a little again and again adds up"
     (change,) = held_changes(fleet.primary)
     fleet.primary.cli("reject", change)
+
+
+def test_what_is_held_is_executed_nowhere_whatever_else_is_done(fleet: Fleet, notes: str) -> None:
+    """A new pairing, a snapshot of another selection, a device that was cut off and comes again, a restart."""
+    primary, (till, desk) = fleet.primary, fleet.auxiliaries
+    shop.execute(primary.databases[notes], "DELETE FROM note WHERE id < 30", "UPDATE note SET body = 'x' WHERE id = 30")
+    group = held(primary, notes)
+    till.pair(primary)
+    selects(fleet, notes, "id != 35")
+    till.wait(lambda: rows(till, notes) == ROWS - 1, "holds what its selection takes, and what is held")
+    primary.cli("revoke", desk.name)
+    let_go = "UPDATE note SET body = 'while the desk is cut off' WHERE id = 39"
+    shop.execute(primary.databases[notes], let_go)
+    till.wait(lambda: body(till, notes, 39) == "while the desk is cut off", "has the change")
+    desk.pair(primary)
+    let_through(fleet, notes, "to both")
+    primary.restart()
+    let_through(fleet, notes, "after it")
+    assert (held(primary, notes), rows(till, notes), rows(desk, notes)) == (group, ROWS - 1, ROWS)
+    assert (body(till, notes, 30), body(desk, notes, 30)) == ("base", "base")
+    primary.cli("approve", group)
+    till.wait(lambda: rows(till, notes) == 9, "lacks what was approved")
+    desk.wait(lambda: rows(desk, notes) == 10, "lacks what was approved")
+    assert (body(till, notes, 30), body(desk, notes, 30)) == ("x", "x")
+
+
+def test_a_copy_in_the_place_of_the_database_begins_no_budget_of_its_own(fleet: Fleet, notes: str) -> None:
+    """What was deleted in the application counts with what the copy lacks."""
+    primary, source = fleet.primary, fleet.primary.databases[notes]
+    shop.execute(source, "DELETE FROM note WHERE id < 5")
+    for auxiliary in fleet.auxiliaries:
+        auxiliary.wait(lambda: rows(auxiliary, notes) == 35, "lacks the five")  # noqa: B023
+    copy = source.with_name("copy.db")
+    with closing(sqlite3.connect(source)) as connection, closing(sqlite3.connect(copy)) as other:
+        connection.backup(other)
+    shop.execute(copy, "DELETE FROM note WHERE id < 10")
+    for beside in ("-wal", "-shm"):
+        source.with_name(source.name + beside).unlink(missing_ok=True)
+    copy.replace(source)
+    primary.wait_state(notes, "held")
+    reason = str(primary.collection(notes)["reason"])
+    assert "5 of 35 objects" in reason
+    assert "5 were deleted in the last day" in reason
+    assert [rows(auxiliary, notes) for auxiliary in fleet.auxiliaries] == [35, 35]

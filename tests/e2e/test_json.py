@@ -150,6 +150,16 @@ def failed_and_retried(page: Page, primary: Machine, auxiliary: Machine) -> None
     auxiliary.wait_state("shop", "identical")
 
 
+def held(page: Page, primary: Machine) -> None:
+    """Settings that would take everything away from the auxiliary are held, and rejected."""
+    told = primary.ask("settings_set", name="shop.selection", value="id < 0", device="auxiliary")
+    page.hold("settings set, settings unset", "primary", told)
+    told = primary.ask("settings_import", toml='[[settings]]\ncollection = "shop"\nselection = "id < 0"\n')
+    page.hold("settings import", "primary", told)
+    for number in (1, 2):
+        primary.ask("reject", group=f"settings-{number}")
+
+
 def test_each_answer_of_each_role_has_the_documented_keys(machines: tuple[Machine, Machine], tmp_path: Path) -> None:
     (primary, auxiliary), page = machines, Page()
     source = shop.make(tmp_path / "shop.db", GOODS)
@@ -160,6 +170,7 @@ def test_each_answer_of_each_role_has_the_documented_keys(machines: tuple[Machin
         paired(page, primary, auxiliary, proxy.address)
         bootstrapped(page, primary, auxiliary, proxy)
         failed_and_retried(page, primary, auxiliary)
+    held(page, primary)
     place = f"sqlite:{auxiliary.databases['shop']}"
     page.hold("accept", "auxiliary", auxiliary.cli_json("accept", "shop", "--into", place, "--replace"))
     page.hold_both("devices", primary, auxiliary)

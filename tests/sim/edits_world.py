@@ -59,8 +59,10 @@ class Watching(Observer):
 
 
 class EditsWorld(House):
-    def __init__(self, seed: int, devices: Sequence[str], direction: Direction, policy: Policy) -> None:
-        super().__init__(direction, policy, LIMITS, seed)
+    def __init__(
+        self, seed: int, devices: Sequence[str], direction: Direction, policy: Policy, limits: Limits = LIMITS
+    ) -> None:
+        super().__init__(direction, policy, limits, seed)
         self.off: set[str] = set()
         self.devices = list(devices)
         self.observer = Watching()

@@ -3,13 +3,15 @@ the applications on both sides change the same objects; then peace.
 
 R2 and R8 are asked of every device in every state: what is known to be proven there is what its selection takes of the
 primary's state at its position; what it is sent its selection takes; and what it is told to delete its selection took
-in some state, or its own application made.
+in some state, or its own application made. In most stories much is deleted at once at times: then R13 is asked as well,
+until persons approve or reject what is held.
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 from syncd.adapters.canonical import pack_values
 from syncd.core.edits import Direction, Policy
@@ -18,9 +20,10 @@ from syncd.core.messages import Begin, Objects
 from syncd.core.messages import Wire as Message
 from syncd.core.model import Kind, ObjectId
 from syncd.core.selection import ALL, Selection
-from tests.sim.edits_world import EditsWorld, Watching
+from tests.sim.edits_world import LIMITS, EditsWorld, Watching
+from tests.sim.guard_watch import GuardWatch
 from tests.sim.history import State
-from tests.sim.network import PRIMARY, finish
+from tests.sim.network import PRIMARY, Heard, finish
 from tests.sim.telling import Plan, Tale, tell, told
 from tests.sim.watcher import contents, parked
 from tests.two_way_kit import NAME, note, taken
@@ -38,6 +41,9 @@ SELECTIONS = (
 )
 
 
+GUARDED = replace(LIMITS, guard_s=86_400.0, guard_objects_min=4, guard_percent_min=50)
+
+
 class Watcher(Watching):
     """``published``: states of the primary by the store's epoch and number. ``ever``: what was in any of them that a
     selection takes. ``made``: by the application of each device."""
@@ -52,6 +58,10 @@ class Watcher(Watching):
         self.made: dict[str, set[ObjectId]] = {device: set() for device in world.devices}
         self.edited: set[str] = set()
         self.epochs = 1  # that the store has had, as far as it was told to
+        self.guard = GuardWatch(world, self.met)
+
+    def port(self, device: str, name: str) -> dict[str, Heard]:
+        return {"keep": lambda args, result: self.guard.look(result)} if name == "store" else {}
 
     def publication(self) -> None:
         state = finish(self.world.store.open_collection(NAME))
@@ -65,6 +75,7 @@ class Watcher(Watching):
 
     def look(self) -> None:
         self.publication()
+        self.guard.look(finish(self.world.store.open_collection(NAME)))
         assert len(self.world.epochs) == self.epochs, "R4: a device was taken for one that is ahead of the store"
         for device in self.world.devices:
             if device not in self.edited and device not in self.world.off:
@@ -79,6 +90,8 @@ class Watcher(Watching):
         if state is not None and epoch in self.selection_of:
             self.met["R2 " + self.selection_of[epoch].canonical] += 1
             assert target.rows == taken(self.selection_of[epoch], state), f"R2: {device[0]} at {epoch} {position}"
+            if position >= finish(self.world.store.open_collection(NAME)).head:
+                self.guard.shows(self.selection_of[epoch], target.rows)
 
     def leaves(self, device: str, message: Message) -> None:
         if isinstance(message, Begin):
@@ -91,8 +104,10 @@ class Watcher(Watching):
             one = ObjectId(names[type_], key)
             if kind == Kind.DELETE:
                 self.met["R8 delete"] += 1
-                known = self.ever[selection] | self.made[device]
-                assert one in known, f"R8: {device[0]} is told to delete {one}, which it never took"
+                self.guard.deletes(selection, one)
+                # one that takes everything may hear of what came and went within a transaction that was read in parts
+                known = selection == ALL or one in self.ever[selection] | self.made[device]
+                assert known, f"R8: {device[0]} is told to delete {one}, which it never took"
             else:
                 self.met["R8 object"] += selection != ALL
                 assert taken(selection, {one: fields}), f"R8: {device[0]} is sent {one}, which it does not take"
@@ -103,7 +118,9 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
         self.rng = rng = random.Random(f"selections {seed}")
         self._keys = rng.choice((2, 4, 7))
         devices = [letter * 52 for letter in "ABC"[: rng.choice((1, 2, 2, 3))]]
-        self.world = world = EditsWorld(seed, devices, Direction.BOTH, rng.choice(list(Policy)))
+        self._guarded = rng.random() < 0.7
+        limits = GUARDED if self._guarded else LIMITS
+        self.world = world = EditsWorld(seed, devices, Direction.BOTH, rng.choice(list(Policy)), limits)
         self._versions = 0
         self._edits = rng.random() < 0.5
         world.source.rows = dict(self._made() for _ in range(rng.randrange(10)))
@@ -126,6 +143,17 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
 
     def _commit(self) -> None:
         self.world.source.commit(self._changes())
+
+    def _delete_much(self) -> None:
+        """By mistake, and something else in the same transaction."""
+        rows = self.world.source.rows
+        if self._guarded and rows:
+            gone = self.rng.sample(sorted(rows), self.rng.randint((len(rows) + 1) // 2, len(rows)))
+            self.world.note(f"{len(gone)} of {len(rows)} objects are deleted")
+            self.world.source.commit(dict([self._made()]) | dict.fromkeys(gone))
+
+    def _decide(self) -> None:
+        self.rng.choice((self.watcher.guard.approve, self.watcher.guard.reject))()
 
     def _edit(self) -> None:
         device = self._device()
@@ -164,6 +192,8 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
             (75.0, world.work),
             (6.0, self._commit),
             (6.0, self._edit),
+            (1.0, self._delete_much),
+            (1.0, self._decide),
             (3.0, self._select),
             (12.0, world.wake),
             (10.0, lambda: world.connect(self._device())),
@@ -188,12 +218,15 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
         for _ in range(200):
             world.round()
             self.watcher.look()
+            self._decide()
             if all(self._at_rest(device) for device in world.devices):
                 return
         raise AssertionError(f"the devices never agree: {[one[0] for one in world.devices if not self._at_rest(one)]}")
 
     def _at_rest(self, device: str) -> bool:
         world = self.world
+        if finish(world.store.open_collection(NAME)).held is not None:
+            return False
         return world.quiet(device) and world.targets[device].rows == world.chosen(device, world.source.rows)
 
 

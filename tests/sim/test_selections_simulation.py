@@ -17,6 +17,9 @@ ASKED = (
     "R5 the selection of this device changed",
     "R8 object",
     "R8 delete",
+    "R13 held",
+    "R13 let through",
+    "R13 shown",
     *(f"R2 {selection.canonical}" for selection in SELECTIONS),
 )
 
