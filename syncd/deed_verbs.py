@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from syncd.choices import Choices
+from syncd.core.ports import SyncStore
+from syncd.core.upward_ports import UploadQueue
 from syncd.decisions import Grounds
 from syncd.deeds import Deeds
 from syncd.disputes import Disputes
@@ -16,6 +20,20 @@ from syncd.rooms import Rooms
 from syncd.whereabouts import Sight
 
 
+def deeds_of(rooms: Rooms, store: SyncStore, uploads: UploadQueue, changed: asyncio.Event) -> Deeds:
+    """How all of them are carried out. ``changed``: set whenever anything was."""
+    ports = rooms.ports
+    return Deeds(
+        store=store,
+        uploads=uploads,
+        writers=ports.writers,
+        sources=ports.sources,
+        device=rooms.identity.device_id,
+        wall_us=ports.wall_us,
+        changed=changed,
+    )
+
+
 def deed_verbs(deeds: Deeds, rooms: Rooms, knowledge: Knowledge, choices: Choices, people: People) -> dict[str, Verb]:
     """Name -> what answers it."""
     engine, ports, limits = knowledge.engine, rooms.ports, rooms.limits
@@ -23,12 +41,12 @@ def deed_verbs(deeds: Deeds, rooms: Rooms, knowledge: Knowledge, choices: Choice
     def collections() -> list[str]:
         return list(engine.sources)
 
-    def comparisons() -> dict[str, str]:
+    def why_held() -> dict[str, str]:
         return {name: one.why_held for name, one in engine.sources.items()}
 
-    past, holds = Past(deeds, knowledge.named, limits), Holds(deeds, choices, comparisons, ports.releasing, limits)
+    past, holds = Past(deeds, knowledge.named, limits), Holds(deeds, choices, why_held, ports.releasing, limits)
     grounds = Grounds(deeds, choices, people, holds, ports.alone, limits)
-    sight = Sight(deeds.store, engine.reaches, engine.begun, limits.history_versions_max)
+    sight = Sight(deeds.store, engine.reaches, limits.history_versions_max)
     return {
         **past.verbs,
         **holds.verbs,

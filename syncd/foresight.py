@@ -21,7 +21,7 @@ from syncd.core.settings import Limits
 from syncd.known import Known
 from syncd.views import Seen, View
 
-PAGE_ROWS = 1_000  # objects of one turn, which takes a few milliseconds
+PAGE_ROWS = 500  # objects of one turn, which takes a few milliseconds
 PAGE_BYTES = 2 * 1024 * 1024
 Access = Mapping[
     tuple[str, str], Selection | None

@@ -32,14 +32,14 @@ from syncd.core.selection import ALL, Selection
 from syncd.core.sending import Standing
 from syncd.core.source import SourcePhase
 from syncd.core.status import Json
-from syncd.deed_verbs import deed_verbs
-from syncd.deeds import Deeds
+from syncd.deed_verbs import deed_verbs, deeds_of
 from syncd.driver import Driver
 from syncd.home.config import Collection
 from syncd.knowledge import Knowledge
 from syncd.pauses import Pauses
 from syncd.people import People, Verb
 from syncd.rooms import TRANSACTIONS_MAX, Rooms, iso_time, show_key, transactions_asked
+from syncd.sent import SentRecord
 from syncd.settings_guard import counted
 from syncd.store.sync_store import SqliteSyncStore
 from syncd.store.uploads import SqliteUploadQueue
@@ -63,6 +63,8 @@ class Primary:
         self.driver = Driver(self.engine, rooms.ports, self._notify)
         self.admission = Admission(rooms, self.engine, self.driver, self._serve)
         self.people = People(rooms, self.engine, self.admission)
+        self.sent = SentRecord(rooms.database, self.engine.reaches)
+        self.knowledge = Knowledge(rooms, self.admission, self.engine)
         self._verbs: dict[str, Verb] = dict(self.people.verbs)
         self._conflicts: Mapping[str, int] = {}  # by collection, those that nobody resolved
         self.store: SqliteSyncStore
@@ -95,23 +97,14 @@ class Primary:
         for device, report in await rooms.database.reports():
             self.engine.standings[device, report.collection] = Standing(report, rooms.ports.now())
         await self._check_epoch()
+        await self.sent.recall(self.store, self._owners)
         self._stack.push_async_callback(self._save_last)
         await self.admission.open(self._stack)
 
     def _offer_deeds(self) -> None:
         """The verbs about changes of both sides."""
-        rooms, ports = self.rooms, self.rooms.ports
-        deeds = Deeds(
-            store=self.store,
-            uploads=self.uploads,
-            writers=ports.writers,
-            sources=ports.sources,
-            device=rooms.identity.device_id,
-            wall_us=ports.wall_us,
-            changed=self.driver.changed,
-        )
-        knowledge = Knowledge(rooms, self.admission, self.engine)
-        self._verbs |= deed_verbs(deeds, rooms, knowledge, self.choices, self.people)
+        rooms, deeds = self.rooms, deeds_of(self.rooms, self.store, self.uploads, self.driver.changed)
+        self._verbs |= deed_verbs(deeds, rooms, self.knowledge, self.choices, self.people)
 
     def _standpoint(self) -> Standpoint:
         return Standpoint(
@@ -196,6 +189,10 @@ class Primary:
         self.driver.order(self.engine.set_selections(name, chosen.selection(at), chosen.selections_apart(at)))
 
     async def _serve(self, link: Link) -> None:
+        async with self.sent.link(link.device):
+            await self._serve_known(link)
+
+    async def _serve_known(self, link: Link) -> None:
         name = self.admission.shown(link.device)
         await self.rooms.seen(link.device)
         await self.admission.came(link)
@@ -259,8 +256,10 @@ class Primary:
             limits = self.rooms.ports.limits_of(name)
             tombstones_us, history_us = (now_us - int(s * 1e6) for s in (limits.tombstone_s_max, limits.history_s_max))
             await self.store.prune(name, self._passed(name, ALL), tombstones_us, history_us)
-            for one in source.state.classes:
-                await self.store.prune_class(name, one.selection, self._passed(name, one.selection), tombstones_us)
+            await self.store.forget_gone(name, ALL, self.knowledge.spans(name, ALL), source.state.head)
+            for each in [one.selection for one in source.state.classes if one.ready and not one.broken]:
+                await self.store.prune_class(name, each, self._passed(name, each), tombstones_us)
+                await self.store.forget_gone(name, each, self.knowledge.spans(name, each), source.state.head)
             await self.store.forget_history(name, history_us, limits.history_bytes_max)
             await self.uploads.prune(name, now_us - int(limits.conflict_s_max * 1e6))
             await self.driver.tell(StoreMoved(await self.store.open_collection(name)))

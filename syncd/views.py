@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 from syncd.adapters.canonical import Value, pack_values, unpack_values
 from syncd.core.model import DataType
@@ -14,12 +13,17 @@ class Seen:
     """One object in one version; its values are unpacked once, and only where somebody asks. ``fields`` empty: it could
     not be built."""
 
+    __slots__ = ("_values", "fields", "key", "type")
+
     def __init__(self, type_: int, key: bytes, fields: bytes) -> None:
         self.type, self.key, self.fields = type_, key, fields
+        self._values: tuple[Sequence[Value], Sequence[Value]] | None = None
 
-    @cached_property
+    @property
     def values(self) -> tuple[Sequence[Value], Sequence[Value]]:
-        return unpack_values(self.key), unpack_values(self.fields)
+        if self._values is None:
+            self._values = unpack_values(self.key), unpack_values(self.fields)
+        return self._values
 
 
 class View:
@@ -50,6 +54,9 @@ class View:
         answer = self._chooser.answer(seen.type)
         if answer is not None:
             return answer
-        if not seen.fields or (len(seen.values[0]), len(seen.values[1])) != self._widths.get(seen.type):
+        if not seen.fields:
             return None
-        return self._chooser.takes(seen.type, *seen.values)
+        key, fields = seen.values
+        if (len(key), len(fields)) != self._widths.get(seen.type):
+            return None
+        return self._chooser.takes(seen.type, key, fields)

@@ -19,7 +19,7 @@ from syncd.core.selection import ALL, Selection
 from syncd.core.transactions import names_all
 from syncd.views import Seen, View
 
-PAGE_ROWS = 1_000
+PAGE_ROWS = 500
 PAGE_BYTES = 2 * 1024 * 1024
 GROUPS_MAX = 10_000  # newest groups among which those that failed on a device are looked for
 ANYWHERE = Reach(None, 0, 2**62, failed=None)  # a position of another store's
@@ -56,11 +56,10 @@ class Page(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """What is known of devices. ``begun``: see ``core.sending``."""
+    """What devices are looked at from. ``versions_max``: of one object."""
 
     store: SyncStore
     reaches: Reaches
-    begun: Mapping[str, int]
     versions_max: int
 
 
@@ -72,9 +71,9 @@ async def reaches_of(on: Sight, device: str, state: CollectionState, report: Rep
         found = [ANYWHERE]
         if store_epoch(report.epoch) == store_epoch(state.epoch):
             span = spans.get(report.epoch)
-            last = on.begun.get(name, state.head) if span is None else span.last
             selection, position = await _selection(on, name, report.epoch), report.position
-            found = [Reach(selection, position, max(position, last), _failed(report))]
+            last = position if span is None else max(position, span.last)
+            found = [Reach(selection, position, last, _failed(report))]
     for epoch, span in spans.items():
         if (report is None or epoch != report.epoch) and span.last >= max(span.first, 1):
             found.append(Reach(await _selection(on, name, epoch), span.first, span.last))

@@ -23,7 +23,7 @@ TABLE: dict[str, set[str]] = {
     "cli": {"core", "home", "control"},
     "__init__": set(),
     "__main__": {"cli", "home", "arrange", "daemon"},
-    "arrange": {"core", "home", "applications", "store", "choices", "own_pause", "pauses"},
+    "arrange": {"core", "home", "applications", "store", "choices", "settings_guard", "own_pause", "pauses"},
     "outside": {"core", "adapters"},
     "perform_selected": {"core", "adapters", "outside"},
     "perform_up": {"core", "outside", "perform_selected"},
@@ -49,17 +49,18 @@ TABLE: dict[str, set[str]] = {
     "views": {"core", "adapters"},
     "foresight": {"core", "known", "views"},
     "decisions": {"core", "known", "choices", "deeds", "foresight", "holds", "past"},
+    "sent": {"core"},
     "whereabouts": {"core", "views"},
     "holders": {"core", "rooms", "past", "whereabouts"},
     "knowledge": {"core", "rooms", "admission"},
-    "deed_verbs": set("rooms choices people deeds disputes past holds decisions previews".split())
+    "deed_verbs": set("core rooms choices people deeds disputes past holds decisions previews".split())
     | {"holders", "knowledge", "whereabouts"},
     "previews": {"core", "rooms", "decisions"},
     "refused": {"core", "rooms", "versions"},
     "primary_link": {"core", "rooms", "transport"},
     "primary": EDGES
     | set("core adapters driver rooms arrange admission people settings_guard choices".split())
-    | set("deeds deed_verbs knowledge turns pauses".split()),
+    | set("deeds deed_verbs knowledge turns pauses sent".split()),
     "auxiliary": {
         "core",
         "adapters",

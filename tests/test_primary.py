@@ -21,7 +21,8 @@ from syncd.core.errors import DiskFull, UserError
 from syncd.core.intake_state import Intake
 from syncd.core.messages import Made, Report, Upload
 from syncd.core.model import Kind, ObjectId
-from syncd.core.ports import CollectionState
+from syncd.core.ports import ChunkRequest, CollectionState
+from syncd.core.selection import ALL
 from syncd.core.sending import Standing
 from syncd.core.source import SourcePhase
 from syncd.core.status import Json
@@ -110,6 +111,38 @@ async def test_deleted_objects_are_remembered_until_the_slowest_device_has_passe
         first, second = await here.deletes("a"), await here.deletes("b")
         assert await here.forgets(second, first) == first
         assert await here.forgets(second, second) == second
+
+
+async def test_what_came_and_went_while_a_device_was_away_is_forgotten_at_once(tmp_path: Path) -> None:
+    async with desk(tmp_path, wall_us=DAY_US) as here:
+        away = (await here.writer.keep({"z": "1"})).head
+        await here.deletes("a")
+        await here.writer.keep({"z": None})
+        assert await here.forgets(away, away) == away, "the horizon is where they stand"
+        assert await tombstones(here) == [b"z"]
+        assert await here.forgets(away, (await here.primary.store.open_collection(NAME)).head) == away
+        assert await tombstones(here) == [b"z"]
+        head = (await here.primary.store.open_collection(NAME)).head
+        assert await here.forgets(head, head) == head
+        assert await tombstones(here) == []
+
+
+async def test_what_a_device_may_have_been_sent_is_not_forgotten(tmp_path: Path) -> None:
+    async with desk(tmp_path, wall_us=DAY_US) as here:
+        state = await here.primary.store.open_collection(NAME)
+        gone = await here.deletes("a")
+        away = here.devices[0].id
+        here.primary.engine.reaches.sent(away, NAME, state.epoch, gone - 1)
+        await here.forgets(0, gone)
+        assert await tombstones(here) == [b"a"]
+        here.primary.engine.reaches.spans.clear()
+        await here.forgets(0, gone)
+        assert await tombstones(here) == []
+
+
+async def tombstones(here: Desk) -> list[bytes]:
+    chunk = await here.primary.store.read(ChunkRequest(NAME, ALL, 2**62, 0, 0), 1_000, 1_000_000)
+    return [row.key for row in chunk.rows if row.fields is None]
 
 
 async def test_a_device_that_never_reported_keeps_deleted_objects_remembered(tmp_path: Path) -> None:

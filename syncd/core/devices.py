@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from syncd.core.errors import UserError
 from syncd.core.loss import NOTHING_LOST, HeldSettings, Loss, Weighed
 from syncd.core.messages import Report
+from syncd.core.model import Span
 from syncd.core.preferences import Changed, Chosen
 from syncd.core.settings import check_name
 
@@ -50,6 +51,15 @@ class Device:
     def shown(self) -> str:
         """What people read."""
         return self.label or self.name
+
+
+class Sent(NamedTuple):
+    """Where a device may stand in an epoch of a collection by what it was sent."""
+
+    device: str
+    collection: str
+    epoch: str
+    span: Span
 
 
 class SyncDatabase(Protocol):
@@ -207,6 +217,18 @@ class SyncDatabase(Protocol):
 
     async def reports(self) -> list[tuple[str, Report]]:
         """The last report of each device and collection, in their order."""
+        ...
+
+    async def begin_sending(self, device: str) -> None:
+        """It is not known from here on what the device is sent, until ``end_sending``. Unknown devices are left out."""
+        ...
+
+    async def end_sending(self, device: str, sent: Sequence[Sent]) -> None:
+        """All that the device may have beyond what it reported. Unknown devices are left out."""
+        ...
+
+    async def sent(self) -> tuple[list[str], list[Sent]]:
+        """Devices of which that is not known, and what all others were sent, the newest epochs last."""
         ...
 
 

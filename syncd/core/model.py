@@ -8,6 +8,8 @@ passes them on; it never looks inside.
 from __future__ import annotations
 
 import base64
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
@@ -91,6 +93,29 @@ class Observed(NamedTuple):
     fields: bytes | None
     fault: str = ""
     author: str = ""
+
+
+class Span(NamedTuple):
+    """Sequence numbers at any of which a device may stand, the last included."""
+
+    first: int
+    last: int
+
+
+class Spans:
+    """Where all devices may stand that take the same: which of them may hold an object that is gone."""
+
+    def __init__(self, spans: Iterable[Span]) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []  # the greatest until there
+        for first, last in sorted(spans):
+            self._firsts.append(first)
+            self._lasts.append(max(last, self._lasts[-1]) if self._lasts else last)
+
+    def may_hold(self, born: int, gone: int) -> bool:
+        """Whether any may stand after the object came and before it went."""
+        before = bisect_left(self._firsts, gone)
+        return before > 0 and self._lasts[before - 1] >= born
 
 
 class Tie(NamedTuple):

@@ -15,7 +15,7 @@ from syncd.core.history_port import StoreHistory
 from syncd.core.holding import Batch, Held, Holding
 from syncd.core.loss import Losing
 from syncd.core.messages import Objects
-from syncd.core.model import DataType, Failure, ObjectId, Observed, Proof, Tie
+from syncd.core.model import DataType, Failure, ObjectId, Observed, Proof, Spans, Tie
 from syncd.core.selection import ALL, Selection
 
 # ---------------------------------------------------------------- sync store (primary)
@@ -200,6 +200,11 @@ class SyncStore(StoreHistory, Holding, Losing, Protocol):
 
     async def prune_class(self, name: str, selection: Selection, passed: int, older_than_us: int) -> int:
         """As ``prune``, which leaves them, for the tombstones of a class and its horizon."""
+        ...
+
+    async def forget_gone(self, name: str, selection: Selection, spans: Spans, upto: int) -> int:
+        """Removes those tombstones up to ``upto`` of objects that no device can hold: the devices of the class stand in
+        these spans. The horizon stays. In many commits where they are many; returns how many."""
         ...
 
 

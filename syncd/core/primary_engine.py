@@ -135,8 +135,6 @@ class PrimaryEngine(Turns):
         self._same_epoch()
         if after.state is before.state:
             return effects
-        if before.state is None and after.state is not None:
-            self.begun.setdefault(name, after.state.head)
         self._fall_behind(name, before.state)
         return effects + self._choose(name) + self._pump_all(name) + self._intake_goes_on(name)
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
 
 from syncd.core.edits import Version
 from syncd.core.messages import Begin, Follow
+from syncd.core.model import Span
 from syncd.core.selection import Selection
 
 NOTHING_FAILED: frozenset[int] = frozenset()
@@ -35,16 +35,10 @@ class Which(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Span(NamedTuple):
-    """States of one epoch in which a device may be by what it was sent."""
-
-    first: int
-    last: int
-
-
 @dataclass
 class Reaches:
-    """What devices were sent since this daemon began: by device and collection, of each epoch, the newest last."""
+    """What devices were sent, and may have beyond what they reported: by device and collection, of each epoch, the
+    newest last."""
 
     spans: dict[tuple[str, str], dict[str, Span]] = field(default_factory=dict)
 

@@ -49,8 +49,7 @@ class Standing:
 class Sending(Pacing):
     """``terms``: of each collection; one that has none goes out only. ``apart``: by collection and device, which way
     its changes travel where that is another way than elsewhere. ``selections``, ``selected_apart``: in the same way,
-    which objects devices take; all where nothing is said. ``reaches``: what devices were sent; ``begun``: the head of
-    each collection when this daemon began, before which it does not know."""
+    which objects devices take; all where nothing is said. ``reaches``: what devices were sent."""
 
     def __init__(self, name: str, user: str, adapters: Sequence[str], limits: Limits) -> None:
         super().__init__(name, user, adapters, limits)
@@ -62,7 +61,6 @@ class Sending(Pacing):
         self.follows: dict[tuple[str, str], Following] = {}
         self.standings: dict[tuple[str, str], Standing] = {}
         self.reaches = Reaches()
-        self.begun: dict[str, int] = {}
         self.reads: dict[tuple[ChunkRequest, str], Read] = {}
         self.renewing = ""  # the device for which a new epoch was ordered
         self.claims: dict[str, float] = {}  # when a device last said that it is ahead of the store

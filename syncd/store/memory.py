@@ -17,7 +17,7 @@ from syncd.core.errors import InvariantBroken
 from syncd.core.guard import Guard
 from syncd.core.holding import Batch, HeldObject
 from syncd.core.loss import Leaving
-from syncd.core.model import DataType, ObjectId, Observed, Proof, Tie
+from syncd.core.model import DataType, ObjectId, Observed, Proof, Spans, Tie
 from syncd.core.ports import ChunkRequest, CollectionState, Group, StoredChunk, StoredRow
 from syncd.core.selection import ALL, Selection
 from syncd.core.settings import Limits
@@ -302,6 +302,22 @@ class MemorySyncStore(MemoryPast):
         collection.version += 1
         of_class = collection.classes.find(selection)
         return 0 if of_class is None else of_class.prune(limit)
+
+    async def forget_gone(self, name: str, selection: Selection, spans: Spans, upto: int) -> int:
+        collection = self._collections[name]
+        upto = min(upto, collection.head)
+        collection.version += 1
+        if selection != ALL:
+            of_class = collection.classes.find(selection)
+            return 0 if of_class is None else of_class.forget_gone(spans, upto)
+        gone = [
+            one
+            for one, row in collection.rows.items()
+            if row.fields is None and row.change <= upto and not spans.may_hold(row.born, row.change)
+        ]
+        for one in gone:
+            collection.history.pruned(collection.rows.pop(one))
+        return len(gone)
 
     # ------------------------------------------------------------ what is held
 

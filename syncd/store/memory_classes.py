@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from syncd.core import digest
-from syncd.core.model import DataType, ObjectId
+from syncd.core.model import DataType, ObjectId, Spans
 from syncd.core.ports import ClassState, StoredRow
 from syncd.core.selection import Selection
 from syncd.store.class_choice import NOT_COMPARED, Choice, renamed, values_of
@@ -149,6 +149,16 @@ class MemoryClass:
         for one in gone:
             del self.members[one]
         self.horizon = max(self.horizon, limit)
+        return len(gone)
+
+    def forget_gone(self, spans: Spans, upto: int) -> int:
+        gone = [
+            one
+            for one, member in self.members.items()
+            if member.hash is None and member.change <= upto and not spans.may_hold(member.born, member.change)
+        ]
+        for one in gone:
+            del self.members[one]
         return len(gone)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from syncd.core.devices import Device, User, checked_name, name_taken, too_many, unknown_device, unknown_user
+from syncd.core.devices import Device, Sent, User, checked_name, name_taken, too_many, unknown_device, unknown_user
 from syncd.core.errors import InvariantBroken
 from syncd.core.loss import NOTHING_LOST, HeldSettings, Loss, Weighed
 from syncd.core.messages import Report
@@ -29,6 +29,7 @@ class MemorySyncDatabase:
         self._followed: list[str] = []  # primaries that were linked, the last at the end
         self._owner = ""
         self._reports: dict[tuple[str, str], Report] = {}
+        self._sent: dict[str, list[Sent] | None] = {}  # None: it is not known
         self._settings: dict[tuple[Place, str], str] = {}
         self._changes: list[Changed] = []  # the newest at the end
         self._held: dict[int, HeldSettings] = {}
@@ -95,6 +96,7 @@ class MemorySyncDatabase:
         self._links = {link: None for link in self._links if link[1] != device}
         self._followed = [one for one in self._followed if one != device]
         self._reports = {at: report for at, report in self._reports.items() if at[0] != device}
+        self._sent.pop(device, None)
         self._settings = {at: value for at, value in self._settings.items() if at[0].device != device}
         self._taken = {at: objects for at, objects in self._taken.items() if at[0] != device}
 
@@ -262,3 +264,15 @@ class MemorySyncDatabase:
 
     async def reports(self) -> list[tuple[str, Report]]:
         return [(device, report) for (device, _), report in sorted(self._reports.items(), key=lambda one: one[0])]
+
+    async def begin_sending(self, device: str) -> None:
+        if device in self._devices:
+            self._sent[device] = None
+
+    async def end_sending(self, device: str, sent: Sequence[Sent]) -> None:
+        if device in self._devices:
+            self._sent[device] = list(sent)
+
+    async def sent(self) -> tuple[list[str], list[Sent]]:
+        unknown = sorted(device for device, sent in self._sent.items() if sent is None)
+        return unknown, [one for sent in self._sent.values() for one in sent or ()]

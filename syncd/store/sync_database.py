@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from syncd.core.devices import Device, User, checked_name, name_taken, too_many, unknown_device, unknown_user
+from syncd.core.devices import Device, Sent, User, checked_name, name_taken, too_many, unknown_device, unknown_user
 from syncd.core.errors import InvariantBroken
 from syncd.core.loss import NOTHING_LOST, HeldSettings, Loss, Weighed
 from syncd.core.messages import Failed, Report
@@ -22,6 +22,7 @@ from syncd.core.settings import Limits
 from syncd.store import chosen_settings, held_settings
 from syncd.store.chosen_settings import Door
 from syncd.store.database import Database
+from syncd.store.devices_sent import SENDING, all_sent, keep_sent
 from syncd.store.schema_files import Schema
 
 SCHEMA = Schema("sync_database", 0x53594E03)
@@ -284,6 +285,15 @@ class SqliteSyncDatabase:
             return [(row[0], _report(row[1:], tuple(failed.get(row[:2], ())))) for row in found]
 
         return await self._database.read(look)
+
+    async def begin_sending(self, device: str) -> None:
+        await self._database.write(lambda connection: keep_sent(connection, device, [SENDING]))
+
+    async def end_sending(self, device: str, sent: Sequence[Sent]) -> None:
+        await self._database.write(lambda connection: keep_sent(connection, device, sent))
+
+    async def sent(self) -> tuple[list[str], list[Sent]]:
+        return await self._database.read(all_sent)
 
 
 def _check_free(connection: sqlite3.Connection, name: str) -> None:

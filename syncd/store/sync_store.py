@@ -9,6 +9,7 @@ import secrets
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from syncd.core.edits import Edit, Fact, Version
@@ -16,11 +17,11 @@ from syncd.core.guard import Guard
 from syncd.core.history_port import StoodPage
 from syncd.core.holding import Batch, HeldObject
 from syncd.core.loss import Leaving
-from syncd.core.model import DataType, Observed
+from syncd.core.model import DataType, Observed, Spans
 from syncd.core.ports import ChunkRequest, CollectionState, Group, StoredChunk
 from syncd.core.selection import Selection
 from syncd.core.settings import Limits
-from syncd.store import history, store_held, store_read, store_standing
+from syncd.store import history, store_gone, store_held, store_read, store_standing
 from syncd.store import store_classes as classes
 from syncd.store import store_collections as collections
 from syncd.store.database import Database
@@ -154,6 +155,17 @@ class SqliteSyncStore:
 
         self._turn(name)
         return await self._database.write(prune)
+
+    async def forget_gone(self, name: str, selection: Selection, spans: Spans, upto: int) -> int:
+        forgotten, at = 0, store_gone.At()
+        self._turn(name)
+        while True:
+            forget = partial(store_gone.forget_gone, name=name, selection=selection, spans=spans, between=(at, upto))
+            some, after = await self._database.write(forget)
+            forgotten += some
+            if after is None:
+                return forgotten
+            at = after
 
     # ------------------------------------------------------------ what is held
 

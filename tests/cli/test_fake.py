@@ -23,6 +23,7 @@ from tests.cli.fake import (
     FakeArrange,
     Json,
 )
+from tests.cli.fake_ahead import HOLDS, HOLDS_DEVICE, PREVIEW, objects
 from tests.cli.fake_edits import (
     CONFLICT,
     CONFLICTS,
@@ -61,6 +62,10 @@ INITIATED = FakeArrange().init(HOME, Config(role=Role.PRIMARY, name="desk", user
         ("history", "primary", HISTORY),
         ("resend", "auxiliary", RESENT),
         ("dismiss", "auxiliary", RESENT),
+        ("preview", "primary", PREVIEW),
+        ("holds", "primary", HOLDS),
+        ("holds --device", "primary", HOLDS_DEVICE),
+        ("holds --device --all", "primary", objects({})),
         ("accept", "auxiliary", FakeArrange().accept(HOME, Asked("notes", "sqlite", "/n.db"))),
     ],
 )

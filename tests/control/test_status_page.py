@@ -17,7 +17,7 @@ def test_each_verb_that_tells_json_has_its_section() -> None:
     assert {heading.split(",")[0] for heading in HEADINGS} == {
         "status", "transactions", "retry", "pair", "init", "share", "accept", "users", "users add", "devices",
         "devices rename", "devices link", "revoke", "conflicts", "conflicts show", "resolve", "undo", "history",
-        "preview", "held", "approve", "reject",
+        "preview", "holds", "holds --device", "holds --device --all", "held", "approve", "reject",
         "resend", "dismiss", "settings", "settings set", "settings import", "settings explain", "settings journal",
         "settings export", "pause", "now",
     }  # fmt: skip

@@ -62,6 +62,19 @@ CREATE TABLE failed (
 
 CREATE INDEX failed_on ON failed (device, collection);
 
+-- What a device was sent, and may have, beyond what it reported: of each epoch, the newest last. collection empty: a link
+-- is open, or was when the daemon ended, and what was sent over it is not known.
+CREATE TABLE sent (
+    id INTEGER PRIMARY KEY,
+    device TEXT NOT NULL REFERENCES devices (id) ON DELETE CASCADE,
+    collection TEXT NOT NULL,
+    epoch TEXT NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX sent_to ON sent (device);
+
 -- On an auxiliary: the primaries that it was paired with, each once. It follows the one with the highest number; where that
 -- one is forgotten, the one before. No clock decides that (R1).
 CREATE TABLE followed (
