@@ -132,7 +132,7 @@ def test_before_the_clock_is_known_what_has_hours_rests() -> None:
 # ---------------------------------------------------------------- runs
 
 
-def finished(play: Paces, seconds: float = 2.0) -> list[Effect]:
+def finished(play: Paces, seconds: float = LIMITS.run_s) -> list[Effect]:
     """The device offers, uploads nothing, offers again and has come as far as there is."""
     play.says(A, Offer(NAME, "box", 1, 0))
     play.says(A, Offer(NAME, "box", 1, 0))
@@ -146,7 +146,8 @@ def test_a_person_lets_it_run_once_until_nothing_waits() -> None:
     assert paces_to(A, effects) == [Pace((), (NAME,))]
     assert any(isinstance(one, Begin) for one in sent_to(A, effects))
     play.hears(chunk(20, 20, base=20))
-    assert resting(finished(play)) == [NAME]
+    assert resting(finished(play, LIMITS.run_s - 0.1)) is None, "what changed just before may not be read"
+    assert resting(play.later(0.1)) == [NAME]
     assert play.engine.runs == {}
 
 

@@ -174,7 +174,7 @@ def test_a_pause_on_the_primary_is_kept_and_holds_both_ways(fleet: Fleet, notes:
 
 def test_a_pause_amid_a_transfer_loses_nothing(fleet: Fleet, notes: str) -> None:
     primary, one = fleet.primary, fleet.auxiliary
-    primary.cli("settings", "set", "rate", "64 KiB/s", "--device", one.name)
+    primary.cli("settings", "set", "rate", "16 KiB/s", "--device", one.name)
     shop.execute(primary.databases[notes], MANY)
     primary.wait(lambda: bool(there(fleet, one, notes).get("progress")), "is sending")
     primary.cli("pause")
@@ -241,7 +241,7 @@ def test_of_two_collections_that_wait_the_one_of_higher_priority_goes_first(
     order: list[str] = []
 
     def done() -> bool:
-        for name in (notes, first):  # asked in this order: what is here and not there came first
+        for name in (first, notes):
             if name not in order and body(one, name, 900) is not None:
                 order.append(name)
         return len(order) == 2
