@@ -53,7 +53,8 @@ class GuardWatch:
 
     def shows(self, selection: Selection, rows: State) -> None:
         """A device that holds what is published at the head."""
-        rules.r13_shown(self.standing, self._taken(selection), rows)
+        shown = self._taken(selection)
+        rules.r13_shown(shown, shown, rows)
         self._met["R13 shown"] += bool(self.standing)
 
     def deletes(self, selection: Selection, one: ObjectId) -> None:
@@ -61,8 +62,9 @@ class GuardWatch:
         rules.r13_not_named(self.standing, self._taken(selection), one)
         self._met["R13 not named"] += bool(self.standing)
 
-    def _taken(self, selection: Selection) -> set[ObjectId]:
-        return set(taken(selection, {one: fields for one, fields in self.standing.items() if fields is not None}))
+    def _taken(self, selection: Selection) -> State:
+        """What stands as a device of this selection has it."""
+        return taken(selection, {one: fields for one, fields in self.standing.items() if fields is not None})
 
     # ------------------------------------------------------------ persons
 

@@ -16,7 +16,7 @@ from syncd.core.messages import Wire as Message
 from syncd.core.pace import USUAL, Paced
 from syncd.core.schedule import WEEK_MIN, Clock, read_schedule
 from tests.sim.edits_world import EditsWorld
-from tests.sim.network import PRIMARY, Frame
+from tests.sim.network import PRIMARY, Frame, finish
 from tests.sim.selections_story import SelectionsStory
 from tests.sim.selections_story import Watcher as SelectionsWatcher
 from tests.sim.telling import Plan, tell, told
@@ -186,11 +186,17 @@ class PaceStory(SelectionsStory):
                 world.pause_there(device, False)
         for _ in range(20):  # each has a link, and groups that failed are tried again
             world.round()
+            self._decide()
         world.pace, world.paces, world.rates = MANUAL, {}, {}
         world.keep_pace()
         world.round()
         self._commit()
         world.round()
+        for _ in range(20):
+            if finish(world.store.open_collection(NAME)).held is None:
+                break
+            self._decide()
+            world.round()
         assert all(world.primary.rest_of(device, NAME) for device in world.devices)
         world.run_now(*world.devices)
         for _ in range(60):
