@@ -175,14 +175,13 @@ class Choices:
         value = _canonical(one, _text(args, "value"))
         if not value:
             raise UserError(f"{one.name} cannot be empty", f"use {one.kind.allowed}, or `syncd settings unset`")
-        await self._check(entry, one, _text(args, "value"))
+        await self._check(await self._known(), entry, one, _text(args, "value"))
         return await self._chosen(entry, one, value)
 
-    async def _check(self, entry: Entry, one: Setting, text: str) -> None:
+    async def _check(self, known: Known, entry: Entry, one: Setting, text: str) -> None:
         """A selection fits each collection for which it is chosen."""
         if one.name != "selection":
             return
-        known = await self._known()
         place = self._place(known, entry)
         for collection, owner in sorted(self._on.owners().items()):
             user = known.users.get(owner, 0)
@@ -228,7 +227,7 @@ class Choices:
                 if name != one.name:
                     raise UserError(f"{name!r} is no setting", f"name it {one.name!r}, its collection by `collection`")
                 one.check_scope(place.scope)
-                await self._check(entry, one, text)
+                await self._check(known, entry, one, text)
                 chosen.append(Chosen(place, name, _canonical(one, text)))
         changed = await self._change(chosen, door="import")
         return {"changed": [_change_line(known, change) for change in changed]}
