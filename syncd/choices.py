@@ -189,14 +189,13 @@ class Choices:
         value = one.canonical(_text(args, "value"))
         if not value:
             raise UserError(f"{one.name} cannot be empty", f"use {one.kind.allowed}, or `syncd settings unset`")
-        await self._check(entry, one, _text(args, "value"))
+        await self._check(await self.known(), entry, one, _text(args, "value"))
         return value
 
-    async def _check(self, entry: Entry, one: Setting, text: str) -> None:
+    async def _check(self, known: Known, entry: Entry, one: Setting, text: str) -> None:
         """A selection fits each collection for which it is chosen."""
         if one.name != "selection":
             return
-        known = await self.known()
         place = self._place(known, entry)
         for collection, owner in sorted(self._on.owners().items()):
             user = known.users.get(owner, 0)
@@ -253,7 +252,7 @@ class Choices:
                 if name != one.name:
                     raise UserError(f"{name!r} is no setting", f"name it {one.name!r}, its collection by `collection`")
                 one.check_scope(place.scope)
-                await self._check(entry, one, text)
+                await self._check(known, entry, one, text)
                 chosen.append(Chosen(place, name, one.canonical(text)))
         return chosen
 

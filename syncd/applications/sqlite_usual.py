@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import lru_cache
 
 from syncd.adapters.canonical import Value
 from syncd.applications.sqlite_definition import Shape, in_reference
@@ -20,6 +21,7 @@ def usual_values(connection: sqlite3.Connection, shape: Shape) -> list[Value]:
     return list(connection.execute(f"SELECT {asked}").fetchone()) if told else []
 
 
+@lru_cache(maxsize=256)
 def required(type_: DataType) -> frozenset[str]:
     """Columns without which no row can be: NOT NULL and without a default. None where the type is not declared."""
     if not type_.definition:

@@ -61,8 +61,9 @@ class Role(StrEnum):
 class DataType:
     """One type of a collection's data objects: for SQLite, a table.
 
-    ``id`` is given by the sync store and unique in it; a type whose names change gets another id. ``key`` and
-    ``fields`` name the values in the order in which they are packed. ``definition`` is how the primary's application
+    ``id`` is given by the sync store and unique in it; a type whose names change gets another id, and where a selection
+    leaves fields out its devices know the type by one of its own (``Selection.told_id``). ``key`` and ``fields`` name
+    the values in the order in which they are packed. ``definition`` is how the primary's application
     declares the type (for SQLite: CREATE TABLE, then its CREATE INDEX statements); an application of the same kind
     may create a missing type from it.
     """
