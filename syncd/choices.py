@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from syncd.core.devices import Device, SyncDatabase, find_device
 from syncd.core.edits import Direction, Policy
 from syncd.core.errors import UserError
-from syncd.core.loss import HeldSettings, Weighed
+from syncd.core.loss import HeldSettings, Loss, Weighed
 from syncd.core.model import DataType, Role
 from syncd.core.preferences import TABLE, Changed, Chosen, Place, Preferences, Scope, Setting, Step, split
 from syncd.core.selection import read_chosen
@@ -230,8 +230,15 @@ class Choices:
         async with self.changing:
             lost, now_us = await self.guard.losses(chosen), self._on.wall_us()
             if await self.guard.holds(lost, now_us):
-                return Made([], await self._on.database.hold_settings(chosen, lost, self._who(door), now_us))
+                held = await self._held_so(chosen, lost)
+                return Made([], held or await self._on.database.hold_settings(chosen, lost, self._who(door), now_us))
             return Made(await self.change(chosen, door, Weighed(lost, window_us=self.guard.window_us)))
+
+    async def _held_so(self, chosen: Sequence[Chosen], lost: Sequence[Loss]) -> HeldSettings | None:
+        """The same change, if it is held already: who asks again and again is told of one."""
+        found = next((one for one in await self._on.database.held_settings() if one.chosen == tuple(chosen)), None)
+        more = found is not None and await self.guard.holds(lost, self._on.wall_us(), found.losses)
+        return None if more else found
 
     def _who(self, door: str) -> str:
         return ", ".join(one for one in (self._on.who(), door) if one)

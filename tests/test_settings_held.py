@@ -189,6 +189,16 @@ async def test_what_is_set_later_takes_the_place_of_what_is_held(shop: Shop) -> 
     assert (await shop.held(), await shop.set_there()) == ([], [MOST.canonical])
 
 
+async def test_who_asks_for_the_same_again_is_told_of_what_is_held(shop: Shop) -> None:
+    shop.takes[FRENCH] = set(range(70))
+    for _ in range(2):
+        told = await shop.takes_less()
+        assert records(told, "held")[0]["group"] == "settings-1"
+    shop.takes[FRENCH] = set(range(10))
+    assert records(await shop.takes_less(), "held")[0]["group"] == "settings-2", "it would take away much more"
+    assert await shop.held() == ["settings-2"]
+
+
 async def test_to_be_set_no_more_may_take_away_as_well(shop: Shop) -> None:
     shop.holding = []
     await shop.takes_less(device="")

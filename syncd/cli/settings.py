@@ -10,7 +10,7 @@ from syncd.cli.fields import Json, clean, records, text, texts
 from syncd.cli.words import ago_or_never
 from syncd.core.errors import SyncdError, UserError
 
-_SHORT_S = 30.0  # the daemon writes some rows, and looks at all collections
+_LONG_S = 120.0  # the daemon looks at all collections, and counts what would be taken away
 _FILE_BYTES_MAX = 512 * 1024  # a larger file is refused; the control socket takes no more in one line
 _TOML_CHARS_MAX = 16 * 1024 * 1024
 
@@ -21,7 +21,7 @@ def settings(call: Call) -> int:
 
 def _ask(call: Call, verb: str, **args: object) -> Json:
     name = f"settings_{verb}" if verb else "settings"
-    told, _ = call.ask_or(name, _SHORT_S, args, lambda: call.local.arrange().choose(call.home, name, args))
+    told, _ = call.ask_or(name, _LONG_S, args, lambda: call.local.arrange().choose(call.home, name, args))
     return told
 
 
