@@ -46,11 +46,13 @@ def access(known: Known, owners: Mapping[str, str], chosen: Preferences) -> Acce
     """What all devices take that are not cut off."""
     found: dict[tuple[str, str], Selection | None] = {}
     for name, owner in sorted(owners.items()):
-        user = known.users.get(owner, 0)
+        at = Place(known.users.get(owner, 0), "", name)
+        usual, apart = chosen.selection(at), chosen.selections_apart(at)
+        way, ways = chosen.direction(at), chosen.apart(at)
         for device in known.devices:
-            if not device.revoked_us and (user, device.id) in known.links:
-                at = Place(user, device.id, name)
-                found[device.id, name] = None if chosen.direction(at) is Direction.IN else chosen.selection(at)
+            if not device.revoked_us and (at.user, device.id) in known.links:
+                sent = ways.get(device.id, way) is not Direction.IN
+                found[device.id, name] = apart.get(device.id, usual) if sent else None
     return found
 
 

@@ -16,6 +16,7 @@ from syncd.core.errors import UserError
 from syncd.core.foreseen import Part
 from syncd.core.messages import Report
 from syncd.core.model import ObjectId, group_id
+from syncd.core.ports import CollectionState
 from syncd.core.reach import Held
 from syncd.core.status import Json
 from syncd.past import Past, words_of
@@ -70,6 +71,13 @@ class Asked(NamedTuple):
     collection: str
 
 
+class Ground(NamedTuple):
+    """A collection at a moment. ``since``: see ``StoreHistory.columns_since``."""
+
+    state: CollectionState
+    since: Mapping[int, int]
+
+
 class Holders:
     """``verbs``: name -> what answers it. ``collections``: all that are shared here."""
 
@@ -85,14 +93,20 @@ class Holders:
             "holds_objects": self._objects,
         }
 
-    async def _walk(self, asked: Asked, reports: Reports) -> _Walk:
-        state = await self._on.store.open_collection(asked.collection)
-        report = reports.get((asked.device.id, asked.collection))
+    async def _ground(self, name: str) -> Ground:
+        return Ground(await self._on.store.open_collection(name), await self._on.store.columns_since(name))
+
+    async def _whereabouts(self, asked: Asked, reports: Reports, ground: Ground) -> Whereabouts:
+        report, state = reports.get((asked.device.id, asked.collection)), ground.state
         reaches = await reaches_of(self._on, asked.device.id, state, report)
         if not self._devices.sends(asked.device.id, asked.collection):
             reaches = [ANYWHERE]  # what it holds is its own
-        since = await self._on.store.columns_since(asked.collection)
-        return _Walk(Whereabouts(self._on, state, reaches, since), {one.id: one.name for one in state.types})
+        return Whereabouts(self._on, state, reaches, ground.since)
+
+    async def _walk(self, asked: Asked, reports: Reports) -> _Walk:
+        ground = await self._ground(asked.collection)
+        names = {one.id: one.name for one in ground.state.types}
+        return _Walk(await self._whereabouts(asked, reports, ground), names)
 
     def _had(self, asked: Asked, reports: Reports) -> bool:
         return (asked.device.id, asked.collection) in reports or self._devices.may(asked.device.id, asked.collection)
@@ -102,12 +116,13 @@ class Holders:
     async def _object(self, args: Json) -> Json:
         name, reports = _text(args, "collection"), await self._devices.reports()
         found = await self._past.find(name, words_of(args), 1)
-        lines: list[Json] = []
-        for device in self._devices.all():
-            asked = Asked(device, name)
+        ground, past, lines = await self._ground(name), None, list[Json]()
+        for asked in (Asked(device, name) for device in self._devices.all()):
             if not self._had(asked, reports):
                 continue
-            held, which = await (await self._walk(asked, reports)).whereabouts.held(found.type.id, found.key)
+            whereabouts = await self._whereabouts(asked, reports, ground)
+            past = past or await whereabouts.past(found.type.id, found.key)
+            held, which = whereabouts.held(past, found.type.id, found.key)
             if held is not Held.NO:
                 note = _MAYBE if held is Held.MAYBE else ""
                 about = {"holds": held.value, "version": which.value, "note": note}

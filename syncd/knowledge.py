@@ -46,28 +46,13 @@ class Knowledge:
         return self.engine.terms_of(collection, device)[0] is not Direction.IN
 
     def spans(self, collection: str, selection: Selection) -> Spans:
-        """Where all may stand that take this much of a collection and may be told what is gone. One that was cut off is
-        sent a snapshot, if anything; a chunk that is being read may be sent to the end."""
+        """Where all may stand that take this much of a collection. One that was cut off is sent a snapshot at most."""
         found: list[Span] = []
         for device in self.all():
             takes = self.may(device.id, collection) and self.sends(device.id, collection)
             if takes and not device.revoked_us and self.engine.selection_of(device.id, collection) == selection:
-                found += self._spans(device.id, collection)
+                found += self.engine.spans_of(device.id, collection)
         return Spans(found)
-
-    def _spans(self, device: str, collection: str) -> list[Span]:
-        engine, at = self.engine, (device, collection)
-        state, standing, follow = engine.state_of(*at), engine.standings.get(at), engine.follows.get(at)
-        if state is None:
-            return []
-        sent = engine.reaches.spans.get(at, {}).get(state.epoch)
-        stands = standing is not None and standing.report.epoch == state.epoch
-        if not stands and sent is None and follow is None:
-            return []  # it never took anything of it, or is sent a snapshot when it comes
-        first = standing.report.position if standing is not None and stands else 0
-        last = first if sent is None else max(first, sent.last)
-        is_read = follow is not None and (follow.reading or follow.asked is not None)
-        return [Span(first, max(last, state.head) if is_read else last)]
 
     def connected(self, device: str) -> bool:
         return self.engine.connected(device)

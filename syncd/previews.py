@@ -51,7 +51,10 @@ class Previews:
             return self._told(foreseen, applied=True, group=group)
 
     async def _make(self, asked: Decision) -> str:
-        """What was foreseen, if it still is so. Raises Moved."""
+        """What was foreseen, if it still is so. Raises Moved. Others wait for the last look alone, which has little to
+        see after the one before."""
+        if not await asked.still():
+            raise Moved(_MOVED)
         async with AsyncExitStack() as locks:
             await locks.enter_async_context(self._on.choices.changing)
             await locks.enter_async_context(self._on.people.changing)

@@ -102,11 +102,12 @@ class Whereabouts:
         self._views: dict[Selection, View] = {}
         self._last = max((one.last for one in reaches), default=0)
 
-    async def held(self, type_: int, key: bytes) -> tuple[Held, Which]:
+    def held(self, past: Past, type_: int, key: bytes) -> tuple[Held, Which]:
         """Whether it holds one object, and in which version."""
-        return reach.held(self.reaches, await self._past(type_, key), self._takes(type_, key))
+        return reach.held(self.reaches, past, self._takes(type_, key))
 
-    async def _past(self, type_: int, key: bytes) -> Past:
+    async def past(self, type_: int, key: bytes) -> Past:
+        """What is known of one object."""
         most = self._on.versions_max
         versions = await self._on.store.history(self._state.name, type_, key, most)
         since = max(self._state.remembers, self._since.get(type_, 0))
@@ -187,10 +188,10 @@ class Whereabouts:
 
     async def _once(self, cursor: Cursor, type_: int, key: bytes) -> tuple[Held, Which]:
         """NO where the object is met in an earlier part as well."""
-        past = await self._past(type_, key)
+        past = await self.past(type_, key)
         if self._first_part(past) != cursor[:2]:
             return Held.NO, Which.UNKNOWN
-        return reach.held(self.reaches, past, self._takes(type_, key))
+        return self.held(past, type_, key)
 
     def _first_part(self, past: Past) -> tuple[int, bool]:
         newest = past.versions[0].seq if past.versions else 0

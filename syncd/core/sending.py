@@ -18,6 +18,7 @@ from syncd.core.errors import OrderError, Refused
 from syncd.core.events import ChunkFailed, ChunkRead
 from syncd.core.follow import Following, begin, restored
 from syncd.core.messages import Credit, Follow, Report, Types
+from syncd.core.model import Span
 from syncd.core.pacing import Pacing
 from syncd.core.ports import ChunkRequest, CollectionState
 from syncd.core.reach import Reaches
@@ -80,6 +81,22 @@ class Sending(Pacing):
         if source is None or source.state is None:
             return None
         return source.state.of(self.selection_of(device, collection))
+
+    def spans_of(self, device: str, collection: str) -> list[Span]:
+        """Where the device may stand, of what it takes: it may be told what is gone since. Nothing where it never took
+        anything of it, or is sent a snapshot when it comes. A chunk that is being read may be sent to its end."""
+        at, state = (device, collection), self.state_of(device, collection)
+        if state is None:
+            return []
+        standing, follow = self.standings.get(at), self.follows.get(at)
+        sent = self.reaches.spans.get(at, {}).get(state.epoch)
+        stands = standing is not None and standing.report.epoch == state.epoch
+        if not stands and sent is None and follow is None:
+            return []
+        first = standing.report.position if standing is not None and stands else 0
+        last = first if sent is None else max(first, sent.last)
+        is_read = follow is not None and (follow.reading or follow.asked is not None)
+        return [Span(first, max(last, state.head) if is_read else last)]
 
     def _forget_follows(self, device: str) -> None:
         for key in [key for key in self.follows if key[0] == device]:

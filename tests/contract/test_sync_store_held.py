@@ -70,6 +70,16 @@ async def begun(store: SyncStore, objects: int = 100) -> Application:
     return Application(store, writer.type)
 
 
+async def test_objects_of_a_held_group_are_read_in_pages(store: SyncStore) -> None:
+    application = await begun(store, 20)
+    await application.keep(gone(*range(17)))
+    found: list[HeldObject] = []
+    while some := await store.held_objects(NAME, 3, found[-1] if found else None):
+        found += some
+    assert found == list(await store.held_objects(NAME, 100))
+    assert len(found) == 17
+
+
 async def test_a_group_that_deletes_much_changes_nothing_that_devices_see(store: SyncStore) -> None:
     application, device = await begun(store), Follower(store)
     await device.catch_up()

@@ -18,7 +18,8 @@ from syncd.core.edits import Direction, Policy
 from syncd.core.events import StoreMoved
 from syncd.core.messages import Begin, Objects
 from syncd.core.messages import Wire as Message
-from syncd.core.model import Kind, ObjectId
+from syncd.core.model import Kind, ObjectId, Span, Spans
+from syncd.core.primary_engine import PrimaryEngine
 from syncd.core.selection import ALL, Selection
 from tests.sim.edits_world import LIMITS, EditsWorld, Watching
 from tests.sim.guard_watch import GuardWatch
@@ -132,6 +133,7 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
         limits = GUARDED if self._guarded else LIMITS
         self.world = world = self.world_of(seed, devices, Direction.BOTH, rng.choice(list(Policy)), limits)
         self._versions = 0
+        self._engine: PrimaryEngine | None = None  # of which it was said what the one before may have sent
         self._edits = rng.random() < 0.5
         world.source.rows = dict(self._made() for _ in range(rng.randrange(10)))
         self.watcher = self.watcher_of(world)
@@ -202,6 +204,22 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
                 finish(self.world.store.prune_class(NAME, one.selection, self.rng.randint(0, one.head), 0))
         self.world.nodes[PRIMARY].take(StoreMoved(finish(self.world.store.open_collection(NAME))))
 
+    def _forget_gone(self) -> None:
+        """Forgets what no device can hold. A primary that died does not know what it had sent before."""
+        world, state = self.world, finish(self.world.store.open_collection(NAME))
+        engine = world.primary
+        if self._engine is not engine:
+            self._engine = engine
+            for device in world.devices:
+                spans = engine.reaches.spans.setdefault((device, NAME), {})
+                for epoch in (state.epoch, *(one.epoch for one in state.classes)):
+                    spans[epoch] = Span(0, state.head)
+        for selection in (ALL, *(one.selection for one in state.classes if one.ready and not one.broken)):
+            takers = [one for one in world.devices if engine.selection_of(one, NAME) == selection]
+            spans_of = [span for one in takers for span in engine.spans_of(one, NAME)]
+            finish(world.store.forget_gone(NAME, selection, Spans(spans_of), state.head))
+        world.nodes[PRIMARY].take(StoreMoved(finish(world.store.open_collection(NAME))))
+
     def _new_epoch(self) -> None:
         finish(self.world.store.new_epoch())
         self.watcher.epochs += 1
@@ -226,7 +244,8 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
             (1.0, lambda: world.targets[self._device()].failing.clear()),
             (1.0, self._off_or_on),
             (0.6, world.prune),
-            (0.6, self._prune_classes),
+            (0.3, self._prune_classes),
+            (2.0, self._forget_gone),
             (0.1, self._new_epoch),
         ]
 
