@@ -18,7 +18,7 @@ from syncd.applications.sqlite_common import fold, name, names
 from syncd.applications.sqlite_definition import Shape
 from syncd.applications.sqlite_noted import CHILDREN
 from syncd.applications.sqlite_schema import affinity, table_names
-from syncd.core.model import ObjectId
+from syncd.core.model import ObjectId, Reference
 
 TEMP_TABLES = (
     "CREATE TEMP TABLE _syncd_parent(fk INTEGER, old BLOB, name_id INTEGER, key BLOB, PRIMARY KEY(fk, old))"
@@ -233,6 +233,18 @@ def _all(connection: sqlite3.Connection) -> Iterator[ForeignKey]:
                 collations = _collations(connection, parent, theirs)
                 key = _key(connection, table) or ours
                 yield ForeignKey(number, table, key, ours, parent, theirs, affinities, collations, alike)
+
+
+def references(connection: sqlite3.Connection) -> dict[str, tuple[Reference, ...]]:
+    """By table: its foreign keys whose values are the primary key of another table (or its own) as they are held."""
+    found: dict[str, tuple[Reference, ...]] = {}
+    for fk in _all(connection):
+        key = _key(connection, fk.parent)
+        ours = dict(zip(map(fold, fk.parent_columns), fk.columns, strict=True))
+        if fk.alike and set(fk.collations) == {"BINARY"} and ours.keys() == set(map(fold, key)):
+            reference = Reference(tuple(ours[fold(column)] for column in key), fk.parent)
+            found[fk.child] = (*found.get(fk.child, ()), reference)
+    return found
 
 
 def _key(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:

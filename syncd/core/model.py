@@ -55,6 +55,13 @@ class Role(StrEnum):
     AUXILIARY = "auxiliary"
 
 
+class Reference(NamedTuple):
+    """A foreign key of a type: ``columns`` hold the key of an object of the type named ``type``, in its order."""
+
+    columns: tuple[str, ...]
+    type: str
+
+
 @dataclass(frozen=True, slots=True)
 class DataType:
     """One type of a collection's data objects: for SQLite, a table.
@@ -62,7 +69,8 @@ class DataType:
     ``id`` is given by the sync store and unique in it; a type whose names change gets another id. ``key`` and
     ``fields`` name the values in the order in which they are packed. ``definition`` is how the primary's application
     declares the type (for SQLite: CREATE TABLE, then its CREATE INDEX statements); an application of the same kind
-    may create a missing type from it.
+    may create a missing type from it. ``references``: its foreign keys whose values are keys as they are; known where
+    the collection is shared only.
     """
 
     id: int
@@ -70,6 +78,7 @@ class DataType:
     key: tuple[str, ...]
     fields: tuple[str, ...]
     definition: tuple[str, ...] = ()
+    references: tuple[Reference, ...] = ()
 
 
 class ObjectId(NamedTuple):

@@ -45,6 +45,10 @@ class MemoryHistory:
         if author:
             self.authors[change] = author
 
+    def author(self, change: int) -> str:
+        """Of the row that this change made."""
+        return self.authors.get(change, "")
+
     def replaced(self, row: StoredRow, until: int, head: int) -> None:
         """A row is about to be replaced. One that was never published is forgotten: what replaces it is what replaced
         the published one."""

@@ -67,6 +67,7 @@ CREATE TABLE types (
     key_names TEXT NOT NULL,
     field_names TEXT NOT NULL,
     definition TEXT NOT NULL,
+    foreign_keys TEXT NOT NULL,
     place INTEGER,
     since INTEGER NOT NULL DEFAULT 0,
     UNIQUE (collection, name)
