@@ -177,7 +177,7 @@ class ForeignKeys:
                 where = shape.table.key_equal("c.", ["?"] * shape.width)
                 row = connection.execute(fk.orphan(where), unpack_values(key)).fetchone()
                 if row is not None:
-                    yield ObjectId(shape.type.name, key), _no_parent(fk, row)
+                    yield ObjectId(shape.type.name, key), _no_parent(fk, row, shown is not None)
         by_number = self._numbered()
         left = connection.execute("SELECT fk, old, name_id, key FROM temp._syncd_parent").fetchall()
         for number, old, name_id, key in left:
@@ -200,7 +200,7 @@ def _scan(
         if child is not None:
             key = pack_values(row[:width])
             if child.name_id in whole or CHILDREN.has(connection, child.name_id, key):
-                yield ObjectId(child.type.name, key), _no_parent(fk, row)
+                yield ObjectId(child.type.name, key), _no_parent(fk, row, shown is not None)
                 continue
         named_values = fk.normal(row[width:] if fk.alike else _as_parent(connection, fk, row[width:]))
         parent = connection.execute(
@@ -311,9 +311,15 @@ def _show(values: Sequence[Value]) -> str:
     return text if len(text) <= 100 else f"{text[:100]}..."
 
 
-def _no_parent(fk: ForeignKey, row: Sequence[Value]) -> str:
+def _no_parent(fk: ForeignKey, row: Sequence[Value], discreet: bool = False) -> str:
     values = _show(row[len(fk.child_key) :])
-    return f"table {fk.child}: {', '.join(fk.columns)} = {values} has no row in table {fk.parent}"
+    cause = f"table {fk.child}: {', '.join(fk.columns)} = {values} has no row in table {fk.parent}"
+    return cause if discreet else cause + _advice(fk)
+
+
+def _advice(fk: ForeignKey) -> str:
+    """For a device, which is not told what its selection leaves out."""
+    return f" (where a selection leaves that out: end it with `follow {fk.child}.{fk.columns[0]}`)"
 
 
 def _left(fk: ForeignKey, row: Sequence[Value], shown: frozenset[str] | None) -> str:
@@ -322,4 +328,5 @@ def _left(fk: ForeignKey, row: Sequence[Value], shown: frozenset[str] | None) ->
     still = f"table {fk.parent}: {_show(row[width:])} is still named by"
     if shown is not None and fold(fk.child) not in shown:
         return f"{still} a table that is not shared"
-    return f"{still} table {fk.child}, {', '.join(fk.child_key)} = {_show(row[:width])}"
+    named = f"{still} table {fk.child}, {', '.join(fk.child_key)} = {_show(row[:width])}"
+    return named if shown is not None else named + _advice(fk)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from syncd.adapters.canonical import Value, pack_values, unpack_values
+from syncd.adapters.references import referenced
 from syncd.core import digest
 from syncd.core.errors import ExpressionError
 from syncd.core.model import DataType
@@ -86,12 +87,7 @@ class Choice:
         """What an object references by foreign keys that are followed; None: that cannot be told."""
         if values is None or (type_id in self.follows and not self._fits(type_id, values)):
             return None
-        both, found = (*values[0], *values[1]), list[Object]()
-        for of in self.follows.get(type_id, ()):
-            key = [both[place] for place in of.places]
-            if None not in key:
-                found.append((of.type, pack_values(key)))
-        return tuple(found)
+        return referenced(self.follows.get(type_id, ()), (*values[0], *values[1]))
 
     def hash(self, type_id: int, key: bytes, fields: bytes, fault: str) -> bytes | None:
         """Of an object that is in the class with fewer fields; None: it is the object's own."""

@@ -18,6 +18,7 @@ from syncd.core.errors import InvariantBroken
 from syncd.core.holding import Batch, HeldObject
 from syncd.core.model import DataType, ObjectId, Observed, Proof, Tie
 from syncd.core.ports import ChunkRequest, CollectionState, Group, StoredChunk, StoredRow
+from syncd.core.references import Object
 from syncd.core.selection import ALL, Selection
 from syncd.core.settings import Limits
 from syncd.store.memory_classes import MemoryClasses
@@ -292,6 +293,18 @@ class MemorySyncStore:
         one.fill(collection.rows, collection.head, collection.last, rows_max)
         collection.version += 1
         return self._state(collection)
+
+    async def in_class(
+        self, name: str, selection: Selection, objects: Sequence[Object]
+    ) -> tuple[set[Object], set[Object]]:
+        collection = self._collections[name]
+        one, names = collection.classes.find(selection), collection.names()
+        members = {} if one is None else one.members
+        found = {at: members.get(ObjectId(names.get(at[0], ""), at[1])) for at in objects}
+        return (
+            {at for at, member in found.items() if member is not None and member.hash is not None},
+            {at for at, member in found.items() if member is not None and member.hash is None},
+        )
 
     async def drop_class(self, name: str, selection: Selection) -> CollectionState:
         self._collections[name].classes.drop(selection)

@@ -174,6 +174,25 @@ def _closed(connection: sqlite3.Connection, row: CollectionRow, one: ClassRow, c
     return one._replace(last=last or 0)
 
 
+def in_class(
+    connection: sqlite3.Connection, name: str, selection: Selection, objects: Sequence[Object]
+) -> tuple[set[Object], set[Object]]:
+    """See ``core.ports.SyncStore``."""
+    row = get(connection, name)
+    one = find(connection, row, selection)
+    if one is None:
+        return set(), set()
+    member = (
+        f"SELECT 1 FROM {row.table} AS held JOIN {one.table} AS member ON member.change = held.change"
+        " WHERE held.type = ? AND held.key = ? AND member.type IS NULL"
+    )
+    left = f"SELECT 1 FROM {one.table} WHERE type = ? AND key = ?"
+    return (
+        {at for at in objects if connection.execute(member, at).fetchone()},
+        {at for at in objects if connection.execute(left, at).fetchone()},
+    )
+
+
 def drop_class(connection: sqlite3.Connection, row: CollectionRow, selection: Selection) -> None:
     one = find(connection, row, selection)
     if one is not None:
