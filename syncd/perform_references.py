@@ -36,13 +36,14 @@ def leads_to(chosen: Chooser, edit: Edit, fields: bytes | None) -> tuple[Object,
 
 class Known:
     """What a device of a class that follows references knows. ``members``: of the objects asked about, those that are
-    in the class; ``former``: those that were, or that the device added lately. ``all``: nothing is sent to the device,
+    in the class; ``former``: those that were, or that the device added lately. ``all_``: nothing is sent to the device,
     so that it may name what it likes."""
 
     def __init__(self, members: Collection[Object], former: Collection[Object], all_: bool = False) -> None:
         self.members, self.former, self._all = members, former, all_
 
-    def has(self, one: Object) -> bool:
+    def names(self, one: Object) -> bool:
+        """Whether an edit may lead to it."""
         return self._all or one in self.members or one in self.former
 
 

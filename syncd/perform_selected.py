@@ -74,7 +74,7 @@ class _Look:
         asked = {*leads, *(one for part in leads.values() for one in part)}
         known = await known_of(self._ports, self._name, device, self._selection, asked)
         for one, (edit, fact) in [*others.items()]:
-            held = known.has(one) and (fact.hash is None or await self._was_there(edit, fact))
+            held = one in known.former and (fact.hash is None or await self._was_there(edit, fact))
             if one in known.members or held:
                 del others[one]
         queue = [to for one, part in leads.items() if one not in others for to in part]
@@ -86,7 +86,7 @@ class _Look:
         if others:
             return self._not_taken(next(iter(others)))
         for edit, fact in zip(edits, facts, strict=True):
-            beyond = [to for to in leads[of_edit(edit)] if to not in leads and not known.has(to)]
+            beyond = [to for to in leads[of_edit(edit)] if to not in leads and not known.names(to)]
             before = leads_to(self._chosen, edit, edit.base)
             if beyond and not (set(beyond) <= set(before) and await self._was_there(edit, fact)):
                 return f"{self._not_taken(beyond[0])}, which {self._shown(of_edit(edit))} references"

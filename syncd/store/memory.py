@@ -111,6 +111,7 @@ class MemorySyncStore:
         for one in sorted(collection.classes.settle(collection.rows, set(altered)), key=collection.place):
             row = collection.rows[one]
             altered[one] = self._put(collection, one, row, collection.history.author(row.change))
+            collection.history.touched.add(collection.last)
         moved = [(was, collection.rows[one].change) for one, was in altered.items() if was]
         for one in altered:
             collection.classes.changed(one, collection.rows[one], collection.head)
@@ -298,13 +299,8 @@ class MemorySyncStore:
         self, name: str, selection: Selection, objects: Sequence[Object]
     ) -> tuple[set[Object], set[Object]]:
         collection = self._collections[name]
-        one, names = collection.classes.find(selection), collection.names()
-        members = {} if one is None else one.members
-        found = {at: members.get(ObjectId(names.get(at[0], ""), at[1])) for at in objects}
-        return (
-            {at for at, member in found.items() if member is not None and member.hash is not None},
-            {at for at, member in found.items() if member is not None and member.hash is None},
-        )
+        named = {at: ObjectId(collection.names().get(at[0], ""), at[1]) for at in objects}
+        return collection.classes.among(selection, named)
 
     async def drop_class(self, name: str, selection: Selection) -> CollectionState:
         self._collections[name].classes.drop(selection)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from syncd.core import digest
 from syncd.core.model import DataType, ObjectId
 from syncd.core.ports import ClassState, StoredRow
+from syncd.core.references import Object
 from syncd.core.selection import Selection
 from syncd.store.class_choice import NOT_COMPARED, Choice, renamed, values_of
 
@@ -239,6 +240,14 @@ class MemoryClasses:
             self._classes[selection] = FollowingClass(selection, number, choice, types)
         else:
             self._classes[selection] = MemoryClass(selection, number, choice, choice.broken)
+
+    def among(self, selection: Selection, objects: Mapping[Object, ObjectId]) -> tuple[set[Object], set[Object]]:
+        one = self._classes.get(selection)
+        found = {at: one.members.get(named) for at, named in objects.items()} if one is not None else {}
+        return (
+            {at for at, member in found.items() if member is not None and member.hash is not None},
+            {at for at, member in found.items() if member is not None and member.hash is None},
+        )
 
     def drop(self, selection: Selection) -> None:
         self._classes.pop(selection, None)

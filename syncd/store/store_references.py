@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from syncd.core.references import Object, settle
 from syncd.store.class_choice import Choice, Values, values_of
+from syncd.store.history import touched
 from syncd.store.store_collections import CollectionRow, scan_runs, stays_unseen
 from syncd.store.store_compare import Changes
 
@@ -172,23 +173,23 @@ def follow_references(
             continue
         graph = ClassGraph(row, connection, references, choice).after(after)
         settled[number] = Settled(*map(frozenset, settle(graph, list(after))))
-    touched = {one for of_class in settled.values() for part in of_class for one in part} - after.keys()
-    _touch(connection, row, changes, sorted(touched))
+    others = {one for of_class in settled.values() for part in of_class for one in part} - after.keys()
+    _touch(connection, row, changes, sorted(others))
     for number, ready, _ in followers:
         if not ready:
-            References(connection, number).forget(touched)
+            References(connection, number).forget(others)
     return settled
 
 
 def _touch(connection: sqlite3.Connection, row: CollectionRow, changes: Changes, objects: Sequence[Object]) -> None:
-    query = f"SELECT born, hash, fault, author, fields, change FROM {row.table} WHERE type = ? AND key = ?"
+    query = f"SELECT born, hash, fault, fields, author, change FROM {row.table} WHERE type = ? AND key = ?"
     scans = scan_runs(connection, row)
     for one in objects:
-        born, hashed, *rest, former = connection.execute(query, one).fetchone()
+        born, hashed, fault, fields, author, former = connection.execute(query, one).fetchone()
         changes.last += 1
         changes.named.append(one)
         changes.before.append(hashed)
-        changes.moved.append((changes.last, born, hashed, *rest, former))
+        changes.moved.append((changes.last, born, hashed, fault, touched(author), fields, former))
         if scans:
             stays_unseen(connection, row, former, changes.last)
 
