@@ -15,6 +15,7 @@ from syncd.core.edits import LocalChanges
 from syncd.core.inbound_port import InboundQueue
 from syncd.core.model import DataType
 from syncd.core.ports import SourceChanges, SyncStore, Target
+from syncd.core.references import Object
 from syncd.core.settings import Limits
 from syncd.core.source_port import Source
 from syncd.core.upward_ports import Local, Outbox, UploadQueue, Writer
@@ -100,7 +101,7 @@ class Ports:
     is complete; ``releasing``: those with a held group that goes into the order. ``void``: why frames of a collection
     cannot be staged, by what must succeed before they can: its types, or the beginning of a transfer. ``ahead``: the
     page of a source's changes after a mark that was read while the one before was kept; ``local_ahead``: the same of a
-    target.
+    target. ``added``: by collection and device, what one whose selection follows references added lately, in order.
 
     Of targets whose edits are captured: ``locals``; ``merging``, what those hold when they are first filled is offered
     to the primary; ``lost``, of those it is not known what was edited, until all was offered and a snapshot executed;
@@ -138,6 +139,7 @@ class Ports:
     pause: Callable[[float], Awaitable[None]] = no_pause
     beside: Beside | None = None  # None: in simulations nothing is read ahead
     ahead: dict[str, Ahead[SourceChanges]] = field(default_factory=dict)
+    added: dict[tuple[str, str], dict[Object, None]] = field(default_factory=dict)
     local_ahead: dict[str, Ahead[LocalChanges]] = field(default_factory=dict)
     cache: FrameCache = field(default_factory=lambda: FrameCache(Limits().cache_bytes_max))
     _alone: dict[str, asyncio.Lock] = field(default_factory=dict)

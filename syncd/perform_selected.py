@@ -2,7 +2,8 @@
 
 What such a device may edit are the objects that its selection takes, before or after the edit. Where the primary holds
 another version than the edit's base, which the selection does not take, the base must have been there and have been
-taken: else a device that names the key of an object it never held could be answered with it.
+taken: else a device that names the key of an object it never held could be answered with it. For objects that are taken
+by reference see ``perform_references``.
 
 Where the selection leaves fields out, its edits have fewer fields than the primary's objects: here they get those that
 the primary held last, and the writer is told of which fields they say nothing (``EditGroup.silent``).
@@ -18,8 +19,10 @@ from syncd.core.digest import object_hash_bytes, type_prefix
 from syncd.core.edits import Edit, EditGroup, Fact
 from syncd.core.key_patterns import key_text
 from syncd.core.model import DataType
-from syncd.core.selection import Chooser, Selection, chooser
+from syncd.core.references import Object
+from syncd.core.selection import Selection, chooser
 from syncd.outside import Ports
+from syncd.perform_references import known_of, leads_to, of_edit, take_note
 
 OTHER_FIELDS = "the fields that this device's selection leaves out are others since it was made"
 Named = tuple[str, str, int]  # a group: its device, outbox and number
@@ -39,7 +42,7 @@ async def within(
         whole: EditGroup | None = group
         why = ""
         if group.device in selected:
-            look = _Look(ports, name, {one.id: one for one in types}, chooser(selected[group.device], types))
+            look = _Look(ports, name, {one.id: one for one in types}, selected[group.device])
             whole = await look.whole(group)
             why = OTHER_FIELDS if whole is None else await look.why_not(whole)
         if whole is None or why:
@@ -52,9 +55,10 @@ async def within(
 class _Look:
     """One group of edits beside what the store holds."""
 
-    def __init__(self, ports: Ports, name: str, types: Mapping[int, DataType], chosen: Chooser) -> None:
-        self._ports, self._name, self._types, self._chosen = ports, name, types, chosen
-        self._narrow = chosen.narrow()
+    def __init__(self, ports: Ports, name: str, types: Mapping[int, DataType], selection: Selection) -> None:
+        self._ports, self._name, self._types, self._selection = ports, name, types, selection
+        self._chosen = chooser(selection, tuple(types.values()))
+        self._narrow = self._chosen.narrow()
 
     async def whole(self, group: EditGroup) -> EditGroup | None:
         """The group with all fields; None where it was made with others left out than at this time."""
@@ -117,11 +121,62 @@ class _Look:
     async def why_not(self, group: EditGroup) -> str:
         """Why it may not be executed; empty: it may."""
         edits = [edit for edit in group.edits if edit.type in self._types]  # the writer refuses the others
-        for edit, fact in zip(edits, await self._ports.sync_store.facts(self._name, edits), strict=True):
-            if not (self._any_taken(edit, (edit.base, edit.fields)) and await self._is_its_own(edit, fact)):
-                shown = key_text(self._types[edit.type].name, unpack_values(edit.key))
-                return f"this device's selection does not take {shown}"
+        facts = await self._ports.sync_store.facts(self._name, edits)
+        others = {
+            of_edit(edit): (edit, fact)
+            for edit, fact in zip(edits, facts, strict=True)
+            if not (self._any_taken(edit, (edit.base, edit.fields)) and await self._is_its_own(edit, fact))
+        }
+        if self._chosen.follows:
+            return await self._why_not_by_reference(group.device, edits, facts, others)
+        return self._not_taken(next(iter(others))) if others else ""
+
+    async def _why_not_by_reference(
+        self,
+        device: str,
+        edits: Sequence[Edit],
+        facts: Sequence[Fact],
+        others: dict[Object, tuple[Edit, Fact]],
+    ) -> str:
+        """``others``: those of objects that the selection does not take by themselves."""
+        leads = {of_edit(edit): leads_to(self._chosen, edit, edit.fields) for edit in edits}
+        asked = {*leads, *(one for part in leads.values() for one in part)}
+        known = await known_of(self._ports, self._name, device, self._selection, asked)
+        for one, (edit, fact) in [*others.items()]:
+            held = one in known.former and (fact.hash is None or await self._was_there(edit, fact))
+            if one in known.members or held:
+                del others[one]
+        queue = [to for one, part in leads.items() if one not in others for to in part]
+        while queue:  # what is added with what references it
+            one = queue.pop()
+            if one in others and others[one][1].hash is None:
+                del others[one]
+                queue += leads[one]
+        if others:
+            return self._not_taken(next(iter(others)))
+        for edit, fact in zip(edits, facts, strict=True):
+            beyond = [to for to in leads[of_edit(edit)] if to not in leads and not known.names(to)]
+            before = leads_to(self._chosen, edit, edit.base)
+            if beyond and not (set(beyond) <= set(before) and await self._was_there(edit, fact)):
+                return f"{self._not_taken(beyond[0])}, which {self._shown(of_edit(edit))} references"
+        take_note(self._ports, self._name, device, edits)
         return ""
+
+    def _not_taken(self, one: Object) -> str:
+        return f"this device's selection does not take {self._shown(one)}"
+
+    def _shown(self, one: Object) -> str:
+        return key_text(self._types[one[0]].name, unpack_values(one[1]))
+
+    async def _was_there(self, edit: Edit, fact: Fact) -> bool:
+        """Whether the base is a version of the primary's."""
+        if edit.base is None:
+            return False
+        if fact.hash == object_hash_bytes(type_prefix(self._types[edit.type].name), edit.key, edit.base):
+            return True
+        most = self._ports.limits.history_versions_max
+        versions = await self._ports.sync_store.history(self._name, edit.type, edit.key, most)
+        return any(one.fields == edit.base for one in versions)
 
     async def _is_its_own(self, edit: Edit, fact: Fact) -> bool:
         """Whether the version that the primary holds is the base, or one that the selection takes, or the base was

@@ -25,7 +25,8 @@ TABLE: dict[str, set[str]] = {
     "__main__": {"cli", "home", "arrange", "daemon"},
     "arrange": {"core", "home", "applications", "store", "choices", "settings_guard", "own_pause", "pauses"},
     "outside": {"core", "adapters"},
-    "perform_selected": {"core", "adapters", "outside"},
+    "perform_references": {"core", "adapters", "outside"},
+    "perform_selected": {"core", "adapters", "outside", "perform_references"},
     "perform_up": {"core", "outside", "perform_selected"},
     "perform_down": {"core", "outside", "perform_up"},
     "perform": {"core", "outside", "perform_up", "perform_down"},
@@ -83,11 +84,11 @@ LATE = {("__main__", "daemon")}
 CORE = (
     "errors frozen model messages edits settings pieces guard holding quantities schedule pace digest expression_tree "
     "expression_scan expression_read expression_values expression_bind expression_closure expression_sql expression "
-    "key_patterns selection_words selection foreseen preferences loss settings_file devices found history_port ports "
-    "source_port inbound_port upward_ports query_builder conflict inbound_queue upward_events events upward_effects "
-    "effects source target_state direct parked onward target intake_state intake_direct intake uplink_state uplink "
-    "auxiliary_pace conversation follow reach engine reception pacing sending taking choosing turns primary_engine "
-    "auxiliary_engine status transactions"
+    "key_patterns references selection_words selection foreseen preferences loss settings_file devices found "
+    "history_port ports source_port inbound_port upward_ports query_builder conflict inbound_queue upward_events "
+    "events upward_effects effects source target_state direct parked onward target intake_state intake_direct intake "
+    "uplink_state uplink auxiliary_pace conversation follow reach engine reception pacing sending taking choosing "
+    "turns primary_engine auxiliary_engine status transactions"
 ).split()
 
 # Package with an owner -> its rooms. Any other package that is not Python's own is nobody's.

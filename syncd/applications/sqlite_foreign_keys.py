@@ -12,13 +12,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from syncd.adapters.canonical import Value, pack_values, unpack_values
 from syncd.applications.sqlite_common import fold, name, names
 from syncd.applications.sqlite_definition import Shape
 from syncd.applications.sqlite_noted import CHILDREN
 from syncd.applications.sqlite_schema import affinity, table_names
-from syncd.core.model import ObjectId
+from syncd.core.model import ObjectId, Reference
 
 TEMP_TABLES = (
     "CREATE TEMP TABLE _syncd_parent(fk INTEGER, old BLOB, name_id INTEGER, key BLOB, PRIMARY KEY(fk, old))"
@@ -77,6 +78,20 @@ class ForeignKey:
             f"SELECT {selected} FROM {name(self.child)} AS c WHERE {where} AND {filled}"
             f" AND NOT EXISTS (SELECT 1 FROM {name(self.parent)} AS p WHERE {equal})"
         )
+
+
+class _Told(NamedTuple):
+    """Whom a cause is told: a device of itself, or ``discreet``, one of another machine, whose business no other table
+    than ``ours``, those of the collection, is (R9)."""
+
+    ours: frozenset[str]
+    discreet: bool = False
+
+    def advice(self, fk: ForeignKey) -> str:
+        """A device is not told what its selection leaves out."""
+        if self.discreet or fold(fk.child) not in self.ours:
+            return ""
+        return f" (where a selection leaves that out: end it with `follow {fk.child}.{fk.columns[0]}`)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +156,14 @@ class ForeignKeys:
         """Guilty object and cause of each violation. ``whole``: name ids of types of which every row is touched.
         ``discreet``: another device is told of them, whose business no other table is (R9)."""
         named = {shape.name_id: shape for shape in shapes}
-        shown = frozenset(fold(shape.table.name) for shape in shapes) if discreet else None
+        told = _Told(frozenset(fold(shape.table.name) for shape in shapes), discreet)
         children = CHILDREN.count(connection)
         parents = connection.execute("SELECT count(*) FROM temp._syncd_parent").fetchone()[0]
         if not whole and children <= _CHILDREN_SINGLY and parents <= _PARENTS_SINGLY:
-            yield from self._one_by_one(connection, named, shown)
+            yield from self._one_by_one(connection, named, told)
             return
         for fk in self._numbered().values():
-            yield from _scan(connection, fk, named, whole, shown)
+            yield from _scan(connection, fk, named, whole, told)
 
     def bereft(self, connection: sqlite3.Connection, shapes: Sequence[Shape]) -> dict[ObjectId, str]:
         """Objects that name a parent of which note was taken and that is gone, with the cause; the notes end here."""
@@ -160,7 +175,9 @@ class ForeignKeys:
             child = by_table.get(fold(fk.child))
             if child is not None:
                 for row in _naming(connection, fk, unpack_values(old)).fetchall():
-                    found[ObjectId(child.type.name, pack_values(row[: len(fk.child_key)]))] = _no_parent(fk, row)
+                    found[ObjectId(child.type.name, pack_values(row[: len(fk.child_key)]))] = _no_parent(
+                        fk, row, _Told(frozenset(by_table))
+                    )
         connection.execute("DELETE FROM temp._syncd_parent")
         return found
 
@@ -169,7 +186,7 @@ class ForeignKeys:
         return {fk.number: fk for of_table in tables for fk in of_table}
 
     def _one_by_one(
-        self, connection: sqlite3.Connection, named: dict[int, Shape], shown: frozenset[str] | None
+        self, connection: sqlite3.Connection, named: dict[int, Shape], told: _Told
     ) -> Iterator[tuple[ObjectId, str]]:
         for name_id, key in CHILDREN.all(connection):
             shape = named[name_id]
@@ -177,14 +194,14 @@ class ForeignKeys:
                 where = shape.table.key_equal("c.", ["?"] * shape.width)
                 row = connection.execute(fk.orphan(where), unpack_values(key)).fetchone()
                 if row is not None:
-                    yield ObjectId(shape.type.name, key), _no_parent(fk, row)
+                    yield ObjectId(shape.type.name, key), _no_parent(fk, row, told)
         by_number = self._numbered()
         left = connection.execute("SELECT fk, old, name_id, key FROM temp._syncd_parent").fetchall()
         for number, old, name_id, key in left:
             fk = by_number[number]
             row = _naming(connection, fk, unpack_values(old)).fetchone()
             if row is not None:
-                yield ObjectId(named[name_id].type.name, key), _left(fk, row, shown)
+                yield ObjectId(named[name_id].type.name, key), _left(fk, row, told)
 
 
 def _scan(
@@ -192,7 +209,7 @@ def _scan(
     fk: ForeignKey,
     named: dict[int, Shape],
     whole: frozenset[int],
-    shown: frozenset[str] | None,
+    told: _Told,
 ) -> Iterator[tuple[ObjectId, str]]:
     width = len(fk.child_key)
     child = next((one for one in named.values() if fold(one.table.name) == fold(fk.child)), None)
@@ -200,7 +217,7 @@ def _scan(
         if child is not None:
             key = pack_values(row[:width])
             if child.name_id in whole or CHILDREN.has(connection, child.name_id, key):
-                yield ObjectId(child.type.name, key), _no_parent(fk, row)
+                yield ObjectId(child.type.name, key), _no_parent(fk, row, told)
                 continue
         named_values = fk.normal(row[width:] if fk.alike else _as_parent(connection, fk, row[width:]))
         parent = connection.execute(
@@ -208,7 +225,7 @@ def _scan(
             (fk.number, pack_values(named_values)),
         ).fetchone()
         if parent is not None:
-            yield ObjectId(named[parent[0]].type.name, parent[1]), _left(fk, row, shown)
+            yield ObjectId(named[parent[0]].type.name, parent[1]), _left(fk, row, told)
 
 
 def _all(connection: sqlite3.Connection) -> Iterator[ForeignKey]:
@@ -233,6 +250,18 @@ def _all(connection: sqlite3.Connection) -> Iterator[ForeignKey]:
                 collations = _collations(connection, parent, theirs)
                 key = _key(connection, table) or ours
                 yield ForeignKey(number, table, key, ours, parent, theirs, affinities, collations, alike)
+
+
+def references(connection: sqlite3.Connection) -> dict[str, tuple[Reference, ...]]:
+    """By table: its foreign keys whose values are the primary key of another table (or its own) as they are held."""
+    found: dict[str, tuple[Reference, ...]] = {}
+    for fk in _all(connection):
+        key = _key(connection, fk.parent)
+        ours = dict(zip(map(fold, fk.parent_columns), fk.columns, strict=True))
+        if fk.alike and set(fk.collations) == {"BINARY"} and ours.keys() == set(map(fold, key)):
+            reference = Reference(tuple(ours[fold(column)] for column in key), fk.parent)
+            found[fk.child] = (*found.get(fk.child, ()), reference)
+    return found
 
 
 def _key(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:
@@ -299,15 +328,15 @@ def _show(values: Sequence[Value]) -> str:
     return text if len(text) <= 100 else f"{text[:100]}..."
 
 
-def _no_parent(fk: ForeignKey, row: Sequence[Value]) -> str:
+def _no_parent(fk: ForeignKey, row: Sequence[Value], told: _Told) -> str:
     values = _show(row[len(fk.child_key) :])
-    return f"table {fk.child}: {', '.join(fk.columns)} = {values} has no row in table {fk.parent}"
+    cause = f"table {fk.child}: {', '.join(fk.columns)} = {values} has no row in table {fk.parent}"
+    return cause + told.advice(fk)
 
 
-def _left(fk: ForeignKey, row: Sequence[Value], shown: frozenset[str] | None) -> str:
-    """``shown``: folded names of tables of which rows may be named; None: of all."""
+def _left(fk: ForeignKey, row: Sequence[Value], told: _Told) -> str:
     width = len(fk.child_key)
     still = f"table {fk.parent}: {_show(row[width:])} is still named by"
-    if shown is not None and fold(fk.child) not in shown:
+    if told.discreet and fold(fk.child) not in told.ours:
         return f"{still} a table that is not shared"
-    return f"{still} table {fk.child}, {', '.join(fk.child_key)} = {_show(row[:width])}"
+    return f"{still} table {fk.child}, {', '.join(fk.child_key)} = {_show(row[:width])}{told.advice(fk)}"

@@ -29,6 +29,7 @@ from syncd.applications.sqlite_common import (
     schema_version,
     transaction,
 )
+from syncd.applications.sqlite_foreign_keys import references
 from syncd.applications.sqlite_identity import identity as identity_of
 from syncd.applications.sqlite_identity import place_of, set_identity
 from syncd.applications.sqlite_read import (
@@ -45,7 +46,7 @@ from syncd.applications.sqlite_schema import Table, shareable
 from syncd.applications.sqlite_wait import Waiter
 from syncd.applications.sqlite_wal import Growth
 from syncd.core.errors import ApplicationOffline
-from syncd.core.model import DataType, Observed
+from syncd.core.model import DataType, Observed, Reference
 from syncd.core.ports import ScanPage, SourceChanges, SourceState
 from syncd.core.settings import Limits
 
@@ -68,6 +69,7 @@ class SqliteSource:
         self._database: Database | None = None
         self._waiter: Waiter | None = None
         self._tables: tuple[Table, ...] = ()
+        self._references: dict[str, tuple[Reference, ...]] = {}
         self._numbers: dict[str, int] = {}
         self._by_number: dict[int, Reader] = {}
         self._by_type: dict[int, Reader] = {}
@@ -109,7 +111,9 @@ class SqliteSource:
         except BaseException:
             await self.close()
             raise
-        types = tuple(table.data_type() for table in self._tables)
+        types = tuple(
+            replace(table.data_type(), references=self._references.get(table.name, ())) for table in self._tables
+        )
         return SourceState(identity, types, self.problems, self._renamed)
 
     async def number(self, types: Sequence[DataType]) -> None:
@@ -253,6 +257,7 @@ class SqliteSource:
                 authors.keep_within_log(connection)
                 version = schema_version(connection)
         self._tables, self._numbers, self._renamed = tables, numbers, capture.renamed(connection)
+        self._references = references(connection)
         self._schema_version = -1 if self._waits else version
         self._authors = authors.are_noted(connection)
         return identity

@@ -57,6 +57,13 @@ class Role(StrEnum):
     AUXILIARY = "auxiliary"
 
 
+class Reference(NamedTuple):
+    """A foreign key of a type: ``columns`` hold the key of an object of the type named ``type``, in its order."""
+
+    columns: tuple[str, ...]
+    type: str
+
+
 @dataclass(frozen=True, slots=True)
 class DataType:
     """One type of a collection's data objects: for SQLite, a table.
@@ -65,7 +72,8 @@ class DataType:
     leaves fields out its devices know the type by one of its own (``Selection.told_id``). ``key`` and ``fields`` name
     the values in the order in which they are packed. ``definition`` is how the primary's application
     declares the type (for SQLite: CREATE TABLE, then its CREATE INDEX statements); an application of the same kind
-    may create a missing type from it.
+    may create a missing type from it. ``references``: its foreign keys whose values are keys as they are; known where
+    the collection is shared only.
     """
 
     id: int
@@ -73,6 +81,7 @@ class DataType:
     key: tuple[str, ...]
     fields: tuple[str, ...]
     definition: tuple[str, ...] = ()
+    references: tuple[Reference, ...] = ()
 
 
 class ObjectId(NamedTuple):

@@ -5,7 +5,18 @@ from __future__ import annotations
 from syncd.core import parked
 from syncd.core.effects import Effect, Execute, Recount, Send
 from syncd.core.frozen import replace
-from syncd.core.target_state import Heal, Step, Target, TargetPhase, credit, differs, follow, left_behind, report
+from syncd.core.target_state import (
+    Heal,
+    Step,
+    Target,
+    TargetPhase,
+    credit,
+    differs,
+    follow,
+    left_behind,
+    outlived,
+    report,
+)
 
 
 def proceed(target: Target, now: float) -> Step:
@@ -15,16 +26,22 @@ def proceed(target: Target, now: float) -> Step:
         return target, []
     if differs(target) and target.heal in (Heal.NONE, Heal.RECOUNTED):
         return check(target, now, [])
+    if outlived(target) and target.peer and not target.begun:
+        return (target, []) if target.following or target.staging else _ask(target)
     if target.cuts:
         execute = Execute(target.name, 0, state)
         return replace(target, phase=TargetPhase.EXECUTING, aim=target.cuts[-1].seq), [execute]
     if target.begun and not target.staging and left_behind(target, state):
         target = replace(target, following=False, begun=False)  # an older copy is in its place: ask from there
     if target.peer and not target.following and not target.staging:
-        ask: Effect = Send(target.peer, follow(target))
-        asking, credits = credit(replace(target, following=True, begun=False))
-        return asking, [ask, *credits]
+        return _ask(target)
     return parked.retry(target, state, now)
+
+
+def _ask(target: Target) -> Step:
+    ask: Effect = Send(target.peer, follow(target))
+    asking, credits = credit(replace(target, following=True, begun=False))
+    return asking, [ask, *credits]
 
 
 def and_proceed(target: Target, now: float, effects: list[Effect]) -> Step:

@@ -16,6 +16,7 @@ from syncd.core.holding import Batch, Held, Holding
 from syncd.core.loss import Losing
 from syncd.core.messages import Objects
 from syncd.core.model import DataType, Failure, ObjectId, Observed, Proof, Spans, Tie
+from syncd.core.references import Object
 from syncd.core.selection import ALL, Selection
 
 # ---------------------------------------------------------------- sync store (primary)
@@ -192,6 +193,12 @@ class SyncStore(StoreHistory, Holding, Losing, Protocol):
         """Durable. The class is made, or filled on with at most ``rows_max`` objects; to be called until it is ready
         or broken. Does nothing where it is, and for all objects, which are no class. A class that is broken is filled
         anew, as another one, once it can be applied again."""
+        ...
+
+    async def in_class(
+        self, name: str, selection: Selection, objects: Sequence[Object]
+    ) -> tuple[set[Object], set[Object]]:
+        """Those of the objects that are in the class, and those that have left it, as far as that is remembered."""
         ...
 
     async def drop_class(self, name: str, selection: Selection) -> CollectionState:

@@ -21,13 +21,15 @@ from syncd.core.expression_sql import Sql
 from syncd.core.expression_tree import Value
 from syncd.core.key_patterns import KeyPatterns, key_text, normal
 from syncd.core.model import DataType
+from syncd.core.references import Followed, check_follow, followed, split_follow
 from syncd.core.selection_words import split_without
 from syncd.core.settings import Limits
 
 _LIMITS = Limits()
 _LIST = r'\["(?:[^"\\]|\\.)*"(?:, "(?:[^"\\]|\\.)*")*\]'
+_LISTS = ("tables", "without", "keys", "follow")
 _TYPE_BITS = 31  # of a type's id in the store; with those of the fields left out it has 53
-_PART = re.compile(rf"(tables|without|keys) ({_LIST})(?: |\Z)")
+_PART = re.compile(rf"(tables|without|keys|follow) ({_LIST})(?: |\Z)")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,14 +38,16 @@ class Selection:
 
     ``where``: an expression (see ``expression_read.py``) that is true of an object. ``tables``: names of the types
     taken, none for all. ``without``: fields left out, ``field`` of each type or ``Type.field``. ``keys``: patterns in
-    the syntax of gitignore (see ``key_patterns.py``), in order. An object is taken if all of them take it. Raises
-    ExpressionError for what cannot be read; ``check`` says whether it fits a collection.
+    the syntax of gitignore (see ``key_patterns.py``), in order. An object is taken if all of them take it, or if one
+    that is taken references it by a foreign key of ``follow``, each named as ``Type.field``. Raises ExpressionError for
+    what cannot be read; ``check`` says whether it fits a collection.
     """
 
     where: str = ""
     tables: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    follow: tuple[str, ...] = ()
     canonical: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -52,9 +56,10 @@ class Selection:
             "tables": _names("tables", self.tables),
             "without": _names("without", self.without),
             "keys": tuple(line for line in map(normal, self.keys) if line),
+            "follow": _names("follow", self.follow),
         }
         KeyPatterns(given["keys"])
-        lists = [f"{name} {_one_line(given[name])}" for name in ("tables", "without", "keys") if given[name]]
+        lists = [f"{name} {_one_line(given[name])}" for name in _LISTS if given[name]]
         where = [f"where {given['where']}"] if given["where"] else []
         given["canonical"] = " ".join(lists + where) or "all"
         for name, value in given.items():
@@ -75,7 +80,7 @@ class Selection:
         return type_ | (of_fields >> 10 | 1) << _TYPE_BITS
 
     def takes(self, type_name: str) -> bool:
-        """Whether objects of the type can be in the class as far as its name says; for more see ``chooser``."""
+        """Whether objects of the type can be taken by themselves as far as its name says; for more see ``chooser``."""
         return (not self.tables or type_name in self.tables) and KeyPatterns(self.keys).may_take(type_name)
 
     def of_types(self, types: Sequence[DataType]) -> tuple[DataType, ...]:
@@ -92,6 +97,7 @@ class Selection:
             self._check_without(name, types)
         if self.where:
             parse(self.where).check(types)
+        check_follow(self.follow, types)
 
     def _check_without(self, name: str, types: Sequence[DataType]) -> None:
         for one in types:
@@ -129,6 +135,7 @@ def read_chosen(text: str, types: Sequence[DataType] = ()) -> Selection:
     """What a person writes: parts of the canonical form, an expression alone, or ``all``. ``types``: of the collection
     that it is to fit, where they are known. Raises ExpressionError with a caret under the mistake."""
     (rest, without), lists = split_without(text), dict[str, tuple[str, ...]]()
+    rest, follow = split_follow(rest)
     if rest == "all":
         rest = ""
         if not without:
@@ -141,7 +148,8 @@ def read_chosen(text: str, types: Sequence[DataType] = ()) -> Selection:
         rest = rest[found.end() :]
     if not (rest or lists or without):
         raise ExpressionError("nothing is chosen", 'write an expression such as country == "FR", or all', text, 0, 1)
-    where, wanted = rest.removeprefix("where "), Selection("", lists.get("tables", ()), without, lists.get("keys", ()))
+    where, follow = rest.removeprefix("where "), (*lists.get("follow", ()), *follow)
+    wanted = Selection("", lists.get("tables", ()), without, lists.get("keys", ()), follow)
     return selection_for(types, wanted, where) if types else replace(wanted, where=where)
 
 
@@ -171,7 +179,7 @@ ALL = Selection()
 @dataclass(frozen=True, slots=True)
 class _Choice:
     """A class and one type: what is asked of each object, and what of its fields is kept (None: all). ``type``: as its
-    devices are told; ``kept``: places of the fields."""
+    devices are told; ``kept``: places of the fields. ``lent``: its objects are in the class by references only."""
 
     type: DataType
     kept: tuple[int, ...]
@@ -179,53 +187,58 @@ class _Choice:
     patterns: KeyPatterns | None
     keep: Callable[[Sequence[Value]], tuple[Value, ...]] | None
     sql: Sql
+    lent: bool = False
 
 
 class Chooser:
     """A selection compiled for the types of a collection; made once for both (``chooser``).
 
     ``types``: the types as a device of the class is told, without the fields left out; those that lack any have ids of
-    their own. How their application declares them stays as it is.
+    their own. How their application declares them stays as it is. ``follows``: the foreign keys that are followed, by
+    the type that has them.
     """
 
     def __init__(self, selection: Selection, types: Sequence[DataType]) -> None:
         self._patterns = KeyPatterns(selection.keys) if selection.keys else None
         self._expression = parse(selection.where) if selection.where else None
-        self._choices = {one.id: choice for one in types if (choice := self._choice(selection, one)) is not None}
+        self.follows: dict[int, tuple[Followed, ...]] = followed(selection.follow, types)
+        lent = {reference.type for of_type in self.follows.values() for reference in of_type}
+        choices = {one.id: self._choice(selection, one, one.id in lent) for one in types}
+        self._choices = {id_: choice for id_, choice in choices.items() if choice is not None}
         self.types = tuple(choice.type for choice in self._choices.values())
 
-    def _choice(self, selection: Selection, type_: DataType) -> _Choice | None:
-        """None: no object of the type can be in the class."""
-        if not selection.takes(type_.name):
-            return None
-        test, sql = None, Sql("1", ())
-        if self._expression is not None:
+    def _choice(self, selection: Selection, type_: DataType, lent: bool) -> _Choice | None:
+        """None: no object of the type can be in the class. ``lent``: a followed reference leads to it."""
+        taken, test, sql = selection.takes(type_.name), None, Sql("1", ())
+        if taken and self._expression is not None:
             made = compiled(self._expression, type_)
-            if made.constant is False:
-                return None
+            taken = made.constant is not False
             test, sql = (None if made.constant else made.test), made.sql
+        if not (taken or lent):
+            return None
         kept = tuple(
             place
             for place, name in enumerate(type_.fields)
             if name not in selection.without and f"{type_.name}.{name}" not in selection.without
         )
         fields = tuple(type_.fields[place] for place in kept)
+        sql = sql if taken else Sql("0", ())
         if fields == type_.fields:
-            return _Choice(type_, kept, test, self._patterns, None, sql)
+            return _Choice(type_, kept, test, self._patterns, None, sql, not taken)
         told = replace(type_, id=selection.told_id(type_.id), fields=fields)
-        return _Choice(told, kept, test, self._patterns, _keeper(kept), sql)
+        return _Choice(told, kept, test, self._patterns, _keeper(kept), sql, not taken)
 
     def answer(self, type_id: int) -> bool | None:
-        """Whether all objects of the type are taken, or none; None: it depends on the object."""
+        """Whether all objects of the type are taken by themselves, or none; None: it depends on the object."""
         choice = self._choices.get(type_id)
-        if choice is None:
+        if choice is None or choice.lent:
             return False
         return True if choice.test is None and choice.patterns is None else None
 
     def takes(self, type_id: int, key: Sequence[Value], fields: Sequence[Value]) -> bool:
-        """Whether an object is in the class. ``fields``: all of its type, also those left out."""
+        """Whether an object is taken by itself. ``fields``: all of its type, also those left out."""
         choice = self._choices.get(type_id)
-        if choice is None or (choice.test is not None and not choice.test((*key, *fields))):
+        if choice is None or choice.lent or (choice.test is not None and not choice.test((*key, *fields))):
             return False
         return choice.patterns is None or choice.patterns.takes(key_text(choice.type.name, key))
 

@@ -105,6 +105,7 @@ class Limits:
     uploads_together_max: int = 500  # groups of edits executed in one transaction on the primary
     uploads_bytes_max: int = 8 * 1024 * 1024  # the same in bytes, unless one group alone is larger
     upload_bytes_max: int = 1024 * 1024 * 1024  # Uploads of one device that wait at the primary; then its link waits
+    added_objects_max: int = 20_000  # added by a device whose selection follows references, and remembered as its own
     unread_tries_max: int = 20  # executing waits so often for changes that the application made just then
     clock_skew_s_max: float = 120.0  # clocks that differ by more do not decide which version is the newest
     conflict_s_max: float = 30 * 86_400.0  # conflicts are kept with all their versions

@@ -97,6 +97,7 @@ def _begin(target: Target, begin: Begin, raw: bytes, now: float) -> Step:
         cuts=() if fresh else target.cuts,
         parked=Parking() if fresh else target.parked,
         proof=None if fresh else target.proof,
+        stuck=target.stuck and not fresh,
     )
     return target, [BeginTransfer(target.name, begin, told)]
 
@@ -248,6 +249,7 @@ def _done(target: Target, event: WorkDone, now: float) -> Step:
         heal=heal,
         healed_at=now,
         attempt=0,
+        stuck=False,
         cautious=False,
         fetching="",
         moved_at=now,
@@ -302,6 +304,7 @@ def _failed(target: Target, event: TargetFailed, now: float) -> Step:
         target, effects = direct.failed(target)
     if target.state is None and event.parked is not None:
         target = replace(target, parked=event.parked)  # an application that is away hides no failed groups (R7)
+    target = replace(target, stuck=event.held)
     target, more = _offline(target, event.reason, now, TargetPhase.HELD if event.held else TargetPhase.OFFLINE)
     return target, effects + more
 

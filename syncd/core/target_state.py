@@ -76,7 +76,8 @@ class Target:
     vain. ``fetching``: why the primary sends everything, while it does. ``told``: what it was last told beside the
     position, None for nothing on this link; ``joining``: reports of a position alone wait for one another; ``untold``:
     one does. ``moved_at``: when anything last went on;
-    ``looked_at``: when it was last seen that the target is in its place.
+    ``looked_at``: when it was last seen that the target is in its place. ``stuck``: it was held when it was last tried
+    to execute what waits.
     """
 
     name: str
@@ -116,6 +117,7 @@ class Target:
     told: Told | None = None
     joining: bool = False
     untold: bool = False
+    stuck: bool = False
     attempt: int = 0
     retry_at: float = 0.0
     moved_at: float = 0.0
@@ -218,8 +220,16 @@ def joined(target: Target) -> Step:
     return report(target) if target.untold else (target, [])
 
 
+def outlived(target: Target) -> bool:
+    """A snapshot that waits cannot be executed, and may be of a selection that the device no longer has."""
+    return target.stuck and bool(target.cuts) and target.transfer is not None and target.transfer.snapshot
+
+
 def follow(target: Target) -> Follow:
-    """Sent when no complete cut waits: the transfer is unfinished, or there is none."""
+    """Sent when no complete cut waits: the transfer is unfinished, or there is none; or when what waits is outlived, of
+    which the same begins anew if it is not."""
+    if outlived(target) and target.transfer is not None:
+        return Follow(target.name, target.transfer.epoch, 0, True, 0, target.transfer.floor, 0)
     state, transfer, again = target.state, target.transfer, target.heal is Heal.FETCHING
     assert state is not None
     if transfer is not None and transfer.cursor > max(transfer.base, transfer.cut):

@@ -6,13 +6,15 @@ type, cannot be asked: it stays what it was, so that nothing is lost where it wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from syncd.adapters.canonical import Value, pack_values, unpack_values
+from syncd.adapters.references import referenced
 from syncd.core import digest
 from syncd.core.errors import ExpressionError
 from syncd.core.model import DataType
 from syncd.core.ports import StoredRow
+from syncd.core.references import Followed, Object
 from syncd.core.selection import Chooser, Selection
 
 Values = tuple[Sequence[Value], Sequence[Value]]  # of key and fields
@@ -30,6 +32,8 @@ def renamed(selection: Selection, before: Sequence[DataType], after: Sequence[Da
     known = {one.name: one for one in before}
     for one in after:
         was = known.get(one.name, one)
+        if selection.follow and (was.key, was.fields, was.references) != (one.key, one.fields, one.references):
+            return True
         same_width = (len(was.key), len(was.fields)) == (len(one.key), len(one.fields))
         if same_width and (was.key, was.fields) != (one.key, one.fields) and selection.takes(one.name):
             return True
@@ -38,12 +42,14 @@ def renamed(selection: Selection, before: Sequence[DataType], after: Sequence[Da
 
 class Choice:
     """A class's selection for the types of a collection. ``broken``: why it does not fit them. ``answers``: by type,
-    whether all its objects are taken, or none; None: it depends on the object. ``projects``: types with fewer fields.
+    whether all its objects are taken by themselves, or none; None: it depends on the object. ``projects``: types with
+    fewer fields. ``follows``: types with foreign keys that are followed.
     """
 
     def __init__(self, selection: Selection, types: Sequence[DataType]) -> None:
         self.selection = selection
         self.projects: frozenset[int] = frozenset()
+        self.follows: Mapping[int, Sequence[Followed]] = {}
         self.answers: dict[int, bool | None] = {}
         self._widths = {one.id: (len(one.key), len(one.fields)) for one in types}
         self._prefixes = {one.id: digest.type_prefix(one.name) for one in types}
@@ -56,6 +62,7 @@ class Choice:
             return
         self._chooser = made = Chooser(selection, types)
         self.answers = {one.id: made.answer(one.id) for one in types}
+        self.follows = made.follows
         self.projects = frozenset(one.id for one in types if self._chooser.leaves_out(one.id))
 
     def _fits(self, type_id: int, values: Values) -> bool:
@@ -73,8 +80,14 @@ class Choice:
 
     def asks_in_vain(self, type_id: int, values: Values | None) -> bool:
         """Whether an object that can be built cannot be asked, or not told, before its columns are read again."""
-        asked = self.answers.get(type_id, False) is None or type_id in self.projects
+        asked = self.answers.get(type_id, False) is None or type_id in self.projects or type_id in self.follows
         return asked and values is not None and not self._fits(type_id, values)
+
+    def targets(self, type_id: int, values: Values | None) -> tuple[Object, ...] | None:
+        """What an object references by foreign keys that are followed; None: that cannot be told."""
+        if values is None or (type_id in self.follows and not self._fits(type_id, values)):
+            return None
+        return referenced(self.follows.get(type_id, ()), (*values[0], *values[1]))
 
     def hash(self, type_id: int, key: bytes, fields: bytes, fault: str) -> bytes | None:
         """Of an object that is in the class with fewer fields; None: it is the object's own."""

@@ -54,14 +54,17 @@ def facts(connection: sqlite3.Connection, name: str, edits: Sequence[Edit], vers
     """See ``core.ports.SyncStore``. ``versions_max``: of one object, the newest, are compared with an edit."""
     row = get(connection, name)
     groups, look_up = _Groups(connection, row), connection.cursor()
-    held = f"SELECT change, hash FROM {row.table} WHERE type = ? AND key = ?"
+    held = f"SELECT change, hash, author FROM {row.table} WHERE type = ? AND key = ?"
     known: list[Fact] = []
     for edit in edits:
         found = look_up.execute(held, (edit.type, edit.key)).fetchone()
         change, hashed, time_us = 0, None, 0
         if found is not None:
-            change, hashed = found
-            time_us = groups.of(change)[1] if change <= row.head else JUST_NOW_US
+            change, hashed, author = found
+            time_us = JUST_NOW_US
+            if change <= row.head:
+                made = _made(change, author, _former(look_up, row, edit.type, edit.key, change))
+                time_us = groups.of(made)[1]
         stale = False
         if edit.base is None and edit.fields is not None:
             former = islice(_former(look_up, row, edit.type, edit.key, change), versions_max)
@@ -79,13 +82,34 @@ def history(connection: sqlite3.Connection, name: str, type_id: int, key: bytes,
     found = [] if current is None or current[0] > row.head else [current]
     former = _former(connection.cursor(), row, type_id, key, current[0] if current else 0)
     found += islice(takewhile(lambda one: one[0] > since, former), limit)
+    found = found[:limit]
+    found = [one for at, one in enumerate(found) if one[2] >= 0 or at + 1 == len(found)]
+    found = [(change, fields, author_of(author)) for change, fields, author in found]
     groups, names = _Groups(connection, row), {0: ""}
     for number in {author for *_, author in found} - names.keys():
         names[number] = connection.execute("SELECT name FROM authors WHERE id = ?", (number,)).fetchone()[0]
-    return [Version(*groups.of(change), fields, names[author]) for change, fields, author in found[:limit]]
+    return [Version(*groups.of(change), fields, names[author]) for change, fields, author in found]
 
 
 _Version = tuple[int, bytes | None, int]  # change, fields, author
+
+
+def touched(author: int) -> int:
+    """The author of a row that is put in the order anew as it is: negative, so that it is no version of its own."""
+    return min(author, -1 - author)
+
+
+def author_of(author: int) -> int:
+    return max(author, -1 - author)
+
+
+def _made(change: int, author: int, former: Iterator[_Version]) -> int:
+    """The change that made what stands."""
+    for before, _, by in former if author < 0 else ():
+        change, author = before, by
+        if author >= 0:
+            break
+    return change
 
 
 def _former(look_up: sqlite3.Cursor, row: CollectionRow, type_id: int, key: bytes, change: int) -> Iterator[_Version]:

@@ -58,7 +58,7 @@ class SqliteInboundQueue:
 
     async def types(self, collection: str, types: Sequence[DataType]) -> None:
         rows = [(collection, *type_row(type_)) for type_ in types]
-        add = f"INSERT OR REPLACE INTO types (collection, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
+        add = f"INSERT OR REPLACE INTO types (collection, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
         def write(connection: sqlite3.Connection) -> None:
             connection.executemany(add, rows)

@@ -19,6 +19,7 @@ from syncd.core.holding import Batch, HeldObject
 from syncd.core.loss import Leaving
 from syncd.core.model import DataType, ObjectId, Observed, Proof, Spans, Tie
 from syncd.core.ports import ChunkRequest, CollectionState, Group, StoredChunk, StoredRow
+from syncd.core.references import Object
 from syncd.core.selection import ALL, Selection
 from syncd.core.settings import Limits
 from syncd.store.memory_classes import MemoryClasses
@@ -106,9 +107,14 @@ class MemorySyncStore(MemoryPast):
         if apart is None:
             return self._hold(collection, batch, now_us)
         before, head, objects = collection.last, collection.head, collection.objects
-        moved: list[tuple[int, int]] = []
-        for one in apart.items():
-            moved += self._observe(collection, *one)
+        altered = {one: was for one, seen in apart.items() if (was := self._observe(collection, one, seen)) is not None}
+        for one in sorted(collection.classes.settle(collection.rows, set(altered)), key=collection.place):
+            row = collection.rows[one]
+            altered[one] = self._put(collection, one, row, collection.history.author(row.change))
+            collection.history.touched.add(collection.last)
+        moved = [(was, collection.rows[one].change) for one, was in altered.items() if was]
+        for one in altered:
+            collection.classes.changed(one, collection.rows[one], collection.head)
         if not (batch.loose or collection.loose):
             self._tie(collection, [(old, new) for old, new in moved if old <= head])
         collection.loose |= batch.loose and collection.last > before
@@ -168,16 +174,21 @@ class MemorySyncStore(MemoryPast):
         collection.version += 1
         return self._state(collection)
 
-    def _observe(self, collection: MemoryCollection, one: ObjectId, observed: Observed) -> list[tuple[int, int]]:
-        """The change number before and after, if there was a row and it changed."""
+    def _observe(self, collection: MemoryCollection, one: ObjectId, observed: Observed) -> int | None:
+        """The change number before, 0 for a new object; None: it did not change."""
         if collection.seen is not None:
             collection.seen.add(one)
         row = collection.rows.get(one)
         type_, key, fields, fault, author = observed
         if row is None and fields is None:
-            return []
+            return None
         if row is not None and (row.fields, row.fault) == (fields, fault):
-            return []
+            return None
+        return self._put(collection, one, StoredRow(0, 0, type_, key, fields, fault), author)
+
+    def _put(self, collection: MemoryCollection, one: ObjectId, made: StoredRow, author: str) -> int:
+        """The change number before."""
+        row = collection.rows.get(one)
         if row is None or row.change <= collection.head:
             collection.held.before[one] = row
         collection.last = change = collection.last + 1
@@ -185,12 +196,11 @@ class MemorySyncStore(MemoryPast):
         if row is not None:
             collection.history.replaced(row, change, collection.head)
             del collection.rows[one]
-        collection.rows[one] = StoredRow(change, born, type_, key, fields, fault)
+        collection.rows[one] = made._replace(change=change, born=born)
         collection.history.made(change, author)
         collection.count(row, -1)
         collection.count(collection.rows[one], +1)
-        collection.classes.changed(one, collection.rows[one], collection.head)
-        return [] if row is None else [(row.change, change)]
+        return 0 if row is None else row.change
 
     def _tie(self, collection: MemoryCollection, moved: list[tuple[int, int]]) -> None:
         def owner_of(change: int) -> Owner | None:
@@ -291,6 +301,13 @@ class MemorySyncStore(MemoryPast):
         one.fill(collection.rows, collection.head, collection.last, rows_max)
         collection.version += 1
         return self._state(collection)
+
+    async def in_class(
+        self, name: str, selection: Selection, objects: Sequence[Object]
+    ) -> tuple[set[Object], set[Object]]:
+        collection = self._collections[name]
+        named = {at: ObjectId(collection.names().get(at[0], ""), at[1]) for at in objects}
+        return collection.classes.among(selection, named)
 
     async def drop_class(self, name: str, selection: Selection) -> CollectionState:
         self._collections[name].classes.drop(selection)

@@ -9,11 +9,12 @@ from typing import NamedTuple
 from syncd.core import digest
 from syncd.core.model import DataType, ObjectId, Spans
 from syncd.core.ports import ClassState, StoredRow
+from syncd.core.references import Object
 from syncd.core.selection import Selection
 from syncd.store.class_choice import NOT_COMPARED, Choice, renamed, values_of
 
 
-class _Member(NamedTuple):
+class Member(NamedTuple):
     """``hash`` None: it left, and devices that held it from ``born`` on are told so."""
 
     change: int
@@ -37,19 +38,19 @@ class MemoryClass:
     horizon: int = 0
     digest: bytes = digest.EMPTY
     objects: int = 0
-    members: dict[ObjectId, _Member] = field(default_factory=dict)
-    before: dict[ObjectId, _Member] = field(default_factory=dict)
+    members: dict[ObjectId, Member] = field(default_factory=dict)
+    before: dict[ObjectId, Member] = field(default_factory=dict)
 
     def state(self, epoch: str) -> ClassState:
         own = (f"{epoch}.{self.number}", self.head, self.horizon, self.digest, self.objects)
         return ClassState(self.selection, *own, self.ready, self.broken)
 
-    def _count(self, hashed: int | None, sign: int) -> None:
+    def count(self, hashed: int | None, sign: int) -> None:
         if hashed is not None:
             self.digest = digest.add(self.digest, sign * hashed)
             self.objects += sign
 
-    def _hash(self, name: str, row: StoredRow) -> int:
+    def hash(self, name: str, row: StoredRow) -> int:
         assert row.fields is not None
         own = self.choice.hash(row.type, row.key, row.fields, row.fault)
         if own is not None:
@@ -68,11 +69,24 @@ class MemoryClass:
                 return
             self.filled = row.change
             if row.fields is not None and self.choice.takes(row.type, values, False):
-                self.members[one] = _Member(row.change, row.change, self._hash(one.type, row))
-                self._count(self.members[one].hash, +1)
+                self.members[one] = Member(row.change, row.change, self.hash(one.type, row))
+                self.count(self.members[one].hash, +1)
         if len(left) <= rows_max:
+            self.filled_up(rows)
+        if len(left) <= rows_max and not self.broken:
             self.ready, self.filled, self.head = True, last, head
             self.last = max((member.change for member in self.members.values()), default=0)
+
+    def settle(self, rows: Mapping[ObjectId, StoredRow], altered: set[ObjectId]) -> set[ObjectId]:
+        """What enters or leaves because of others that a batch altered."""
+        return set()
+
+    def filled_up(self, rows: Mapping[ObjectId, StoredRow]) -> None:
+        """All that it takes is in it."""
+
+    def takes(self, one: ObjectId, row: StoredRow, there: bool) -> bool:
+        """Whether an object that is there is in the class from here on. ``there``: whether it has been."""
+        return self.choice.takes(row.type, values_of(row.key, row.fields, row.fault), there)
 
     def changed(self, one: ObjectId, row: StoredRow, head: int) -> None:
         """The object has become ``row``."""
@@ -81,22 +95,22 @@ class MemoryClass:
         was = self.members.pop(one, None)
         there = was is not None and was.hash is not None
         if was is not None:
-            self._count(was.hash, -1)
+            self.count(was.hash, -1)
         if was is not None and was.change <= head:
             self.before[one] = was
         if not self.ready:
             return
         born = row.change if was is None else was.born
-        if row.fields is not None and self.choice.takes(row.type, values_of(row.key, row.fields, row.fault), there):
-            self.members[one] = _Member(row.change, born, self._hash(one.type, row))
-            self._count(self.members[one].hash, +1)
+        if row.fields is not None and self.takes(one, row, there):
+            self.members[one] = Member(row.change, born, self.hash(one.type, row))
+            self.count(self.members[one].hash, +1)
         elif was is not None and not there:
             self.members[one] = was
             if was.change <= head:
                 del self.before[one]
             return
         elif was is not None and was.born <= head:
-            self.members[one] = _Member(row.change, born, None)
+            self.members[one] = Member(row.change, born, None)
         elif was is None:
             return
         self.last = row.change
@@ -112,10 +126,10 @@ class MemoryClass:
         for one, row in former.items():
             member = self.members.get(one)
             if member is not None and member.change > head:
-                self._count(self.members.pop(one).hash, -1)
+                self.count(self.members.pop(one).hash, -1)
             if one in before:
                 self.members[one] = before[one]
-                self._count(before[one].hash, +1)
+                self.count(before[one].hash, +1)
             elif one not in self.members and row is not None:
                 self._meet(one, row)
 
@@ -124,8 +138,8 @@ class MemoryClass:
         if row.fields is None or not (self.ready or row.change <= self.filled):
             return
         if self.choice.takes(row.type, values_of(row.key, row.fields, row.fault), False):
-            self.members[one] = _Member(row.change, row.change, self._hash(one.type, row))
-            self._count(self.members[one].hash, +1)
+            self.members[one] = Member(row.change, row.change, self.hash(one.type, row))
+            self.count(self.members[one].hash, +1)
 
     def published(self, before: int, head: int) -> None:
         self.before.clear()
@@ -162,6 +176,59 @@ class MemoryClass:
         return len(gone)
 
 
+class FollowingClass(MemoryClass):
+    """A class that follows references, by the definition: with each batch all that is in it is looked up anew,
+    beginning with what it takes by itself. ``references``: of members, as they were when they could last be read.
+    ``decided``: what is in it after the batch whose changes are being taken in."""
+
+    def __init__(self, selection: Selection, number: int, choice: Choice, types: Sequence[DataType]) -> None:
+        super().__init__(selection, number, choice, choice.broken)
+        self._names = {one.id: one.name for one in types}
+        self._references: dict[ObjectId, tuple[ObjectId, ...]] = {}
+        self._decided: set[ObjectId] = set()
+
+    def settle(self, rows: Mapping[ObjectId, StoredRow], altered: set[ObjectId]) -> set[ObjectId]:
+        """What enters or leaves with the objects that a batch altered."""
+        if self.broken or not self.ready:
+            return set()
+        was = {one for one, member in self.members.items() if member.hash is not None}
+        self._decided = self._reached(rows, was)
+        return (was ^ self._decided) - altered
+
+    def _reached(self, rows: Mapping[ObjectId, StoredRow], was: set[ObjectId]) -> set[ObjectId]:
+        """``was``: what has been in it."""
+        queue = [one for one, row in rows.items() if row.fields is not None and self._is_own(row, one in was)]
+        members, before, self._references = set[ObjectId](), self._references, {}
+        while queue:
+            one = queue.pop()
+            row = rows.get(one)
+            if row is None or row.fields is None or one in members:
+                continue
+            targets = self.choice.targets(row.type, values_of(row.key, row.fields, row.fault))
+            known = before.get(one, ()) if targets is None else [ObjectId(self._names[to], key) for to, key in targets]
+            members.add(one)
+            self._references[one] = tuple(known)
+            queue += known
+        return members
+
+    def _is_own(self, row: StoredRow, was: bool) -> bool:
+        return self.choice.takes(row.type, values_of(row.key, row.fields, row.fault), was)
+
+    def takes(self, one: ObjectId, row: StoredRow, there: bool) -> bool:
+        return one in self._decided
+
+    def filled_up(self, rows: Mapping[ObjectId, StoredRow]) -> None:
+        """All that it takes by itself is in it."""
+        reached = self._reached(rows, set())
+        for one in [one for one in rows if one in reached and one not in self.members]:
+            row = rows[one]
+            if self.choice.asks_in_vain(row.type, values_of(row.key, row.fields, row.fault)):
+                self.broken = NOT_COMPARED
+                return
+            self.members[one] = Member(row.change, row.change, self.hash(one.type, row))
+            self.count(self.members[one].hash, +1)
+
+
 class MemoryClasses:
     """The classes of one collection. ``number``: gives each of them one that no other ever had. ``numbered``: what each
     takes that there ever was."""
@@ -170,31 +237,46 @@ class MemoryClasses:
         self._number = number
         self.numbered: dict[int, Selection] = {}
         self._classes: dict[Selection, MemoryClass] = {}
+        self._types: Sequence[DataType] = ()
 
     def find(self, selection: Selection) -> MemoryClass | None:
         return self._classes.get(selection)
 
     def open(self, selection: Selection, types: Sequence[DataType]) -> MemoryClass:
         if selection not in self._classes:
-            self._renew(selection, Choice(selection, types))
+            self._renew(selection, Choice(selection, types), types)
         return self._classes[selection]
 
-    def _renew(self, selection: Selection, choice: Choice) -> None:
-        one = self._classes[selection] = MemoryClass(selection, self._number(), choice, choice.broken)
-        self.numbered[one.number] = selection
+    def _renew(self, selection: Selection, choice: Choice, types: Sequence[DataType]) -> None:
+        number, self._types = self._number(), types
+        if selection.follow:
+            self._classes[selection] = FollowingClass(selection, number, choice, types)
+        else:
+            self._classes[selection] = MemoryClass(selection, number, choice, choice.broken)
+        self.numbered[number] = selection
+
+    def among(self, selection: Selection, objects: Mapping[Object, ObjectId]) -> tuple[set[Object], set[Object]]:
+        one = self._classes.get(selection)
+        found = {at: one.members.get(named) for at, named in objects.items()} if one is not None else {}
+        return (
+            {at for at, member in found.items() if member is not None and member.hash is not None},
+            {at for at, member in found.items() if member is not None and member.hash is None},
+        )
 
     def drop(self, selection: Selection) -> None:
         self._classes.pop(selection, None)
 
     def states(self, epoch: str) -> tuple[ClassState, ...]:
-        ordered = sorted(self._classes.values(), key=lambda one: one.selection.canonical)
-        return tuple(one.state(epoch) for one in ordered)
+        return tuple(one.state(epoch) for _, one in self._ordered())
+
+    def _ordered(self) -> list[tuple[Selection, MemoryClass]]:
+        return sorted(self._classes.items(), key=lambda pair: pair[0].canonical)
 
     def set_types(self, before: Sequence[DataType], types: Sequence[DataType]) -> None:
-        for selection, one in self._classes.items():
+        for selection, one in self._ordered():
             choice = Choice(selection, types)
             if not choice.broken and (one.broken or renamed(selection, before, types)):
-                self._renew(selection, choice)
+                self._renew(selection, choice, types)
             else:
                 one.choice, one.broken = choice, choice.broken
 
@@ -202,13 +284,20 @@ class MemoryClasses:
         for one in self._classes.values():
             one.changed(object_, row, head)
 
+    def settle(self, rows: Mapping[ObjectId, StoredRow], altered: set[ObjectId]) -> set[ObjectId]:
+        """What enters or leaves a class because of others that a batch altered."""
+        return {touched for one in self._classes.values() for touched in one.settle(rows, altered)}
+
     def take_back(self, former: Mapping[ObjectId, StoredRow | None], head: int) -> None:
-        for one in self._classes.values():
-            one.take_back(former, head)
+        for selection, one in self._ordered():
+            if selection.follow and former and not one.broken:
+                self._renew(selection, one.choice, self._types)
+            else:
+                one.take_back(former, head)
 
     def published(self, before: int, head: int, compared: bool) -> None:
         """``compared``: no comparison is due."""
-        for selection, one in self._classes.items():
+        for selection, one in self._ordered():
             one.published(before, head)
             if compared and one.broken == NOT_COMPARED:
-                self._renew(selection, one.choice)
+                self._renew(selection, one.choice, self._types)

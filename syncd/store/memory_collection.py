@@ -49,6 +49,10 @@ class MemoryCollection:
     def names(self) -> dict[int, str]:
         return {number: type_.name for number, type_ in self.former.items()} | {one.id: one.name for one in self.types}
 
+    def place(self, one: ObjectId) -> tuple[int, bytes]:
+        """In which order objects are touched that no batch named."""
+        return self.rows[one].type, one.key
+
     def named(self, batch: Batch) -> dict[ObjectId, Observed]:
         """Of an object that comes twice the later counts."""
         names = self.names()

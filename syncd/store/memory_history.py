@@ -32,12 +32,14 @@ class _Former:
 @dataclass
 class MemoryHistory:
     """``begin``: all versions that changes after this one replaced are there. ``authors``: of rows that are held, by
-    their change. ``since``: by type, the change up to which its versions had other fields."""
+    their change. ``since``: by type, the change up to which its versions had other fields. ``touched``: changes that
+    put an object in the order anew as it was."""
 
     begin: int = 0
     former: list[_Former] = field(default_factory=list)
     authors: dict[int, str] = field(default_factory=dict)
     since: dict[int, int] = field(default_factory=dict)
+    touched: set[int] = field(default_factory=set)
 
     def begin_at(self, head: int) -> None:
         """The first import is complete."""
@@ -46,6 +48,10 @@ class MemoryHistory:
     def made(self, change: int, author: str) -> None:
         if author:
             self.authors[change] = author
+
+    def author(self, change: int) -> str:
+        """Of the row that this change made."""
+        return self.authors.get(change, "")
 
     def replaced(self, row: StoredRow, until: int, head: int) -> None:
         """A row is about to be replaced. One that was never published is forgotten: what replaces it is what replaced
@@ -62,6 +68,7 @@ class MemoryHistory:
         self.authors = {change: author for change, author in self.authors.items() if change <= head}
         self.authors |= {change: author for change, author in back.items() if author}
         self.former = [one for one in self.former if one.until <= head]
+        self.touched = {change for change in self.touched if change <= head}
 
     def pruned(self, row: StoredRow) -> None:
         """A tombstone is forgotten where devices read."""
@@ -72,7 +79,10 @@ class MemoryHistory:
     def fact(self, edit: Edit, row: StoredRow | None, hashed: bytes | None, groups: Sequence[Group], head: int) -> Fact:
         time_us = 0
         if row is not None:
-            time_us = _group_of(groups, row.change)[1] if row.change <= head else JUST_NOW_US
+            made = [row.change, *sorted((one.change for one in self._of(edit.type, edit.key)), reverse=True)]
+            while len(made) > 1 and made[0] in self.touched:
+                del made[0]
+            time_us = _group_of(groups, made[0])[1] if row.change <= head else JUST_NOW_US
         stale = edit.base is None and edit.fields is not None
         return Fact(hashed, time_us, stale and any(one.fields == edit.fields for one in self._of(edit.type, edit.key)))
 
@@ -90,7 +100,9 @@ class MemoryHistory:
             ),
             key=lambda one: -one[0],
         )
-        return [Version(*_group_of(groups, change), fields, author) for change, fields, author in found[:limit]]
+        found = found[:limit]
+        found = [one for at, one in enumerate(found) if one[0] not in self.touched or at + 1 == len(found)]
+        return [Version(*_group_of(groups, change), fields, author) for change, fields, author in found]
 
     def inverse(self, undoing: Undoing, group: Group, rows: Iterable[StoredRow]) -> tuple[Edit, ...]:
         if group.first <= self.begin:

@@ -15,12 +15,14 @@ from typing import NamedTuple
 from syncd.core import digest
 from syncd.core.model import DataType
 from syncd.core.ports import ClassState, CollectionState
+from syncd.core.references import Object
 from syncd.core.selection import ALL, Selection, read_selection
 from syncd.store import store_collections as collections
 from syncd.store import store_held
 from syncd.store.class_choice import NOT_COMPARED, Choice, renamed, values_of
 from syncd.store.database import give_back
 from syncd.store.store_collections import CollectionRow, TypeSet, get
+from syncd.store.store_references import References, reached
 from syncd.store.type_rows import COLUMNS, type_of
 
 
@@ -125,6 +127,8 @@ def _create(connection: sqlite3.Connection, collection: int, canonical: str, cho
     assert number is not None
     for statement in _CREATE.format(number).split(";"):
         connection.execute(statement)
+    if choice.selection.follow:
+        References(connection, number).create()
     return ClassRow(number, canonical, 0, 0, 0, digest.EMPTY, 0, 0, 0, choice.broken)
 
 
@@ -136,6 +140,7 @@ def _fill(connection: sqlite3.Connection, row: CollectionRow, one: ClassRow, typ
         (one.filled, rows_max + 1),
     )
     members: list[tuple[int, int, bytes | None]] = []
+    references: list[tuple[Object, Object]] = []
     weight, filled = 0, one.filled
     for count, (change, type_, key, hashed, fields, fault) in enumerate(found):
         if more := count == rows_max:
@@ -143,11 +148,12 @@ def _fill(connection: sqlite3.Connection, row: CollectionRow, one: ClassRow, typ
         filled = change
         if hashed is None or (taken := choice.answers.get(type_, False)) is False:
             continue
-        if taken is None or type_ in choice.projects:
+        if taken is None or type_ in choice.projects or type_ in choice.follows:
             values = values_of(key, fields, fault)
             if choice.asks_in_vain(type_, values):
                 return one._replace(broken=NOT_COMPARED)
             taken = choice.takes(type_, values, False)
+            references += [((type_, key), to) for to in choice.targets(type_, values) or ()] if taken else []
         if taken:
             own = choice.hash(type_, key, fields, fault) if type_ in choice.projects else None
             members.append((change, change, own))
@@ -157,7 +163,45 @@ def _fill(connection: sqlite3.Connection, row: CollectionRow, one: ClassRow, typ
     after = one._replace(digest=digest.add(one.digest, weight), objects=one.objects + len(members), filled=filled)
     if members:
         after = after._replace(last=members[-1][0])
-    return after if more else after._replace(ready=1, filled=row.last, head=row.head)
+    if choice.follows:
+        References(connection, one.id).add(references)
+    if more:
+        return after
+    after = _closed(connection, row, after, choice)
+    return after._replace(ready=int(not after.broken), filled=row.last, head=row.head)
+
+
+def _closed(connection: sqlite3.Connection, row: CollectionRow, one: ClassRow, choice: Choice) -> ClassRow:
+    """The class with all that the references of its members lead to."""
+    if not choice.follows:
+        return one
+    for part in reached(connection, row, References(connection, one.id), choice):
+        if part is None:
+            return one._replace(broken=NOT_COMPARED)
+        connection.executemany(f"INSERT INTO {one.table} (change, born, hash) VALUES (?, ?, ?)", part.members)
+        weight = sum(int.from_bytes(hashed, "big") for hashed in part.hashes)
+        one = one._replace(digest=digest.add(one.digest, weight), objects=one.objects + len(part.members))
+    last: int | None = connection.execute(f"SELECT max(change) FROM {one.table}").fetchone()[0]
+    return one._replace(last=last or 0)
+
+
+def in_class(
+    connection: sqlite3.Connection, name: str, selection: Selection, objects: Sequence[Object]
+) -> tuple[set[Object], set[Object]]:
+    """See ``core.ports.SyncStore``."""
+    row = get(connection, name)
+    one = find(connection, row, selection)
+    if one is None:
+        return set(), set()
+    member = (
+        f"SELECT 1 FROM {row.table} AS held JOIN {one.table} AS member ON member.change = held.change"
+        " WHERE held.type = ? AND held.key = ? AND member.type IS NULL"
+    )
+    left = f"SELECT 1 FROM {one.table} WHERE type = ? AND key = ?"
+    return (
+        {at for at in objects if connection.execute(member, at).fetchone()},
+        {at for at in objects if connection.execute(left, at).fetchone()},
+    )
 
 
 def drop_class(connection: sqlite3.Connection, row: CollectionRow, selection: Selection) -> None:
@@ -178,6 +222,7 @@ def _drop(connection: sqlite3.Connection, one: ClassRow) -> None:
     connection.execute("DELETE FROM classes WHERE id = ?", (one.id,))
     connection.execute("DELETE FROM replaced_members WHERE class = ?", (one.id,))
     connection.execute(f"DROP TABLE {one.table}")
+    References(connection, one.id).drop()
 
 
 def _touch(connection: sqlite3.Connection, row: CollectionRow) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from syncd.core import digest
 from syncd.store.class_choice import Choice, values_of
-from syncd.store.store_classes import ClassRow, classes_of, save
+from syncd.store.store_classes import ClassRow, classes_of, renew, save
 from syncd.store.store_collections import CollectionRow, TypeSet
 from syncd.store.store_held import Former
 
@@ -35,12 +35,16 @@ def come_back(
     classes: Sequence[ClassRow],
     formers: Sequence[Former],
 ) -> list[ClassRow]:
-    """The same with all that they had before. ``formers``: what stands in the collection again."""
+    """The same with all that they had before. ``formers``: what stands in the collection again. A class that follows
+    references is filled anew where anything was taken back."""
     after = []
     for left in classes:
         one = left
-        if not left.broken:
-            one = _met(connection, _restored(connection, row, left), types.choice(left.canonical), formers)
+        choice = types.choice(left.canonical)
+        if not left.broken and choice.follows and row.last > row.head:  # what its members reference is not remembered
+            one = renew(connection, row, left, choice)
+        elif not left.broken:
+            one = _met(connection, _restored(connection, row, left), choice, formers)
             save(connection, one)
         after.append(one)
     forget(connection, row)

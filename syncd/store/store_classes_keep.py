@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from syncd.core.ports import StoredRow
 from syncd.store.class_choice import NOT_COMPARED, Choice, Values, values_of
 from syncd.store.store_classes import ClassRow, renew, save
 from syncd.store.store_collections import CollectionRow, TypeSet
+from syncd.store.store_references import Settled
 
 _FEW = 8  # rows that are looked up one by one
 _TOGETHER = 100  # classes of one query; SQLite joins at most 500
@@ -39,11 +40,12 @@ class Altered(NamedTuple):
 @dataclass
 class Alteration:
     """All objects that a batch altered. ``head``: of the collection, before it is published. ``remembers``: it may be
-    taken back, see ``store_classes_back``."""
+    taken back, see ``store_classes_back``. ``settled``: what it does to classes that follow references, by number."""
 
     altered: Sequence[Altered]
     head: int
     remembers: bool
+    settled: Mapping[int, Settled]
 
     @cached_property
     def formers(self) -> list[int]:
@@ -133,14 +135,18 @@ def follow(
 
 def _moves(connection: sqlite3.Connection, one: ClassRow, choice: Choice, alteration: Alteration, held: Held) -> _Moves:
     moves, number, answers = _Moves(), int.from_bytes, choice.answers
+    settled = alteration.settled.get(one.id)
     left: bool | None = None  # whether the class has any tombstone
     for at, altered in enumerate(alteration.altered):
         change, former, before, type_, key, hashed, fields, fault = altered
         born, own, gone = held.get(former, (0, None, 0))
         there, taken = gone is None, False
         if fields is not None and one.ready:  # what is not filled yet is met later
-            answer = answers.get(type_, False)
-            taken = choice.takes(type_, alteration.values[at], there) if answer is None else answer
+            if settled is None:
+                answer = answers.get(type_, False)
+                taken = choice.takes(type_, alteration.values[at], there) if answer is None else answer
+            else:
+                taken = settled.has((type_, key), there)
         if there:
             moves.weight -= number(own or before or b"", "big")
             moves.objects -= 1

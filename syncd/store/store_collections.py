@@ -13,7 +13,7 @@ own change negated; a partial index finds those of an object.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -65,7 +65,8 @@ class CollectionRow(NamedTuple):
 
     @property
     def seen(self) -> str:
-        """Change numbers of older rows that the running comparison has seen. Lives as long as the connection."""
+        """Change numbers of older rows that the running comparison has seen; negated, those of newer rows that it has
+        not. Lives as long as the connection."""
         return f"temp.seen_{self.id:d}"
 
 
@@ -210,7 +211,7 @@ def _number_type(
     if before is not None:
         connection.execute("DELETE FROM types WHERE id = ?", (before.id,))
     written = connection.execute(
-        f"INSERT INTO types (collection, place, since, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO types (collection, place, since, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (row.id, place, since, number or None, *columns),
     ).lastrowid
     if written is None:
@@ -247,6 +248,23 @@ def begin_scan(connection: sqlite3.Connection, name: str) -> None:
         )
 
 
+def stays_unseen(connection: sqlite3.Connection, row: CollectionRow, former: int, change: int) -> None:
+    """A row got another change without being seen."""
+    seen = connection.execute(f"SELECT 1 FROM {row.seen} WHERE change = ?", (former,)).fetchone()
+    if (former <= row.scan_start and not seen) or connection.execute(
+        f"DELETE FROM {row.seen} WHERE change = ?", (-former,)
+    ).rowcount:
+        connection.execute(f"INSERT INTO {row.seen} VALUES (?)", (-change,))
+
+
+def are_seen(connection: sqlite3.Connection, row: CollectionRow, equal: Iterable[int], moved: Iterable[int]) -> None:
+    """Rows that the comparison found equal, and those that it found changed, by the change that they had."""
+    marks = ((change,) for change in equal if change <= row.scan_start)
+    connection.executemany(f"INSERT OR IGNORE INTO {row.seen} VALUES (?)", marks)
+    newer = ((-change,) for part in (equal, moved) for change in part if change > row.scan_start)
+    connection.executemany(f"DELETE FROM {row.seen} WHERE change = ?", newer)
+
+
 def forget_seen(connection: sqlite3.Connection, row: CollectionRow) -> None:
     """The comparison is complete."""
     connection.execute(f"DROP TABLE IF EXISTS {row.seen}")
@@ -264,16 +282,25 @@ def unseen(connection: sqlite3.Connection, name: str, limit: int) -> Sequence[Ob
     row = get(connection, name)
     if not scan_runs(connection, row):
         raise InvariantBroken(f"no comparison of {name} runs")
-    found = connection.execute(f"SELECT type, key {_unseen(row)} ORDER BY change LIMIT ?", (row.scan_start, limit))
-    return [Observed(type_, key, None) for type_, key in found]
+    found = connection.execute(
+        f"SELECT type, key, change {_unseen(row)} UNION ALL SELECT type, key, change {_touched(row)}"
+        " ORDER BY change LIMIT ?",
+        (row.scan_start, limit),
+    )
+    return [Observed(type_, key, None) for type_, key, _ in found]
 
 
 def count_unseen(connection: sqlite3.Connection, name: str) -> int:
     row = get(connection, name)
     there = "type IN (SELECT id FROM types WHERE collection = ? AND place IS NOT NULL)"
-    found = connection.execute(f"SELECT count(*) {_unseen(row)} AND {there}", (row.scan_start, row.id))
-    count: int = found.fetchone()[0]
+    query = f"SELECT (SELECT count(*) {_unseen(row)} AND {there}) + (SELECT count(*) {_touched(row)} AND {there})"
+    count: int = connection.execute(query, (row.scan_start, row.id, row.id)).fetchone()[0]
     return count
+
+
+def _touched(row: CollectionRow) -> str:
+    """Rows that have another change since the comparison began, and were not seen by it."""
+    return f"FROM {row.table} WHERE change IN (SELECT -change FROM {row.seen} WHERE change < 0) AND hash IS NOT NULL"
 
 
 def _unseen(row: CollectionRow) -> str:

@@ -16,10 +16,12 @@ from syncd.core.model import Proof, Tie
 from syncd.core.ports import Group, StoredChunk, StoredRow
 from syncd.core.selection import ALL, Selection
 from syncd.store import store_classes_back, store_held
+from syncd.store.class_choice import Choice
 from syncd.store.store_classes import ClassRow, classes_of
 from syncd.store.store_classes_keep import Alteration, Altered, close, follow, held_by_class
-from syncd.store.store_collections import CollectionRow, TypeSet, forget_seen, scan_runs
+from syncd.store.store_collections import CollectionRow, TypeSet, are_seen, forget_seen, scan_runs
 from syncd.store.store_compare import Changes, Moved, compare, first_import, insert
+from syncd.store.store_references import Settled, follow_references
 from syncd.store.ties import Owner, ties_of
 
 _AT_HAND_ROWS_MAX = 100  # of a group that stays in memory to be sent at once
@@ -49,21 +51,23 @@ class Kept:
 
 
 def keep(connection: sqlite3.Connection, row: CollectionRow, types: TypeSet, batch: Batch, now_us: int) -> Kept:
-    scans = scan_runs(connection, row)
-    changes, remembered = None, 0
-    if scans and not row.imported and not row.scan_start:
+    scans, classes = scan_runs(connection, row), classes_of(connection, row.id)
+    followers = [(one.id, bool(one.ready), choice) for one in classes if (choice := _follower(types, one)) is not None]
+    changes, settled, remembered = None, dict[int, Settled](), 0
+    if scans and not row.imported and not row.scan_start and not followers:
         changes = first_import(connection, row, types, batch.observed)
     if changes is None:
         apart = _apart(connection, row, types, batch, now_us)
         if apart is None:
             return _hold(connection, row, types, batch, now_us)
         row, batch, changes = apart
+        if scans:
+            are_seen(connection, row, changes.equal, [one[-1] for one in changes.moved])
+        settled = follow_references(connection, row, followers, changes)
         remembered = _remember(connection, row, changes.moved)
         _write(connection, row, changes)
-    followed = _follow_classes(connection, row, types, changes, _may_be_taken_back(row, batch))
-    if scans:
-        marks = ((change,) for change in changes.equal if change <= row.scan_start)
-        connection.executemany(f"INSERT OR IGNORE INTO {row.seen} VALUES (?)", marks)
+    alteration = Alteration(_altered(changes), row.head, _may_be_taken_back(row, batch), settled)
+    followed = _follow_classes(connection, types, classes, alteration)
     if changes.moved and not batch.loose and not row.loose:
         changes.ties = _tie(connection, row, changes.moved)
     after = row._replace(
@@ -144,12 +148,13 @@ def _by_class(types: TypeSet, followed: Sequence[_Followed], all_: AtHand) -> di
     return {ALL: all_} | of_classes
 
 
-def _follow_classes(
-    connection: sqlite3.Connection, row: CollectionRow, types: TypeSet, changes: Changes, remembers: bool
-) -> list[_Followed]:
-    classes = classes_of(connection, row.id)
-    if not classes or not (changes.new or changes.moved):
-        return [_Followed(one, one, []) for one in classes]
+def _follower(types: TypeSet, one: ClassRow) -> Choice | None:
+    """Of a class that follows references."""
+    choice = None if one.broken else types.choice(one.canonical)
+    return choice if choice is not None and choice.follows else None
+
+
+def _altered(changes: Changes) -> list[Altered]:
     altered = [
         Altered(change, 0, None, type_, key, hashed, fields, fault)
         for change, type_, key, _, hashed, fault, _, fields in changes.new
@@ -161,7 +166,14 @@ def _follow_classes(
         )
     ]
     altered.sort(key=itemgetter(0))
-    alteration = Alteration(altered, row.head, remembers)
+    return altered
+
+
+def _follow_classes(
+    connection: sqlite3.Connection, types: TypeSet, classes: Sequence[ClassRow], alteration: Alteration
+) -> list[_Followed]:
+    if not alteration.altered:
+        return [_Followed(one, one, []) for one in classes]
     whole = [one for one in classes if not one.broken]
     held = held_by_class(connection, whole, alteration)
     followed = [_Followed(one, one, []) for one in classes if one.broken]

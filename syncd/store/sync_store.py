@@ -19,6 +19,7 @@ from syncd.core.holding import Batch, HeldObject
 from syncd.core.loss import Leaving
 from syncd.core.model import DataType, Observed, Spans
 from syncd.core.ports import ChunkRequest, CollectionState, Group, StoredChunk
+from syncd.core.references import Object
 from syncd.core.selection import Selection
 from syncd.core.settings import Limits
 from syncd.store import history, store_gone, store_held, store_read, store_standing
@@ -137,6 +138,11 @@ class SqliteSyncStore:
 
         self._turn(name)
         return await self._database.write(open_)
+
+    async def in_class(
+        self, name: str, selection: Selection, objects: Sequence[Object]
+    ) -> tuple[set[Object], set[Object]]:
+        return await self._database.read(lambda connection: classes.in_class(connection, name, selection, objects))
 
     async def drop_class(self, name: str, selection: Selection) -> CollectionState:
         def drop(connection: sqlite3.Connection) -> CollectionState:

@@ -8,7 +8,7 @@ import pytest
 from syncd.core.effects import Execute, ExecuteNow, LookAtTarget, OpenTarget, Stage
 from syncd.core.events import Event, StageFailed, TargetFailed, Tick, WorkDone, WorkVoid
 from syncd.core.messages import Credit, Follow
-from syncd.core.ports import Executed
+from syncd.core.ports import Executed, Transfer
 from syncd.core.target_state import TargetPhase
 from tests.core.kit import EPOCH, NAME, NOTHING_HELD, frame, of_kind, target_state
 from tests.core.target_play import (
@@ -169,3 +169,50 @@ def test_frames_that_could_not_be_kept_are_no_burden_on_the_window() -> None:
     play.hears(Tick())
     effects = play.hears(opened(target_state(10), transfer_at(10)))
     assert told(effects, Credit) == [Credit(NAME, 2 * FRAME_BYTES)]
+
+
+# ---------------------------------------------------------------- a snapshot that cannot be executed
+
+
+def stuck() -> Play:
+    """A device at 10 whose snapshot for another selection is held, on a link that is new since."""
+    play = Play()
+    waits = Transfer(f"{EPOCH}.2", True, 12, 7, 12, 12)
+    play.hears(opened(target_state(10), waits), TargetFailed(NAME, "1 is still named by 2", held=True))
+    play.linked()
+    play.now += 1.0
+    play.hears(Tick())
+    return play
+
+
+def test_a_snapshot_that_is_held_is_asked_for_anew_for_it_may_be_of_a_former_selection() -> None:
+    play = stuck()
+    effects = play.hears(opened(target_state(10), Transfer(f"{EPOCH}.2", True, 12, 7, 12, 12)))
+    assert told(effects, Follow) == [Follow(NAME, f"{EPOCH}.2", 0, True, 0, 7, 0)]
+    assert of_kind(effects, Execute) == []
+    assert play.hears(Tick()) == [], "the answer comes first"
+    play.hears(begin(0, snapshot=True, floor=14, head=14))
+    assert play.target.cuts == ()
+    snapshot = frame(0, 14)
+    play.hears(snapshot)
+    assert of_kind(play.hears(staged(snapshot)), Execute)
+
+
+def test_without_a_link_a_snapshot_that_is_held_is_tried_again() -> None:
+    play = stuck()
+    play.unlinked()
+    waits = Transfer(f"{EPOCH}.2", True, 12, 7, 12, 12)
+    assert of_kind(play.hears(opened(target_state(10), waits)), Execute)
+
+
+def test_it_is_asked_for_once_on_a_link_and_tried_again_from_then_on() -> None:
+    play = stuck()
+    play.hears(opened(target_state(10), Transfer(f"{EPOCH}.2", True, 12, 7, 12, 12)))
+    play.hears(begin(0, snapshot=True, floor=14, head=14))
+    snapshot = frame(0, 14)
+    play.hears(snapshot, staged(snapshot), TargetFailed(NAME, "still named", held=True))
+    play.now += 5.0
+    play.hears(Tick())
+    effects = play.hears(opened(target_state(10), Transfer(EPOCH, True, 14, 14, 14, 14)))
+    assert told(effects, Follow) == []
+    assert of_kind(effects, Execute)

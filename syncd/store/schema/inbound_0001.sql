@@ -17,6 +17,7 @@ CREATE TABLE types (
     key_names TEXT NOT NULL,
     field_names TEXT NOT NULL,
     definition TEXT NOT NULL,
+    foreign_keys TEXT NOT NULL,
     PRIMARY KEY (collection, id)
 ) STRICT;
 

@@ -67,6 +67,7 @@ CREATE TABLE types (
     key_names TEXT NOT NULL,
     field_names TEXT NOT NULL,
     definition TEXT NOT NULL,
+    foreign_keys TEXT NOT NULL,
     place INTEGER,
     since INTEGER NOT NULL DEFAULT 0,
     UNIQUE (collection, name)
@@ -91,7 +92,8 @@ CREATE TABLE ties (
     PRIMARY KEY (collection, at)
 ) STRICT, WITHOUT ROWID;
 
--- Who changed objects, other than the application, which is author 0.
+-- Who changed objects, other than the application, which is author 0. In tables of objects and their versions -1 - id
+-- stands where an object was put in the order anew as it was.
 CREATE TABLE authors (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 
 -- Selection classes. id: names the table of its members and is part of its epoch; never used again.
