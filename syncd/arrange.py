@@ -21,6 +21,7 @@ from secrets import choice
 from typing import NamedTuple, NoReturn
 
 from syncd.applications import sqlite
+from syncd.applications.sqlite_usual import required
 from syncd.choices import Choices, Standpoint
 from syncd.core.devices import checked_name
 from syncd.core.edits import Direction, Policy
@@ -127,6 +128,7 @@ async def _choices(home: Home, config: Config) -> AsyncIterator[Choices]:
                 who=lambda: f"uid {os.getuid()}",
                 types=partial(_types_of, home),
                 in_force=later,
+                required=required,
             )
         )
 

@@ -16,7 +16,7 @@ from syncd.core.edits import Direction, Policy
 from syncd.core.errors import UserError
 from syncd.core.model import DataType, Role
 from syncd.core.preferences import TABLE, Changed, Chosen, Place, Preferences, Scope, Setting, Step, split
-from syncd.core.selection import read_chosen
+from syncd.core.selection import Selection, read_chosen
 from syncd.core.settings import Limits
 from syncd.core.settings_file import Entry, read_entries, written
 from syncd.core.status import Json
@@ -41,7 +41,8 @@ JOURNAL_USUAL = 50
 class Standpoint:
     """What choices stand on. ``owners``: whose each collection is, by name; ``user``: the usual one. ``who``: through
     which door the change at hand comes. ``types``: of a collection, empty where it was never read. ``in_force``: called
-    with all that holds from then on."""
+    with all that holds from then on. ``required``: columns of a type without which its application can have no row.
+    """
 
     database: SyncDatabase
     limits: Limits
@@ -51,6 +52,7 @@ class Standpoint:
     who: Callable[[], str]
     types: Callable[[str], Awaitable[Sequence[DataType]]]
     in_force: Callable[[Preferences], Awaitable[None]]
+    required: Callable[[DataType], frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,18 @@ class Choices:
             user = known.users.get(owner, 0)
             linked = not place.device or (user, place.device) in known.links
             if place.collection in ("", collection) and place.user in (0, user) and linked:
-                read_chosen(text, await self._on.types(collection))
+                types = await self._on.types(collection)
+                self._check_left_out(read_chosen(text, types), types)
+
+    def _check_left_out(self, selection: Selection, types: Sequence[DataType]) -> None:
+        """What is left out a device's application must be able to do without."""
+        for one in types if selection.without else ():
+            for column in sorted(self._on.required(one)) if selection.takes(one.name) else ():
+                if not {column, f"{one.name}.{column}"}.isdisjoint(selection.without):
+                    raise UserError(
+                        f"{one.name}.{column} cannot be left out: it is NOT NULL and has no default",
+                        "leave out other fields, or give it a default in the application",
+                    )
 
     async def _unset(self, args: Json) -> Json:
         entry, one = _asked(args)
@@ -223,10 +236,26 @@ class Choices:
     async def _change(self, chosen: Sequence[Chosen], door: str = "") -> list[Changed]:
         who = ", ".join(one for one in (self._on.who(), door) if one)
         async with self._changing:
+            if any(one.name == "selection" for one in chosen):
+                await self._check_selections(chosen)
             changed = await self._on.database.change_settings(chosen, who, self._on.wall_us())
             if changed:
                 await self._on.in_force(await self.load())
         return changed
+
+    async def _check_selections(self, chosen: Sequence[Chosen]) -> None:
+        """Each different selection costs with each commit, and is kept by itself (R15)."""
+        kept = {(one.place, one.name): one for one in await self._on.database.settings()}
+        kept |= {(one.place, one.name): one for one in chosen}
+        after = Preferences.of(self._on.limits, [one for one in kept.values() if one.value])
+        known, most = await self._known(), self._on.limits.selections_max
+        for collection in sorted(self._on.owners()):
+            count = after.selections_count(self._at(known, Place(collection=collection)))
+            if count > most:
+                raise UserError(
+                    f"devices would take {count:,} different selections of {collection}, there may be {most:,}",
+                    "give devices that need the same the same selection",
+                )
 
     # ------------------------------------------------------------ what there is
 

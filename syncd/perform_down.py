@@ -55,7 +55,7 @@ async def _save_types(ports: Ports, effect: fx.SaveTypes) -> None:
 
 
 async def _begin_transfer(ports: Ports, effect: fx.BeginTransfer) -> None:
-    await ports.queue.begin(effect.collection, effect.begin)
+    await ports.queue.begin(effect.collection, effect.begin, effect.types)
     ports.void.pop((effect.collection, fx.BeginTransfer), None)
 
 

@@ -34,7 +34,7 @@ from syncd.core.pieces import groups_of
 from syncd.core.ports import Executed, Unexecuted
 from syncd.core.uplink import ONE_WAY
 from syncd.outside import Ahead, Ports
-from syncd.perform_selected import outside
+from syncd.perform_selected import within
 
 Result = TypeVar("Result")
 NOT_LINKED = "this device is not linked with the user whose collection it is"
@@ -273,8 +273,7 @@ async def _executed(
     """What became of groups that may be executed, and of the others."""
     name = effect.collection
     allowed = [group for group in groups if not _barred(effect, group)]
-    beyond = await outside(ports, name, effect.selected, allowed)
-    allowed = [group for group in allowed if _name(group) not in beyond]
+    allowed, beyond = await within(ports, name, effect.selected, allowed)
     outcomes: dict[tuple[str, str, int], Written] = {}
     if allowed:
         # For all else the versions decide.

@@ -12,6 +12,7 @@ from syncd import arrange
 from syncd.adapters.registry import restore_upload
 from syncd.admission import Admission
 from syncd.applications.sqlite import SqliteSource, SqliteWriter
+from syncd.applications.sqlite_usual import required
 from syncd.choices import Choices, Standpoint
 from syncd.control.server import ASKER
 from syncd.core import effects as fx
@@ -124,6 +125,7 @@ class Primary:
             who=lambda: f"uid {ASKER.get()}" if ASKER.get() >= 0 else "",
             types=self._types_of,
             in_force=self._choose,
+            required=required,
         )
 
     async def _types_of(self, name: str) -> Sequence[DataType]:

@@ -78,7 +78,7 @@ class RefusedEdits:
 
     async def _conflict(self, args: Json) -> Json:
         one = await self._named(str(args.get("id") or ""))
-        types = {each.id: each for each in await self._here.types(one.collection)}
+        types = {each.id: each for each in await self._outbox.known_types(one.collection)}
         edits = await self._outbox.edits(one.collection, one.group.number)
         return _line(one) | {
             "edits": (shown := versions.fitting(_edit(types.get(edit.type), edit) for edit in edits[:OBJECTS_MAX])),

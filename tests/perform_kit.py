@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from syncd.adapters.canonical import pack_values
 from syncd.adapters.registry import ADAPTERS
@@ -40,9 +40,9 @@ class FullQueue(MemoryInboundQueue):
         self._room()
         await super().types(collection, types)
 
-    async def begin(self, collection: str, begin: Begin) -> None:
+    async def begin(self, collection: str, begin: Begin, types: Collection[int] = ()) -> None:
         self._room()
-        await super().begin(collection, begin)
+        await super().begin(collection, begin, types)
 
     async def stage(self, frames: Sequence[tuple[Objects, bytes]]) -> None:
         self._room()

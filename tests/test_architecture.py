@@ -55,8 +55,8 @@ LATE = {("__main__", "daemon")}
 CORE = (
     "errors frozen model messages edits settings pieces guard holding quantities "
     "digest expression_tree expression_scan expression_read expression_values expression_bind expression_closure "
-    "expression_sql expression key_patterns references selection preferences settings_file devices found history_port "
-    "ports source_port inbound_port upward_ports query_builder conflict inbound_queue upward_events "
+    "expression_sql expression key_patterns references selection_words selection preferences settings_file devices "
+    "found history_port ports source_port inbound_port upward_ports query_builder conflict inbound_queue upward_events "
     "events upward_effects effects source target_state direct parked onward target intake_state intake_direct intake "
     "uplink_state uplink conversation follow engine reception sending taking choosing primary_engine auxiliary_engine "
     "status transactions"

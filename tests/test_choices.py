@@ -23,7 +23,7 @@ TILL, DESK = device("till"), device("desk")
 class Desk:
     """A primary of ada and bob; the till is linked with ada, the desk with bob."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits | None = None) -> None:
         self.database = MemorySyncDatabase()
         self.owners = {"notes": "ada", "my.photos": "ada", "bills": "bob"}
         self.in_force: list[Preferences] = []
@@ -35,13 +35,14 @@ class Desk:
         self.choices = Choices(
             Standpoint(
                 self.database,
-                Limits(),
+                limits or Limits(),
                 lambda: self.owners,
                 lambda: "ada",
                 lambda: self.now_us,
                 lambda: "uid 7",
                 self._types,
                 self._choose,
+                lambda one: frozenset({"sum"}) if one.name == "bill" else frozenset(),
             )
         )
 
@@ -262,11 +263,32 @@ async def test_a_selection_fits_each_collection_that_it_is_chosen_for() -> None:
     await desk.sets("bills.selection", "sum > 1", device="counter")
     await desk.sets("my.photos.selection", "size > 1")  # nothing is known of it yet
     await desk.refuses_to_set("there is no table 'line'", "notes.selection", 'tables ["line"] where total > 1')
-    await desk.refuses_to_set("fields cannot be left out", "notes.selection", 'without ["total"]')
     await desk.refuses_to_set("nothing is chosen", "notes.selection", " ")
     await desk.refuses_to_set("no list of names", "notes.selection", 'tables ["\\x"]')
     file = '[[settings]]\ncollection = "notes"\nselection = "contry is None"\n'
     await desk.refuses("no type has a field 'contry'", "import", toml=file)
+
+
+async def test_what_no_row_can_be_without_is_not_left_out() -> None:
+    desk = await Desk().opened()
+    refused = "bill.sum cannot be left out: it is NOT NULL and has no default"
+    await desk.refuses_to_set(refused, "bills.selection", "without sum")
+    await desk.refuses_to_set(refused, "bills.selection", "id > 1 without bill.sum", device="counter")
+    told = await desk.sets("notes.selection", "total > 1 without country", device="till")
+    assert told["value"] == 'without ["country"] where total > 1'
+
+
+async def test_there_are_no_more_different_selections_than_the_limit() -> None:
+    desk = await Desk(Limits(selections_max=2)).opened()
+    await desk.sets("notes.selection", "total > 1", device="till")  # all is the other one
+    refused = "3 different selections of notes, there may be 2"
+    await desk.database.link((await desk.database.users())[0].id, DESK)
+    await desk.refuses_to_set(refused, "notes.selection", "total > 2", device="counter")
+    file = '[[settings]]\ncollection = "notes"\ndevice = "counter"\nselection = "total > 2"\n'
+    await desk.refuses(refused, "import", toml=file)
+    await desk.sets("notes.selection", "1 < total", device="counter")
+    await desk.sets("notes.selection", "total > 2")
+    await desk.sets("bills.selection", "sum > 1", device="counter")
 
 
 async def test_selections_are_exported_and_imported() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from syncd.adapters.canonical import pack_values
 from syncd.core.edits import Policy
 from syncd.core.events import LinkDown
 from syncd.core.messages import Begin, Objects
@@ -219,3 +220,108 @@ def test_what_a_selection_takes_is_asked_of_each_type() -> None:
     house.source.commit({ObjectId("tag", note(1).key): text("FR")})
     house.rest()
     assert set(house.targets[A].rows) == {ObjectId("tag", note(1).key)}
+
+
+# ---------------------------------------------------------------- fields left out
+
+LESS = Selection('title == "FR"', without=("text",))
+
+
+def less(*titles: str) -> bytes:
+    """A note as a device holds it whose selection leaves its text out."""
+    return pack_values(titles)
+
+
+def without_text(policy: Policy = Policy.PRIMARY) -> tuple[House, Told]:
+    """A takes the French without their texts, B all."""
+    house, told = shop(policy)
+    house.select(A, LESS)
+    house.rest()
+    return house, told
+
+
+def test_fields_that_are_left_out_do_not_come() -> None:
+    house, told = without_text()
+    assert house.targets[A].rows == {note(1): less("FR"), note(3): less("FR")}
+    rows = told.rows[A]
+    house.source.commit({note(1): text("FR", "another text")})
+    house.rest()
+    assert house.targets[A].rows[note(1)] == less("FR")
+    assert told.rows[A] - rows <= 1
+    house.source.commit({note(3): text("DE", "three")})
+    house.rest()
+    assert house.targets[A].rows == {note(1): less("FR")}
+
+
+@pytest.mark.parametrize("policy", list(Policy))
+def test_edits_without_them_leave_them_as_they_are(policy: Policy) -> None:
+    house, _ = without_text(policy)
+    house.targets[A].commit({note(1): less("IT"), note(9): less("FR"), note(3): None})
+    house.rest()
+    assert house.source.rows == {
+        note(1): text("IT", "one"),
+        note(2): text("DE", "two"),
+        note(9): pack_values(["FR", None]),
+    }
+    assert house.targets[A].rows == {note(9): less("FR")}
+    holds(house, B, 1, 2, 9)
+    assert (house.uplink(A).pending, house.uplink(A).refused) == (0, 0)
+
+
+@pytest.mark.parametrize("policy", list(Policy))
+def test_who_changes_only_what_the_other_does_not_have_is_in_no_conflict(policy: Policy) -> None:
+    house, _ = without_text(policy)
+    house.cut(A)
+    house.run()
+    house.targets[A].commit({note(1): less("IT")})
+    house.source.commit({note(1): text("FR", "changed meanwhile")})
+    house.rest(apart=(A,))
+    house.rest()
+    assert house.source.rows[note(1)] == text("IT", "changed meanwhile")
+    assert (house.uplink(A).pending, house.uplink(A).refused) == (0, 0)
+
+
+def test_what_was_deleted_meanwhile_comes_back_whole() -> None:
+    house, _ = without_text()
+    house.cut(A)
+    house.run()
+    house.targets[A].commit({note(1): less("IT")})
+    house.source.commit({note(1): None})
+    house.rest(apart=(A,))
+    house.rest()
+    assert house.source.rows[note(1)] == text("IT", "one")
+
+
+def test_they_come_and_go_with_the_selection() -> None:
+    house, _ = without_text()
+    for _ in range(2):
+        house.select(A, FRENCH)
+        house.rest()
+        holds(house, A, 1, 3)
+        house.targets[A].commit({note(1): text("FR", "edited")})
+        house.rest()
+        assert house.source.rows[note(1)] == text("FR", "edited")
+        house.select(A, Selection('title == "FR"', without=("title",)))
+        house.rest()
+        assert house.targets[A].rows[note(1)] == less("edited")
+        house.select(A, LESS)
+        house.rest()
+        assert house.targets[A].rows == {note(1): less("FR"), note(3): less("FR")}
+        house.targets[A].commit({note(3): less("FR")})
+        house.rest()
+    assert house.uplink(A).refused == 0
+
+
+def test_edits_that_were_made_with_other_fields_are_refused_and_kept() -> None:
+    """By their widths nobody could tell a title from a text."""
+    house, _ = without_text()
+    house.cut(A)
+    house.run()
+    house.targets[A].commit({note(1): less("edited")})
+    house.select(A, Selection(without=("title",)))
+    house.rest(apart=(A,))
+    house.rest()
+    assert house.source.rows[note(1)] == text("FR", "one")
+    (refused,) = house.refused(A)
+    assert refused.cause == "its table has changed since"
+    assert house.targets[A].rows[note(1)] == less("one")

@@ -60,13 +60,14 @@ def text(title: str, body: str = "") -> bytes:
 
 
 def taken(selection: Selection, rows: Mapping[ObjectId, bytes]) -> dict[ObjectId, bytes]:
-    """The objects that a selection takes, one by one."""
+    """The objects that a selection takes, one by one, with the fields that it takes."""
     types = tuple(replace(one, id=number) for number, one in enumerate(TYPES, 1))
     chosen, ids = chooser(selection, types), {one.name: one.id for one in types}
+    values = {one: unpack_values(fields) for one, fields in rows.items()}
     return {
-        one: fields
-        for one, fields in rows.items()
-        if chosen.takes(ids[one.type], unpack_values(one.key), unpack_values(fields))
+        one: pack_values(chosen.project(ids[one.type], fields))
+        for one, fields in values.items()
+        if chosen.takes(ids[one.type], unpack_values(one.key), fields)
     }
 
 

@@ -19,9 +19,10 @@ from scripts.benchlib.figures import FIGURES as OF_DATA
 from scripts.benchlib.figures import Setting
 from scripts.benchlib.meeting import meeting
 from scripts.benchlib.report import Results, as_json, missed, show
+from scripts.benchlib.selected import FIGURES as OF_PARTS
 from scripts.benchlib.upward import FIGURES as OF_CHANGES_UP
 
-FIGURES = {**OF_DATA, "meeting": meeting, **OF_CHANGES_UP, **OF_SELECTIONS, **OF_CLASSES}
+FIGURES = {**OF_DATA, "meeting": meeting, **OF_CHANGES_UP, **OF_SELECTIONS, **OF_CLASSES, **OF_PARTS}
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

@@ -210,14 +210,20 @@ def returned_ns(process: subprocess.Popen[str]) -> list[int]:
 
 
 def seen_ns(database: Path, first: int, count: int, process: subprocess.Popen[str]) -> list[int]:
-    """When each row of a writer was visible in a database, seen by a connection that looks every quarter of a
-    millisecond."""
+    """When each row of a writer was visible in a database."""
+    return keys_seen_ns(database, [work.key(first + number) for number in range(count)], process)
+
+
+def keys_seen_ns(database: Path, keys: Sequence[str], process: subprocess.Popen[str]) -> list[int]:
+    """When each of these rows of a writer was visible in a database, in their order, seen by a connection that looks
+    every quarter of a millisecond."""
+    count = len(keys)
     seen: list[int] = []
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         version, until = -1, float("inf")
         while len(seen) < count and time.monotonic() < until:
             now = connection.execute("PRAGMA data_version").fetchone()[0]
-            while now != version and len(seen) < count and _there(connection, first + len(seen)):
+            while now != version and len(seen) < count and _there(connection, keys[len(seen)]):
                 seen.append(time.monotonic_ns())
             version = now
             if until == float("inf") and process.poll() is not None:
@@ -228,8 +234,8 @@ def seen_ns(database: Path, first: int, count: int, process: subprocess.Popen[st
     return seen
 
 
-def _there(connection: sqlite3.Connection, number: int) -> bool:
-    return connection.execute("SELECT 1 FROM item WHERE id = ?", (work.key(number),)).fetchone() is not None
+def _there(connection: sqlite3.Connection, key: str) -> bool:
+    return connection.execute("SELECT 1 FROM item WHERE id = ?", (key,)).fetchone() is not None
 
 
 def _says_identical(auxiliary: Machine) -> bool:

@@ -23,16 +23,19 @@ class Reference(NamedTuple):
 
 
 References = Callable[[int], Sequence[Reference]]
+Usual = Callable[[int], Sequence[Value]]
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}", re.IGNORECASE)
 
 
 class CanonicalForms:
     """For one group. ``greatest``: the greatest number that is a key of a type, at least 0; None where numbers have a
-    meaning there. ``references``: those of the objects of a type."""
+    meaning there. ``references``: those of the objects of a type. ``usual``: the fields of one of which nothing is
+    said."""
 
-    def __init__(self, greatest: Greatest, references: References = lambda _: ()) -> None:
+    def __init__(self, greatest: Greatest, references: References = lambda _: (), usual: Usual = lambda _: ()) -> None:
         self._greatest = greatest
         self._references = references
+        self._usual = usual
         self._given: dict[int, int] = {}
 
     def split(self, fields: bytes) -> Sequence[bytes]:
@@ -64,6 +67,9 @@ class CanonicalForms:
             if second is not None:
                 values[at] = unpack_values(second)[0]
         return pack_values(values[len(key) :])
+
+    def usual(self, type: int) -> Sequence[bytes]:
+        return [pack_values((value,)) for value in self._usual(type)]
 
     def _next(self, group: EditGroup, type_id: int) -> bytes | None:
         greatest = self._greatest(type_id)

@@ -36,11 +36,13 @@ class MemoryWriter:
         self._numbered = frozenset(numbered)
         self._identity = ""
         self._types: dict[int, str] = {}
+        self._widths: dict[int, int] = {}
         self._settled: list[tuple[str, str, int]] = []
 
     def describe(self, source: str, types: Sequence[DataType]) -> None:
         self._identity = source
         self._types = {one.id: one.name for one in types}
+        self._widths = {one.id: len(one.fields) for one in types}
 
     async def write(
         self, groups: Sequence[EditGroup], policy: Policy | None, facts: Mapping[tuple[int, bytes], Fact]
@@ -101,7 +103,7 @@ class MemoryWriter:
             if one in self._source.faults and one in self._source.rows:
                 return Decision(Ruling.REFUSED, cause=self._source.faults[one], guilty=one)
             views.append(View(one, self._source.rows.get(one), facts.get((edit.type, edit.key), NOTHING_KNOWN)))
-        return decide(group, views, policy, CanonicalForms(self._greatest))
+        return decide(group, views, policy, CanonicalForms(self._greatest, usual=self._usual))
 
     def _write(self, group: EditGroup, changes: Sequence[Change]) -> None:
         names = self._names()
@@ -119,6 +121,9 @@ class MemoryWriter:
 
     def _names(self) -> Mapping[int, str]:
         return self._types or self._source.numbers
+
+    def _usual(self, type_id: int) -> Sequence[None]:
+        return [None] * self._widths.get(type_id, 0)
 
     def _greatest(self, type_id: int) -> int | None:
         name = self._names()[type_id]

@@ -111,7 +111,7 @@ class Applier:
         if shape.name_id in self._tables.renamed and shape.type.id not in self._tables.superseded:
             NEWEST.add_all(self._connection, ((shape.name_id, key) for key in piece.keys))
         if self._noting and not self.was_empty(shape):
-            self.note(ObjectId(shape.type.name, key) for key in piece.keys)
+            self._seen_all(shape.name_id, piece.keys)
         if len(piece.keys) > 1 and not self.mending and self._write_all(shape, piece, keys, fields):
             return
         held = held_rows(self._connection, shape, keys) if self.mending and shape.table.exact else {}
@@ -159,14 +159,15 @@ class Applier:
         prefix, width, noted = shape.prefix, shape.width, self._tables.noted(shape)
         order = sorted(range(len(keys)), key=piece.keys.__getitem__)
         held = held_rows(self._connection, shape, [keys[i] for i in order])
-        inserted: list[list[Value]] = []
+        fresh: tuple[list[list[Value]], list[list[Value]]] = [], []
         updated: list[list[Value]] = []
         change = 0
         for i in order:
             key, packed, key_values, values = piece.keys[i], piece.fields[i], keys[i], fields[i]
             old = held.get(tuple(key_values))
             if old is None:
-                inserted.append(key_values + values)
+                fresh[0].append(key_values)
+                fresh[1].append(values)
             else:
                 old_packed = pack_values(old[width:])
                 if old_packed == packed:
@@ -178,11 +179,10 @@ class Applier:
                 self._tables.foreign_keys.changed(self._connection, shape, key, old, key_values + values)
         if updated:
             self._connection.executemany(shape.update, updated)
-        if inserted:
-            self._connection.executemany(shape.insert, inserted)
-            if self._dividing:
-                self._made(shape, (pack_values(row[:width]) for row in inserted))
-        return change, len(inserted)
+        insert_all(self._connection, shape, *fresh)
+        if self._dividing:
+            self._made(shape, map(pack_values, fresh[0]))
+        return change, len(fresh[0])
 
     def _indexed(self, chunks: Chunks, clear: bool) -> None:
         """Two rounds: find the row that decides each object (and clear the objects), then execute those rows."""
@@ -252,6 +252,11 @@ class Applier:
         first = SEEN.add(self._connection, name_id, key)
         self._repeated |= not (first or self.mending)
         return first
+
+    def _seen_all(self, name_id: int, keys: Sequence[bytes]) -> None:
+        """The same for many."""
+        fresh = SEEN.add_all(self._connection, ((name_id, key) for key in sorted(keys)))
+        self._repeated |= not (fresh == len(keys) or self.mending)
 
     def _has_newest(self, shape: Shape, key: bytes) -> bool:
         """Whether this work brought the object under the table's newest name: then its removal under an older name

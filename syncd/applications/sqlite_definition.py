@@ -2,21 +2,24 @@
 
 A definition is another machine's text. It runs under an authorizer that allows only to create that table and indexes
 on it, with SQLite's own functions; anything else is refused. Indexes are created together with their table only: to a
-table that the application made itself nothing is added.
+table that the application made itself nothing is added. A table may have more columns than the type: those that are
+left out for this device (R8), and its own. They keep what they hold, which at first is their default.
 """
 
 from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from syncd.applications.sqlite_common import fold, is_ours, name, names
 from syncd.applications.sqlite_schema import Table, inspect, table_names
 from syncd.core.digest import type_prefix
 from syncd.core.model import DataType
 
+Result = TypeVar("Result")
 _FUNCTIONS = frozenset(
     "abs char coalesce concat concat_ws date datetime format glob hex ifnull iif instr json json_array"
     " json_array_length json_extract json_object json_quote json_type json_valid julianday length like likelihood"
@@ -101,7 +104,7 @@ def _created(connection: sqlite3.Connection, wanted: DataType, name_id: int) -> 
     try:
         _run_definition(connection, wanted)
         table = inspect(connection, wanted.name)
-        if (table.key, table.fields) != (wanted.key, wanted.fields):
+        if table.key != wanted.key or not set(table.fields).issuperset(wanted.fields):
             raise ValueError("its definition does not give the columns that it names")
     except (sqlite3.Error, ValueError) as error:
         connection.execute("ROLLBACK TO creation")
@@ -139,6 +142,7 @@ def _run_definition(connection: sqlite3.Connection, wanted: DataType) -> None:
 
 def _difference(wanted: DataType, table: Table) -> str:
     """Why the table here cannot hold the type, or ""."""
+    told = set(map(fold, (*wanted.key, *wanted.fields)))
     here = {fold(column): at for at, column in enumerate((*table.key, *table.fields))}
     for column in (*wanted.key, *wanted.fields):
         if fold(column) not in here:
@@ -151,7 +155,7 @@ def _difference(wanted: DataType, table: Table) -> str:
     if list(map(fold, with_definition.key_collations)) != list(map(fold, table.key_collations)):
         return f"table {wanted.name} compares its primary key in another way here"
     for at, column in enumerate((*with_definition.key, *with_definition.fields)):
-        local = here.get(fold(column))
+        local = here.get(fold(column)) if fold(column) in told else None
         if local is not None and table.affinities[local] != with_definition.affinities[at]:
             return (
                 f"table {wanted.name}: column {column} is {table.affinities[local]} here and"
@@ -161,11 +165,16 @@ def _difference(wanted: DataType, table: Table) -> str:
 
 
 def _reference(wanted: DataType) -> Table:
-    """The table as the definition makes it, in a database of its own."""
+    """The table as the definition makes it."""
+    return in_reference(wanted, lambda reference: inspect(reference, wanted.name))
+
+
+def in_reference(wanted: DataType, look: Callable[[sqlite3.Connection], Result]) -> Result:
+    """Looks at the table as the definition makes it, in a database of its own. Raises sqlite3.Error."""
     reference = sqlite3.connect(":memory:", isolation_level=None)
     try:
         _run_definition(reference, wanted)
-        return inspect(reference, wanted.name)
+        return look(reference)
     finally:
         reference.close()
 

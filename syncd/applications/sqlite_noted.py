@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 
 class Noted:
@@ -15,6 +15,7 @@ class Noted:
         self.table = f"CREATE TABLE {table}(name_id INTEGER, key BLOB, PRIMARY KEY(name_id, key)) WITHOUT ROWID"
         self._add = f"INSERT INTO {table} VALUES(?, ?) ON CONFLICT DO NOTHING"
         self._has = f"SELECT 1 FROM {table} WHERE name_id = ? AND key = ?"
+        self._among = f"SELECT key FROM {table} WHERE name_id = ? AND key IN ({{}})"
         self._all = f"SELECT name_id, key FROM {table}"
         self._count = f"SELECT count(*) FROM {table}"
         self._clear = f"DELETE FROM {table}"
@@ -34,6 +35,13 @@ class Noted:
 
     def has(self, connection: sqlite3.Connection, name_id: int, key: bytes) -> bool:
         return connection.execute(self._has, (name_id, key)).fetchone() is not None
+
+    def among(self, connection: sqlite3.Connection, name_id: int, keys: Sequence[bytes]) -> set[bytes]:
+        """Those of the keys, few hundreds at most, that are in it."""
+        size = 1 << max(0, len(keys) - 1).bit_length()  # few sizes: each is one prepared statement
+        asked = [*keys, *[keys[-1]] * (size - len(keys))] if keys else []
+        sql = self._among.format(", ".join("?" * len(asked)))
+        return {key for (key,) in connection.execute(sql, (name_id, *asked))}
 
     def all(self, connection: sqlite3.Connection) -> Iterator[tuple[int, bytes]]:
         return iter(connection.execute(self._all).fetchall())

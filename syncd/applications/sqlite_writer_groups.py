@@ -242,7 +242,7 @@ class Groups:
 
     def _decision(self, work: _Try, group: EditGroup, views: Sequence[View]) -> Decision:
         look, order = work.look, work.order
-        decision = decide(group, views, order.policy, CanonicalForms(look.greatest, look.references))
+        decision = decide(group, views, order.policy, CanonicalForms(look.greatest, look.references, look.usual))
         most = self._limits.object_bytes_max
         for type_id, key, fields in decision.changes:
             size = len(key) + len(fields or b"")

@@ -13,6 +13,7 @@ from syncd.applications.sqlite_common import fold, is_ours, name
 from syncd.applications.sqlite_definition import Shape
 from syncd.applications.sqlite_read import unreadable
 from syncd.applications.sqlite_tables import Tables
+from syncd.applications.sqlite_usual import usual_values
 from syncd.core.conflict import TABLE_CHANGED, Decision, View
 from syncd.core.edits import NOTHING_KNOWN, Edit, Fact, Ruling
 from syncd.core.errors import ApplicationOffline
@@ -93,6 +94,10 @@ class Look:
             return None
         sql = f"SELECT max({name(shape.table.key[0])}) FROM {name(shape.table.name)}"
         return max(0, self.connection.execute(sql).fetchone()[0] or 0)
+
+    def usual(self, type_id: int) -> Sequence[Value]:
+        """What stands in the fields of a row of which nothing is said."""
+        return usual_values(self.connection, self.shape(type_id))
 
     def references(self, type_id: int) -> Sequence[Reference]:
         """Foreign keys of one column that name rows of the collection by their keys."""

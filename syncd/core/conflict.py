@@ -33,7 +33,8 @@ class Forms(Protocol):
     ``join``: the same back. ``second_key``: a key that no object has, for the version of the edit; None where a key
     has a meaning or none is free. Asked again for another edit of the group, it gives another. ``follow``: the fields
     of an edit in a group of which added objects moved to second keys (by type and key): what names one names it where
-    it is; None if for that its own key would have to be another."""
+    it is; None if for that its own key would have to be another. ``usual``: the parts of an object of a type of which
+    nothing is said."""
 
     def split(self, fields: bytes) -> Sequence[bytes]: ...
 
@@ -42,6 +43,8 @@ class Forms(Protocol):
     def second_key(self, group: EditGroup, edit: Edit) -> bytes | None: ...
 
     def follow(self, edit: Edit, moved: Mapping[tuple[int, bytes], bytes]) -> bytes | None: ...
+
+    def usual(self, type: int) -> Sequence[bytes]: ...
 
 
 class View(NamedTuple):
@@ -92,6 +95,9 @@ class _Fate:
 
 def decide(group: EditGroup, views: Sequence[View], policy: Policy | None, forms: Forms) -> Decision:
     """``views``: one for each edit. ``policy`` None: edits that are not at their bases are left, the others written."""
+    if group.silent:
+        edits = (_spoken(edit, view, group, forms) for edit, view in zip(group.edits, views, strict=True))
+        group = replace(group, edits=tuple(edits))
     if policy is None:
         return _as_far_as_clean(group, views)
     if not group.offered and all(edit.base == view.ours for edit, view in zip(group.edits, views, strict=True)):
@@ -110,6 +116,22 @@ def decide(group: EditGroup, views: Sequence[View], policy: Policy | None, forms
     as_sent = all(fate.result == edit.fields for fate, edit in zip(fates, group.edits, strict=True))
     ruling = Ruling.ACCEPTED if as_sent else Ruling.MERGED
     return Decision(ruling, _changes(group, views, fates), _sides(group, views, fates))
+
+
+def _spoken(edit: Edit, view: View, group: EditGroup, forms: Forms) -> Edit:
+    """Of the fields that the device does not have, both its versions hold what the primary's does: so they are no
+    conflict, and stay. Where there is no object, an added one has the usual values, another those that it had last."""
+    places = group.silent.get(edit.type)
+    if not places or (view.ours is None and edit.base is not None):
+        return edit
+    held = forms.usual(edit.type) if view.ours is None else forms.split(view.ours)
+
+    def spoken(fields: bytes | None) -> bytes | None:
+        if fields is None or len(parts := forms.split(fields)) != len(held):
+            return fields
+        return forms.join([held[at] if at in places else part for at, part in enumerate(parts)])
+
+    return edit._replace(base=spoken(edit.base), fields=spoken(edit.fields))
 
 
 def _fate(group: EditGroup, edit: Edit, view: View, policy: Policy, forms: Forms) -> _Fate:

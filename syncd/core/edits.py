@@ -8,8 +8,8 @@ application above what the primary sent: the target's checksum is of the bases (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -171,7 +171,8 @@ class EditGroup:
 
     ``device``, ``outbox``, ``number`` name it; ``device`` is empty where a person at the primary makes it (undo,
     resolve). ``time_us``: when it was made, by the primary's clock; 0 where the clocks differ too much to tell.
-    ``offered``: bases are not known. ``author``: who made it and how, for the history.
+    ``offered``: bases are not known. ``author``: who made it and how, for the history. ``silent``: by type, places of
+    fields that the device does not have: the edits say nothing of them, whatever stands there.
     """
 
     device: str
@@ -181,6 +182,7 @@ class EditGroup:
     edits: tuple[Edit, ...]
     offered: bool = False
     author: str = ""
+    silent: Mapping[int, frozenset[int]] = field(default_factory=dict, hash=False)
 
 
 class Fact(NamedTuple):

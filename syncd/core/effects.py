@@ -163,8 +163,11 @@ class SaveTypes:
 
 @dataclass(frozen=True, slots=True)
 class BeginTransfer:
+    """``types``: all that the primary named before, see ``inbound_port``; empty where that is not known."""
+
     collection: str
     begin: Begin
+    types: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

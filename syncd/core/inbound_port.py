@@ -19,9 +19,10 @@ class InboundQueue(Protocol):
         """Durable. Adds to the types known (by id)."""
         ...
 
-    async def begin(self, collection: str, begin: Begin) -> None:
+    async def begin(self, collection: str, begin: Begin, types: Collection[int] = ()) -> None:
         """Durable. A transfer begins or goes on; frames after ``begin.cursor`` are dropped, and with a snapshot from
-        its start everything staged and parked."""
+        its start everything staged and parked, and of the types all but ``types``, if any are given: another selection
+        may have called the same tables otherwise."""
         ...
 
     async def stage(self, frames: Sequence[tuple[Objects, bytes]]) -> None:

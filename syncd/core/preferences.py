@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 from syncd.core.edits import Direction, Policy
@@ -113,6 +114,11 @@ class Selections:
 
     def show(self, value: Value) -> str:
         return str(value)
+
+
+@lru_cache(maxsize=1_024)
+def _chosen(text: str) -> Selection:
+    return read_chosen(text)
 
 
 def _of_limit(name: str, kind: Kind, limit: str, help: str) -> Setting:
@@ -253,7 +259,12 @@ class Preferences:
         return {device: direction for device, direction in found.items() if direction is not self.direction(at)}
 
     def selection(self, at: Place) -> Selection:
-        return read_chosen(str(self.value("selection", at)))
+        return _chosen(str(self.value("selection", at)))
+
+    def selections_count(self, at: Place) -> int:
+        """How many different ones devices may take of a collection."""
+        devices = {place.device for place, name in self.kept if name == "selection"}
+        return len({self.value("selection", at._replace(device=device)) for device in devices | {""}})
 
     def selections_apart(self, at: Place) -> dict[str, Selection]:
         """Devices that take other objects of a collection than others do."""

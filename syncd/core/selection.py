@@ -22,11 +22,13 @@ from syncd.core.expression_tree import Value
 from syncd.core.key_patterns import KeyPatterns, key_text, normal
 from syncd.core.model import DataType
 from syncd.core.references import Followed, check_follow, followed, split_follow
+from syncd.core.selection_words import split_without
 from syncd.core.settings import Limits
 
 _LIMITS = Limits()
 _LIST = r'\["(?:[^"\\]|\\.)*"(?:, "(?:[^"\\]|\\.)*")*\]'
 _LISTS = ("tables", "without", "keys", "follow")
+_TYPE_BITS = 31  # of a type's id in the store; with those of the fields left out it has 53
 _PART = re.compile(rf"(tables|without|keys|follow) ({_LIST})(?: |\Z)")
 
 
@@ -70,6 +72,12 @@ class Selection:
     def digest(self) -> str:
         """What the class is called in short: 16 hexadecimal digits of its canonical form."""
         return blake2b(self.canonical.encode(), digest_size=8).hexdigest()
+
+    def told_id(self, type_: int) -> int:
+        """The id of a type that has fewer fields in the class: other than of all who are told other fields, and greater
+        where the type's is. What a device edited says so by which fields it had."""
+        of_fields = int.from_bytes(blake2b("\0".join(self.without).encode(), digest_size=4).digest(), "big")
+        return type_ | (of_fields >> 10 | 1) << _TYPE_BITS
 
     def takes(self, type_name: str) -> bool:
         """Whether objects of the type can be taken by themselves as far as its name says; for more see ``chooser``."""
@@ -126,22 +134,22 @@ def read_selection(canonical: str) -> Selection:
 def read_chosen(text: str, types: Sequence[DataType] = ()) -> Selection:
     """What a person writes: parts of the canonical form, an expression alone, or ``all``. ``types``: of the collection
     that it is to fit, where they are known. Raises ExpressionError with a caret under the mistake."""
-    rest, names = split_follow(text.strip())
-    lists = dict[str, tuple[str, ...]]()
+    (rest, without), lists = split_without(text), dict[str, tuple[str, ...]]()
+    rest, follow = split_follow(rest)
     if rest == "all":
-        return ALL
+        rest = ""
+        if not without:
+            return ALL
     while found := _PART.match(rest):
         try:
             lists[found.group(1)] = tuple(json.loads(found.group(2)))
         except ValueError as error:
             raise ExpressionError("no list of names", "write them as in JSON", rest[:72], *found.span(2)) from error
         rest = rest[found.end() :]
-    if "without" in lists:
-        raise ExpressionError("fields cannot be left out", "choose tables or objects", text.strip()[:72], 0, 1)
-    if not rest and not lists:
+    if not (rest or lists or without):
         raise ExpressionError("nothing is chosen", 'write an expression such as country == "FR", or all', text, 0, 1)
-    where, names = rest.removeprefix("where "), (*lists.get("follow", ()), *names)
-    wanted = Selection("", lists.get("tables", ()), (), lists.get("keys", ()), names)
+    where, follow = rest.removeprefix("where "), (*lists.get("follow", ()), *follow)
+    wanted = Selection("", lists.get("tables", ()), without, lists.get("keys", ()), follow)
     return selection_for(types, wanted, where) if types else replace(wanted, where=where)
 
 
@@ -170,10 +178,11 @@ ALL = Selection()
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """A class and one type: what is asked of each object, and what of its fields is kept (None: all). ``lent``: its
-    objects are in the class by references only."""
+    """A class and one type: what is asked of each object, and what of its fields is kept (None: all). ``type``: as its
+    devices are told; ``kept``: places of the fields. ``lent``: its objects are in the class by references only."""
 
     type: DataType
+    kept: tuple[int, ...]
     test: Test | None
     patterns: KeyPatterns | None
     keep: Callable[[Sequence[Value]], tuple[Value, ...]] | None
@@ -184,8 +193,9 @@ class _Choice:
 class Chooser:
     """A selection compiled for the types of a collection; made once for both (``chooser``).
 
-    ``types``: the types as a device of the class is told, without the fields left out. How their application declares
-    them stays as it is. ``follows``: the foreign keys that are followed, by the type that has them.
+    ``types``: the types as a device of the class is told, without the fields left out; those that lack any have ids of
+    their own. How their application declares them stays as it is. ``follows``: the foreign keys that are followed, by
+    the type that has them.
     """
 
     def __init__(self, selection: Selection, types: Sequence[DataType]) -> None:
@@ -193,9 +203,9 @@ class Chooser:
         self._expression = parse(selection.where) if selection.where else None
         self.follows: dict[int, tuple[Followed, ...]] = followed(selection.follow, types)
         lent = {reference.type for of_type in self.follows.values() for reference in of_type}
-        choices = [choice for one in types if (choice := self._choice(selection, one, one.id in lent)) is not None]
-        self._choices = {choice.type.id: choice for choice in choices}
-        self.types = tuple(choice.type for choice in choices)
+        choices = {one.id: self._choice(selection, one, one.id in lent) for one in types}
+        self._choices = {id_: choice for id_, choice in choices.items() if choice is not None}
+        self.types = tuple(choice.type for choice in self._choices.values())
 
     def _choice(self, selection: Selection, type_: DataType, lent: bool) -> _Choice | None:
         """None: no object of the type can be in the class. ``lent``: a followed reference leads to it."""
@@ -206,15 +216,17 @@ class Chooser:
             test, sql = (None if made.constant else made.test), made.sql
         if not (taken or lent):
             return None
-        kept = [
+        kept = tuple(
             place
             for place, name in enumerate(type_.fields)
             if name not in selection.without and f"{type_.name}.{name}" not in selection.without
-        ]
+        )
         fields = tuple(type_.fields[place] for place in kept)
-        keep = None if fields == type_.fields else _keeper(kept)
-        told = replace(type_, fields=fields)
-        return _Choice(told, test, self._patterns, keep, sql if taken else Sql("0", ()), not taken)
+        sql = sql if taken else Sql("0", ())
+        if fields == type_.fields:
+            return _Choice(type_, kept, test, self._patterns, None, sql, not taken)
+        told = replace(type_, id=selection.told_id(type_.id), fields=fields)
+        return _Choice(told, kept, test, self._patterns, _keeper(kept), sql, not taken)
 
     def answer(self, type_id: int) -> bool | None:
         """Whether all objects of the type are taken by themselves, or none; None: it depends on the object."""
@@ -240,6 +252,15 @@ class Chooser:
         keep = self._choices[type_id].keep
         return fields if keep is None else keep(fields)
 
+    def told(self, type_id: int) -> int:
+        """What a type of which some objects are taken is called to devices of the class."""
+        return self._choices[type_id].type.id
+
+    def narrow(self) -> dict[int, tuple[int, tuple[int, ...]]]:
+        """Types that have fewer fields in the class, as devices call them: which of the collection's each is, and the
+        places of the fields that it has."""
+        return {one.type.id: (id_, one.kept) for id_, one in self._choices.items() if one.keep is not None}
+
     def sql(self, type_id: int) -> Sql:
         """What may follow WHERE in a query of the type's table: takes each row that ``takes`` takes, and no other
         unless there are patterns over keys, of which SQL knows nothing."""
@@ -247,13 +268,13 @@ class Chooser:
         return Sql("0", ()) if choice is None else choice.sql
 
 
-def _keeper(places: list[int]) -> Callable[[Sequence[Value]], tuple[Value, ...]]:
+def _keeper(places: tuple[int, ...]) -> Callable[[Sequence[Value]], tuple[Value, ...]]:
     if len(places) == 1:
         return lambda fields: (fields[places[0]],)
     return itemgetter(*places) if places else (lambda fields: ())
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1_024)
 def chooser(selection: Selection, types: tuple[DataType, ...]) -> Chooser:
     """The one chooser of a selection and the types of a collection."""
     return Chooser(selection, types)

@@ -73,6 +73,7 @@ class Limits:
     guard_s: float = 0.0  # deletions of so long count together, as 86,400; 0: only comparisons are held, no groups
     held_retry_s: float = 60.0  # a comparison that was held is made anew: what was gone may be back
     # selections: a longer one is refused with advice
+    selections_max: int = 200  # different ones of one collection, each a class of its own; one more is refused
     expression_chars_max: int = 16_384
     expression_tokens_max: int = 4_000
     expression_depth_max: int = 20  # brackets, `not` and `-` within each other; SQLite's parser has a stack of 100

@@ -84,9 +84,12 @@ def _begin(target: Target, begin: Begin, raw: bytes, now: float) -> Step:
     fresh = begin.snapshot and begin.cursor == begin.base
     cut = 0 if fresh or old is None or old.cut > begin.cursor else old.cut  # beyond it: of what is restored here
     transfer = Transfer(begin.epoch, begin.snapshot, begin.base, begin.floor, begin.cursor, cut)
+    told = target.named if fresh else frozenset[int]()
+    types = {id_: one for id_, one in target.types.items() if id_ in told} if told else target.types
     target = replace(
         target,
         transfer=transfer,
+        types=types,
         received=begin.cursor,
         head=begin.head,
         begun=True,
@@ -96,7 +99,7 @@ def _begin(target: Target, begin: Begin, raw: bytes, now: float) -> Step:
         proof=None if fresh else target.proof,
         stuck=target.stuck and not fresh,
     )
-    return target, [BeginTransfer(target.name, begin)]
+    return target, [BeginTransfer(target.name, begin, told)]
 
 
 def _objects(target: Target, frame: Objects, raw: bytes, now: float) -> Step:
@@ -136,7 +139,8 @@ def described(target: Target, types: Types) -> Step:
     if len(target.types.keys() | {one.id for one in types.types}) > target.limits.types_max:
         raise OrderError(f"{target.name} has more than {target.limits.types_max} types")
     known = {one.id: one for one in types.types}
-    return replace(target, types={**target.types, **known}), [SaveTypes(target.name, types.types)]
+    target = replace(target, types={**target.types, **known}, named=frozenset(known))
+    return target, [SaveTypes(target.name, types.types)]
 
 
 def message(target: Target, received: Begin | Objects, raw: bytes, now: float) -> Step:

@@ -59,7 +59,8 @@ _NONE_PARKED = Parking()
 
 @dataclass(frozen=True)  # no slots, for ``frozen.replace``
 class Target:
-    """``peer``: the primary's device while its link is open. ``types``: those described, by id.
+    """``peer``: the primary's device while its link is open. ``types``: those described, by id;
+    ``named``: in the primary's latest description.
 
     ``received``: end of the frames handed to staging; ``staging``, ``staging_bytes``: number and size of those that are
     not durable yet. ``direct``: frames that are executed without staging; ``buffer``: those that arrived meanwhile;
@@ -86,6 +87,7 @@ class Target:
     state: TargetState | None = None
     transfer: Transfer | None = None
     types: Mapping[int, DataType] = field(default_factory=dict)
+    named: frozenset[int] = frozenset()
     received: int = 0
     staging: int = 0
     staging_bytes: int = 0

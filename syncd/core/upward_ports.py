@@ -73,6 +73,10 @@ class Outbox(Protocol):
         before ``keep``."""
         ...
 
+    async def known_types(self, collection: str) -> Sequence[DataType]:
+        """All that were ever described, by which edits are read; how they are declared is not kept."""
+        ...
+
     async def keep(self, collection: str, batch: LocalBatch) -> OutboxState:
         """Durable, one commit. Edits join the open group; of an object that is in it the base stays and the fields are
         the newer. A group that closes joins all groups that are not sealed and share an object with it, into the

@@ -105,7 +105,13 @@ class Choice:
 
     def row(self, row: StoredRow) -> StoredRow:
         """As devices of the class see it."""
-        if row.fields is None or row.fault or row.type not in self.projects:
+        if row.type not in self.projects:
             return row
+        assert self._chooser is not None
+        told = self._chooser.told(row.type)
+        if row.fields is None or row.fault:
+            return row._replace(type=told)
         projected = self._project(row.type, row.fields)
-        return row._replace(fields=b"", fault=OTHER_COLUMNS) if projected is None else row._replace(fields=projected)
+        if projected is None:
+            return row._replace(type=told, fields=b"", fault=OTHER_COLUMNS)
+        return row._replace(type=told, fields=projected)

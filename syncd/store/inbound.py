@@ -65,8 +65,15 @@ class SqliteInboundQueue:
 
         await self._database.write(write)
 
-    async def begin(self, collection: str, begin: Begin) -> None:
-        await self._database.write(lambda connection: _begin(connection, collection, begin))
+    async def begin(self, collection: str, begin: Begin, types: Collection[int] = ()) -> None:
+        def write(connection: sqlite3.Connection) -> None:
+            _begin(connection, collection, begin)
+            if begin.snapshot and begin.cursor == begin.base and types:
+                others = _types(connection, collection).keys() - set(types)
+                delete = "DELETE FROM types WHERE collection = ? AND id = ?"
+                connection.executemany(delete, [(collection, number) for number in others])
+
+        await self._database.write(write)
 
     async def stage(self, frames: Sequence[tuple[Objects, bytes]]) -> None:
         await self._database.write(lambda connection: _stage(connection, frames))

@@ -151,7 +151,8 @@ class MemoryClass:
         seen = []
         for one, member in sorted(self.members.items(), key=lambda pair: pair[1].change):
             if member.hash is None:
-                seen.append(StoredRow(member.change, member.born, types[one.type], one.key, None))
+                gone = StoredRow(member.change, member.born, types[one.type], one.key, None)
+                seen.append(self.choice.row(gone))
             else:
                 seen.append(self.choice.row(rows[one])._replace(born=member.born))
         return seen

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from syncd.core.digest import object_hash, type_prefix
 from syncd.core.edits import EVER, Edit, OutboxState, Overlay, Ruling
 from syncd.core.errors import InvariantBroken
-from syncd.core.model import ObjectId
+from syncd.core.model import DataType, ObjectId
 from syncd.store.edit_groups import edit_bytes
 
 
@@ -94,14 +94,14 @@ class Box:
     plans: int = 0
     groups: list[Group] = field(default_factory=list)
     bases: dict[ObjectId, bytes | None] = field(default_factory=dict)
-    types: dict[int, str] = field(default_factory=dict)
+    types: dict[int, DataType] = field(default_factory=dict)
     type_ids: dict[ObjectId, int] = field(default_factory=dict)
     prepared: Prepared | None = None
 
     def id_of(self, edit: Edit) -> ObjectId:
         if edit.type not in self.types:
             raise InvariantBroken(f"an edit of type {edit.type}, which was not described")
-        return ObjectId(self.types[edit.type], edit.key)
+        return ObjectId(self.types[edit.type].name, edit.key)
 
     @property
     def last(self) -> int:

@@ -63,10 +63,11 @@ class MemoryInboundQueue:
     async def types(self, collection: str, types: Sequence[DataType]) -> None:
         self._of(collection).types |= {type_.id: type_ for type_ in types}
 
-    async def begin(self, collection: str, begin: Begin) -> None:
+    async def begin(self, collection: str, begin: Begin, types: Collection[int] = ()) -> None:
         queue, fresh = self._of(collection), begin.cursor == begin.base
         if fresh and begin.snapshot:
-            self._queues[collection] = queue = _Queue(filled=queue.filled, types=queue.types)
+            kept = {number: one for number, one in queue.types.items() if not types or number in types}
+            self._queues[collection] = queue = _Queue(filled=queue.filled, types=kept)
         if fresh:
             del queue.frames[queue.complete() :]
         queue.frames = [frame for frame in queue.frames if frame.last <= begin.cursor]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from syncd.core.edits import EVER, Edit, LocalBatch, OutboxState, Overlay, Plan, RefusedGroup, Restored, Ruling
 from syncd.core.errors import EditsUnread
@@ -40,7 +41,10 @@ class MemoryOutbox:
         return self._of(collection).state()
 
     async def types(self, collection: str, types: Sequence[DataType]) -> None:
-        self._of(collection).types |= {type_.id: type_.name for type_ in types}
+        self._of(collection).types |= {type_.id: replace(type_, definition=()) for type_ in types}
+
+    async def known_types(self, collection: str) -> Sequence[DataType]:
+        return [type_ for _, type_ in sorted(self._of(collection).types.items())]
 
     async def clear(self, collection: str) -> None:
         self._boxes.pop(collection, None)
@@ -96,7 +100,7 @@ class MemoryOutbox:
             return False
         group.time_us, group.number = now_us, group.number or box.last + 1
         group.ruling, group.cause, group.settled_us = Ruling.REFUSED, why.cause, now_us
-        group.guilty = ObjectId(box.types[why.guilty[0]], why.guilty[1]) if why.guilty else None
+        group.guilty = ObjectId(box.types[why.guilty[0]].name, why.guilty[1]) if why.guilty else None
         group.sealed = True
         box.seal_ordinary()
         return True

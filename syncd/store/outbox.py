@@ -26,6 +26,7 @@ from syncd.store.outbox_echo import Standing, standing
 from syncd.store.outbox_keep import Keeper
 from syncd.store.outbox_rows import Box
 from syncd.store.schema_files import Schema
+from syncd.store.type_rows import type_of, type_row
 
 SCHEMA = Schema("outbox", 0x53594E04)
 
@@ -86,11 +87,22 @@ class SqliteOutbox:
         def write(connection: sqlite3.Connection) -> None:
             box = rows.box_of(connection, collection)
             connection.executemany(
-                "INSERT OR REPLACE INTO types (box, id, name) VALUES (?, ?, ?)",
-                [(box.id, type_.id, type_.name) for type_ in types],
+                "INSERT OR REPLACE INTO types (box, id, name, key_names, field_names) VALUES (?, ?, ?, ?, ?)",
+                [(box.id, *type_row(type_)[:4]) for type_ in types],
             )
 
         await self._database.write(write)
+
+    async def known_types(self, collection: str) -> Sequence[DataType]:
+        def look(connection: sqlite3.Connection) -> Sequence[DataType]:
+            found = connection.execute(
+                "SELECT types.id, name, key_names, field_names, '[]', '[]' FROM types"
+                " JOIN outboxes ON outboxes.id = box WHERE collection = ? ORDER BY types.id",
+                (collection,),
+            )
+            return [type_of(row) for row in found]
+
+        return await self._database.read(look)
 
     async def keep(self, collection: str, batch: LocalBatch) -> OutboxState:
         return await self._do(collection, lambda connection, box: self._keep(connection, box, batch))

@@ -154,7 +154,7 @@ def _moves(connection: sqlite3.Connection, one: ClassRow, choice: Choice, altera
                 moves.vanish.append((former,))
             elif not taken:
                 moves.leave.append((change, type_, key, former))
-                moves.rows.append(StoredRow(change, born, type_, key, None))
+                moves.rows.append(choice.row(StoredRow(change, born, type_, key, None)))
         if not taken or fields is None or hashed is None:
             continue
         own = choice.hash(type_, key, fields, fault) if type_ in choice.projects else None

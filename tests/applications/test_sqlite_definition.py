@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from syncd.applications.sqlite_definition import shape
+from syncd.applications.sqlite_usual import required, usual_values
 from syncd.core.model import DataType, OutcomeKind
 from tests.applications.road import Road, contents, sql
 from tests.applications.writing import Group, Row, table, writing
@@ -156,3 +159,47 @@ async def test_objects_of_a_type_that_cannot_be_held_any_more_are_parked_as_one(
         sql(path, "ALTER TABLE t ADD COLUMN w")
         await here.target.execute(added)
         assert sql(path, "SELECT count(*) FROM t WHERE w = 'w'") == [(50,)]
+
+
+# ---------------------------------------------------------------- columns that are left out
+
+WHOLE = (
+    "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT, photo BLOB, rank INTEGER NOT NULL DEFAULT (1 + 1), made TEXT)",
+    "CREATE INDEX by_photo ON t(photo)",
+)
+
+
+async def test_columns_that_are_left_out_are_there_and_this_machines_own(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    async with writing(path, DataType(1, "t", ("id",), ("v", "made"), WHOLE)) as here:
+        await here.begin(Row("t", (1,), ("x", "a")), Row("t", (2,), ("y", "b")))
+        assert sql(path, "SELECT * FROM t") == [(1, "x", None, 2, "a"), (2, "y", None, 2, "b")]
+        sql(path, "UPDATE t SET photo = x'01', rank = 7 WHERE id = 1")
+        await here.done(here.work([Group([Row("t", (1,), ("z", "c"))])]))
+        assert sql(path, "SELECT * FROM t WHERE id = 1") == [(1, "z", b"\x01", 7, "c")]
+
+
+async def test_columns_that_are_there_need_not_be_as_where_they_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    sql(path, "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT, photo INTEGER, made TEXT)")
+    async with writing(path, DataType(1, "t", ("id",), ("v", "made"), WHOLE)) as here:
+        await here.begin(Row("t", (1,), ("x", "a")))
+        assert sql(path, "SELECT * FROM t") == [(1, "x", None, "a")]
+
+
+async def test_what_no_row_can_be_without_is_known_from_the_definition() -> None:
+    sql_ = (
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, a NOT NULL, b NOT NULL DEFAULT 1, c NOT NULL DEFAULT NULL, d,"
+        " e NOT NULL DEFAULT CURRENT_TIMESTAMP, f AS (a) STORED NOT NULL)"
+    )
+    assert required(DataType(1, "t", ("id",), ("a", "b", "c", "d", "e"), (sql_,))) == {"a", "c"}
+    assert required(DataType(1, "t", ("id",), ("a",))) == frozenset()
+    assert required(DataType(1, "t", ("id",), ("v",), (PLAIN, "DROP TABLE t"))) == frozenset()
+
+
+async def test_what_stands_where_nothing_is_said_is_the_default(tmp_path: Path) -> None:
+    sql(tmp_path / "app.db", *WHOLE)
+    with closing(sqlite3.connect(tmp_path / "app.db")) as connection:
+        found = shape(connection, DataType(1, "t", ("id",), ("v", "photo", "rank", "made")), 0, create=False)
+        assert not isinstance(found, str)
+        assert usual_values(connection, found) == [None, None, 2, None]

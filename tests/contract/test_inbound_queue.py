@@ -211,6 +211,15 @@ async def test_a_snapshot_from_its_start_drops_everything_staged_and_parked(queu
     assert (work.epoch, work.snapshot, work.skip, rows_of(work)) == ("00000000000000bb", True, None, {"x": "1"})
 
 
+async def test_a_snapshot_from_its_start_forgets_what_the_tables_were_called_before(queue: InboundQueue) -> None:
+    narrow = replace(NOTE, id=99, fields=())
+    await queue.types(NAME, [narrow])
+    await queue.begin(NAME, Begin(NAME, EPOCH, False, 3, 0, 3, 9), [narrow.id])
+    assert (await queue.load(NAME))[1] == (NOTE, narrow)
+    await queue.begin(NAME, Begin(NAME, EPOCH, True, 0, 30, 0, 30), [narrow.id])
+    assert (await queue.load(NAME))[1] == (narrow,)
+
+
 async def test_what_waits_begins_with_a_snapshot_until_that_was_executed(queue: InboundQueue) -> None:
     await begin(queue, snapshot=True)
     await stage(queue, frame(0, 1, {1: {"a": "1"}}, cut=True))

@@ -14,6 +14,7 @@ from syncd.core.errors import InvariantBroken
 from syncd.core.upward_ports import Outbox
 from tests.contract.outbox_kit import (
     NAME,
+    NEXT,
     NOTE,
     S,
     accepted,
@@ -327,6 +328,13 @@ async def test_a_collection_that_is_cleared_begins_anew(outbox: Outbox) -> None:
     assert state == OutboxState(state.outbox, 0, 1, 0, 0, 0, False)
     assert state.outbox != before.outbox
     assert await outbox.refused(NAME) == []
+
+
+async def test_types_that_were_described_once_are_known(outbox: Outbox) -> None:
+    await outbox.types(NAME, [NEXT, replace(NOTE, definition=("CREATE TABLE note",))])
+    await outbox.types("other", [NEXT])
+    assert list(await outbox.known_types(NAME)) == [NOTE, NEXT]
+    assert list(await outbox.known_types("third")) == []
 
 
 async def test_collections_have_nothing_to_do_with_each_other(outbox: Outbox) -> None:

@@ -249,7 +249,9 @@ class World:
         self.apply(device, request, chunk)
 
     def apply(self, device: Device, request: ChunkRequest, chunk: StoredChunk) -> None:
+        selection = self.wanted[device.of].selection
         names = {number: name for name, number in self.ids.items()}
+        names |= {selection.told_id(number): name for number, name in names.items()}
         things = {(name, pack_values([key])): (name, key) for name in self.ids for key in KEYS}
         for message in build(request, chunk).messages():
             thing = things[names[message.type], message.key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from syncd.core.conflict import TABLE_CHANGED
 from syncd.core.edits import Policy, Ruling
 from syncd.core.errors import ApplicationOffline
 from tests.contract.writer_kit import (
+    IDS,
     WriterBench,
     body,
     edit,
@@ -276,3 +278,18 @@ async def test_many_objects_of_a_group_are_written_at_once(bench: WriterBench) -
     (written,) = await bench.write(group(1, *edits))
     assert written.ruling is Ruling.ACCEPTED
     assert bench.rows() == {item(number): ("new",) for number in range(20) if number != 5}
+
+
+# ---------------------------------------------------------------- fields that a device does not have
+
+
+async def test_fields_of_which_an_edit_says_nothing_stay(bench: WriterBench) -> None:
+    await bench.begun({note("a"): ("1", 2.0, b"x"), note("b"): ("1", 2.0, b"y")})
+    edits = (
+        edit(note("a"), ("1", None, None), ("2", None, None)),
+        edit(note("b"), ("1", 9.0, None), None),
+        edit(note("c"), None, ("new", None, None)),
+    )
+    (written,) = await bench.write(replace(group(1, *edits), silent={IDS["notes"]: frozenset({1, 2})}))
+    assert (written.ruling, written.sides) == (Ruling.ACCEPTED, ())
+    assert bench.rows() == {note("a"): ("2", 2.0, b"x"), note("c"): ("new", None, None)}

@@ -41,6 +41,9 @@ class Letters:
     def follow(self, edit: Edit, moved: Mapping[tuple[int, bytes], bytes]) -> bytes | None:
         return edit.fields
 
+    def usual(self, type: int) -> Sequence[bytes]:
+        return [b"u", b"v", b"w"]
+
 
 def one(key: bytes) -> ObjectId:
     return ObjectId("notes", key)
@@ -282,3 +285,38 @@ def test_a_decision_that_the_application_refuses_still_tells_the_conflict() -> N
         "UNIQUE constraint failed",
         one(b"x-1"),
     )
+
+
+# ---------------------------------------------------------------- fields that the device does not have
+
+
+def spoken(
+    policy: Policy | None, base: bytes | None, theirs: bytes | None, ours: bytes | None, offered: bool = False
+) -> Decision:
+    """The device has the first two of three fields."""
+    made = EditGroup("device", "outbox", 1, 0, (edit(base, theirs),), offered, silent={NOTES: frozenset({2})})
+    return decide(made, [View(one(b"x"), ours)], policy, Letters())
+
+
+def test_a_field_that_the_device_does_not_have_stays_and_is_no_conflict() -> None:
+    for policy in (*Policy, None):
+        made = spoken(policy, b"ab?", b"aB?", b"abP")
+        assert (made.ruling, made.changes, made.sides) == (Ruling.ACCEPTED, (Change(NOTES, b"x", b"aBP"),), ())
+        assert spoken(policy, b"ab?", None, b"abP").changes == (Change(NOTES, b"x", None),)
+
+
+def test_an_object_that_it_adds_has_the_usual_value_there() -> None:
+    assert spoken(Policy.PRIMARY, None, b"ab?", None).changes == (Change(NOTES, b"x", b"abw"),)
+
+
+def test_one_that_is_gone_comes_back_with_what_it_had_last() -> None:
+    assert spoken(Policy.PRIMARY, b"abP", b"aBP", None).changes == (Change(NOTES, b"x", b"aBP"),)
+
+
+def test_who_wins_a_conflict_leaves_it_as_it_is() -> None:
+    assert spoken(Policy.AUXILIARY, b"ab?", b"aB?", b"cbP").changes == (Change(NOTES, b"x", b"aBP"),)
+    assert spoken(Policy.MERGE, b"ab?", b"aB?", b"cbP").changes == (Change(NOTES, b"x", b"cBP"),)
+    lost = spoken(Policy.PRIMARY, b"ab?", b"aB?", b"cbP")
+    assert (lost.ruling, lost.changes) == (Ruling.REFUSED, ())
+    assert lost.sides == (Side(one(b"x"), b"abP", b"cbP", b"aBP", b"cbP", True),)
+    assert spoken(Policy.PRIMARY, None, b"ab?", b"abP", offered=True).ruling is Ruling.ACCEPTED

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from syncd.core.errors import ExpressionError
 from syncd.core.model import DataType
-from syncd.core.selection import ALL, Selection, chooser, read_selection, selection_for
+from syncd.core.selection import ALL, Selection, chooser, read_chosen, read_selection, selection_for
 from tests.core.expression_kit import expressions
 
 CUSTOMER = DataType(1, "Customer", ("id",), ("name", "country", "photo"), ("CREATE TABLE Customer",))
@@ -107,7 +107,9 @@ def test_fields_left_out_are_neither_told_nor_kept() -> None:
     selection.check(TYPES)
     made = chooser(selection, TYPES)
     assert [one.fields for one in made.types] == [("name",), ("customer", "total"), ("total",)]
-    assert made.types[0] == replace(CUSTOMER, fields=("name",))
+    assert made.types[0] == replace(CUSTOMER, id=made.told(1), fields=("name",))
+    assert (made.told(1) > 2**31, made.told(2), made.types[2].id) == (True, 2, made.told(3))
+    assert made.narrow() == {made.told(1): (1, (0,)), made.told(3): (3, (0,))}
     assert selection.of_types(TYPES) == made.types
     assert [made.leaves_out(one.id) for one in TYPES] == [True, False, True]
     assert made.takes(1, (1,), ("Anna", "FR", None)), "what is left out can still be asked"
@@ -161,3 +163,46 @@ def test_a_mistake_is_shown_in_what_the_person_wrote() -> None:
 def test_what_cannot_be_read_is_no_selection(wrong: dict[str, object]) -> None:
     with pytest.raises(ExpressionError):
         Selection(**wrong)  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- what a person writes
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("without photo", Selection(without=("photo",))),
+        ("all without photo", Selection(without=("photo",))),
+        (
+            'country == "FR" without photo, Customer.country',
+            Selection('country == "FR"', without=("photo", "Customer.country")),
+        ),
+        ("without photo where total > 1", Selection("total > 1", without=("photo",))),
+        ('tables ["Line"] without photo keys ["!Line/1"]', Selection("", ("Line",), ("photo",), ("!Line/1",))),
+        ('without ["photo", "Line.total"] where total > 1', Selection("total > 1", without=("photo", "Line.total"))),
+        ('without "two words", Line."odd, one"', Selection(without=("two words", "Line.odd, one"))),
+        ("without a without b", Selection(without=("a", "b"))),
+        ("name == 'x without photo'", Selection("name == 'x without photo'")),
+        ("without == 1 and not without in (2, 3)", Selection("without == 1 and not without in (2, 3)")),
+        ("a == 1 and without is None", Selection("a == 1 and without is None")),
+        ("all", ALL),
+    ],
+)
+def test_fields_are_left_out_by_a_word_beside_what_is_taken(text: str, made: Selection) -> None:
+    assert read_chosen(text) == made
+    assert read_chosen(made.canonical) == made
+
+
+@pytest.mark.parametrize("text", ["without", "total > 1 without", "without photo,", "without photo, where x > 1"])
+def test_without_any_field_is_a_mistake(text: str) -> None:
+    with pytest.raises(ExpressionError):
+        read_chosen(text)
+
+
+def test_what_devices_call_a_type_says_which_fields_it_has() -> None:
+    """Edits that were made with others left out are not taken for those of this selection."""
+    told = {Selection(without=one).told_id(7) for one in (("a",), ("b",), ("a", "b"))}
+    assert len(told) == 3
+    assert all(2**31 < one < 2**53 for one in told)
+    assert Selection("x > 1", without=("a",)).told_id(7) in told
+    assert Selection(without=("a",)).told_id(8) > Selection(without=("a",)).told_id(7)

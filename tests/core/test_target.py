@@ -111,7 +111,7 @@ def test_begin_and_types_are_kept_before_frames_that_need_them() -> None:
     types, answer = Types(NAME, (CITY,)), begin(0, snapshot=True, head=5, floor=5)
     group = frame(0, 5, cut=False)
     assert play.hears(types) == [SaveTypes(NAME, (CITY,))]
-    assert play.hears(answer) == [BeginTransfer(NAME, answer)]
+    assert play.hears(answer) == [BeginTransfer(NAME, answer, frozenset({CITY.id}))]
     assert of_kind(play.hears(group), Stage) == [Stage(NAME, group, b"." * FRAME_BYTES)]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from syncd.adapters.canonical import pack_values
+from syncd.adapters.canonical import pack_values, unpack_values
 from syncd.core.edits import Direction, Policy
 from syncd.core.events import StoreMoved
 from syncd.core.messages import Begin, Objects
@@ -35,6 +35,8 @@ SELECTIONS = (
     Selection(tables=("tag",)),
     Selection(keys=("!note/1",)),
     Selection('title == "nowhere"'),
+    Selection(without=("text",)),
+    Selection('title == "FR"', without=("text",)),
 )
 
 
@@ -85,8 +87,9 @@ class Watcher(Watching):
             self.met[f"R5 {message.reason}"] += message.snapshot
         if not isinstance(message, Objects):
             return
-        names = {one.id: one.name for one in finish(self.world.store.open_collection(NAME)).types}
         selection = self.world.selected.get(device, ALL)
+        types = finish(self.world.store.open_collection(NAME)).types
+        names = {one.id: one.name for one in (*types, *selection.of_types(types))}
         for kind, type_, key, fields in zip(message.kinds, message.types, message.keys, message.fields, strict=True):
             one = ObjectId(names[type_], key)
             if kind == Kind.DELETE:
@@ -95,6 +98,10 @@ class Watcher(Watching):
                 assert one in known, f"R8: {device[0]} is told to delete {one}, which it never took"
             else:
                 self.met["R8 object"] += selection != ALL
+                if selection.without and one.type == "note":
+                    self.met["R8 fewer fields"] += 1
+                    assert len(unpack_values(fields)) == 1, f"R8: {device[0]} is sent a field that is left out"
+                    continue  # what is left out may be asked for all the same
                 assert taken(selection, {one: fields}), f"R8: {device[0]} is sent {one}, which it does not take"
 
 
@@ -129,11 +136,22 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
 
     def _edit(self) -> None:
         device = self._device()
-        if self._edits and self.world.targets[device].state.epoch:
-            changes = self._changes()
+        epoch = self.world.targets[device].state.epoch
+        if self._edits and epoch:
+            changes = self._narrowed(self._changes(), self.watcher.selection_of.get(epoch, ALL))
             self.watcher.edited.add(device)
             self.watcher.made[device].update(changes)
             self.world.targets[device].commit(changes)
+
+    @staticmethod
+    def _narrowed(changes: dict[ObjectId, bytes | None], held: Selection) -> dict[ObjectId, bytes | None]:
+        """As an application changes objects that have fewer fields there."""
+        if not held.without:
+            return changes
+        return {
+            one: pack_values(unpack_values(fields)[:1]) if fields is not None and one.type == "note" else fields
+            for one, fields in changes.items()
+        }
 
     def _select(self) -> None:
         self.world.select(self._device(), self.rng.choice(SELECTIONS))

@@ -17,6 +17,7 @@ ASKED = (
     "R5 the selection of this device changed",
     "R8 object",
     "R8 delete",
+    "R8 fewer fields",
     *(f"R2 {selection.canonical}" for selection in SELECTIONS),
 )
 

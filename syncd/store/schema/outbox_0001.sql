@@ -19,6 +19,8 @@ CREATE TABLE types (
     box INTEGER NOT NULL,
     id INTEGER NOT NULL,
     name TEXT NOT NULL,
+    key_names TEXT NOT NULL,
+    field_names TEXT NOT NULL,
     PRIMARY KEY (box, id)
 ) STRICT;
 
