@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 
 from syncd.adapters.canonical import pack_values, unpack_values
+from syncd.adapters.references import referenced
 from syncd.adapters.registry import ADAPTERS
 from syncd.applications.memory import MemorySource
 from syncd.applications.memory_target import MemoryTarget
@@ -22,7 +23,7 @@ from syncd.core.edits import Conflict, Direction, EditGroup, Fact, Policy, Refus
 from syncd.core.errors import ApplicationOffline
 from syncd.core.messages import Objects, Upload
 from syncd.core.messages import Wire as Message
-from syncd.core.model import DataType, Kind, ObjectId
+from syncd.core.model import DataType, Kind, ObjectId, Reference
 from syncd.core.primary_engine import PrimaryEngine
 from syncd.core.selection import ALL, Selection, chooser
 from syncd.core.settings import Limits
@@ -38,7 +39,10 @@ from tests.sim.daemon import Node, Observer
 from tests.sim.network import PRIMARY, Crashed, Frame, Port, Wire, finish
 
 NAME = "notes"
-TYPES = (DataType(0, "note", ("id",), ("title", "text")), DataType(0, "tag", ("id",), ("name",)))
+TYPES = (
+    DataType(0, "note", ("id",), ("title", "text"), references=(Reference(("title",), "tag"),)),
+    DataType(0, "tag", ("id",), ("name",), references=(Reference(("name",), "tag"),)),
+)
 A, B, C = "A" * 52, "B" * 52, "C" * 52
 LIMITS = Limits(
     scan_rows_max=3,
@@ -60,14 +64,21 @@ def text(title: str, body: str = "") -> bytes:
 
 
 def taken(selection: Selection, rows: Mapping[ObjectId, bytes]) -> dict[ObjectId, bytes]:
-    """The objects that a selection takes, one by one, with the fields that it takes."""
+    """The objects that a selection takes, with the fields that it takes, and what these reference."""
     types = tuple(replace(one, id=number) for number, one in enumerate(TYPES, 1))
     chosen, ids = chooser(selection, types), {one.name: one.id for one in types}
-    values = {one: unpack_values(fields) for one, fields in rows.items()}
+    values = {one: (unpack_values(one.key), unpack_values(fields)) for one, fields in rows.items()}
+    queue = [one for one, (key, fields) in values.items() if chosen.takes(ids[one.type], key, fields)]
+    found: set[ObjectId] = set()
+    while queue:
+        one = queue.pop()
+        if one in rows and one not in found:
+            found.add(one)
+            key, fields = values[one]
+            references = referenced(chosen.follows.get(ids[one.type], ()), (*key, *fields))
+            queue += [ObjectId(types[to - 1].name, of) for to, of in references]
     return {
-        one: pack_values(chosen.project(ids[one.type], fields))
-        for one, fields in values.items()
-        if chosen.takes(ids[one.type], unpack_values(one.key), fields)
+        one: pack_values(chosen.project(ids[one.type], fields)) for one, (_, fields) in values.items() if one in found
     }
 
 

@@ -73,6 +73,9 @@ def to_tree(message: Wire) -> Tree:
         return _upload_tree(message)
     tree: Tree = {"kind": NAMES[type(message)]}
     tree.update(msgspec.to_builtins(_clipped(message), builtin_types=(bytes,)))
+    if type(message) is Types:
+        for one in tree["types"]:
+            del one[_UNTOLD]
     return tree
 
 
@@ -152,8 +155,10 @@ def _exact(tree: object, cls: type) -> None:
             _exact(item, part)
 
 
+_UNTOLD = "references"  # of a DataType: they may lead to tables that a device does not take
 _FIELDS: dict[type, frozenset[str]] = {
-    cls: frozenset(field.name for field in fields(cls)) for cls in (*KINDS.values(), Cut, DataType, Failed, Verdict)
+    cls: frozenset(field.name for field in fields(cls)) - {_UNTOLD}
+    for cls in (*KINDS.values(), Cut, DataType, Failed, Verdict)
 }
 _BYTES: dict[type, tuple[str, ...]] = {
     Objects: ("kinds",),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from syncd.adapters.canonical import Value, pack_values, unpack_values
 from syncd.applications.sqlite_common import fold, name, names
@@ -79,6 +80,20 @@ class ForeignKey:
         )
 
 
+class _Told(NamedTuple):
+    """Whom a cause is told: a device of itself, or ``discreet``, one of another machine, whose business no other table
+    than ``ours``, those of the collection, is (R9)."""
+
+    ours: frozenset[str]
+    discreet: bool = False
+
+    def advice(self, fk: ForeignKey) -> str:
+        """A device is not told what its selection leaves out."""
+        if self.discreet or fold(fk.child) not in self.ours:
+            return ""
+        return f" (where a selection leaves that out: end it with `follow {fk.child}.{fk.columns[0]}`)"
+
+
 @dataclass(frozen=True, slots=True)
 class ForeignKeys:
     """Those of one schema that concern the types of a collection."""
@@ -141,14 +156,14 @@ class ForeignKeys:
         """Guilty object and cause of each violation. ``whole``: name ids of types of which every row is touched.
         ``discreet``: another device is told of them, whose business no other table is (R9)."""
         named = {shape.name_id: shape for shape in shapes}
-        shown = frozenset(fold(shape.table.name) for shape in shapes) if discreet else None
+        told = _Told(frozenset(fold(shape.table.name) for shape in shapes), discreet)
         children = CHILDREN.count(connection)
         parents = connection.execute("SELECT count(*) FROM temp._syncd_parent").fetchone()[0]
         if not whole and children <= _CHILDREN_SINGLY and parents <= _PARENTS_SINGLY:
-            yield from self._one_by_one(connection, named, shown)
+            yield from self._one_by_one(connection, named, told)
             return
         for fk in self._numbered().values():
-            yield from _scan(connection, fk, named, whole, shown)
+            yield from _scan(connection, fk, named, whole, told)
 
     def bereft(self, connection: sqlite3.Connection, shapes: Sequence[Shape]) -> dict[ObjectId, str]:
         """Objects that name a parent of which note was taken and that is gone, with the cause; the notes end here."""
@@ -160,7 +175,9 @@ class ForeignKeys:
             child = by_table.get(fold(fk.child))
             if child is not None:
                 for row in _naming(connection, fk, unpack_values(old)).fetchall():
-                    found[ObjectId(child.type.name, pack_values(row[: len(fk.child_key)]))] = _no_parent(fk, row)
+                    found[ObjectId(child.type.name, pack_values(row[: len(fk.child_key)]))] = _no_parent(
+                        fk, row, _Told(frozenset(by_table))
+                    )
         connection.execute("DELETE FROM temp._syncd_parent")
         return found
 
@@ -169,7 +186,7 @@ class ForeignKeys:
         return {fk.number: fk for of_table in tables for fk in of_table}
 
     def _one_by_one(
-        self, connection: sqlite3.Connection, named: dict[int, Shape], shown: frozenset[str] | None
+        self, connection: sqlite3.Connection, named: dict[int, Shape], told: _Told
     ) -> Iterator[tuple[ObjectId, str]]:
         for name_id, key in CHILDREN.all(connection):
             shape = named[name_id]
@@ -177,14 +194,14 @@ class ForeignKeys:
                 where = shape.table.key_equal("c.", ["?"] * shape.width)
                 row = connection.execute(fk.orphan(where), unpack_values(key)).fetchone()
                 if row is not None:
-                    yield ObjectId(shape.type.name, key), _no_parent(fk, row, shown is not None)
+                    yield ObjectId(shape.type.name, key), _no_parent(fk, row, told)
         by_number = self._numbered()
         left = connection.execute("SELECT fk, old, name_id, key FROM temp._syncd_parent").fetchall()
         for number, old, name_id, key in left:
             fk = by_number[number]
             row = _naming(connection, fk, unpack_values(old)).fetchone()
             if row is not None:
-                yield ObjectId(named[name_id].type.name, key), _left(fk, row, shown)
+                yield ObjectId(named[name_id].type.name, key), _left(fk, row, told)
 
 
 def _scan(
@@ -192,7 +209,7 @@ def _scan(
     fk: ForeignKey,
     named: dict[int, Shape],
     whole: frozenset[int],
-    shown: frozenset[str] | None,
+    told: _Told,
 ) -> Iterator[tuple[ObjectId, str]]:
     width = len(fk.child_key)
     child = next((one for one in named.values() if fold(one.table.name) == fold(fk.child)), None)
@@ -200,7 +217,7 @@ def _scan(
         if child is not None:
             key = pack_values(row[:width])
             if child.name_id in whole or CHILDREN.has(connection, child.name_id, key):
-                yield ObjectId(child.type.name, key), _no_parent(fk, row, shown is not None)
+                yield ObjectId(child.type.name, key), _no_parent(fk, row, told)
                 continue
         named_values = fk.normal(row[width:] if fk.alike else _as_parent(connection, fk, row[width:]))
         parent = connection.execute(
@@ -208,7 +225,7 @@ def _scan(
             (fk.number, pack_values(named_values)),
         ).fetchone()
         if parent is not None:
-            yield ObjectId(named[parent[0]].type.name, parent[1]), _left(fk, row, shown)
+            yield ObjectId(named[parent[0]].type.name, parent[1]), _left(fk, row, told)
 
 
 def _all(connection: sqlite3.Connection) -> Iterator[ForeignKey]:
@@ -311,22 +328,15 @@ def _show(values: Sequence[Value]) -> str:
     return text if len(text) <= 100 else f"{text[:100]}..."
 
 
-def _no_parent(fk: ForeignKey, row: Sequence[Value], discreet: bool = False) -> str:
+def _no_parent(fk: ForeignKey, row: Sequence[Value], told: _Told) -> str:
     values = _show(row[len(fk.child_key) :])
     cause = f"table {fk.child}: {', '.join(fk.columns)} = {values} has no row in table {fk.parent}"
-    return cause if discreet else cause + _advice(fk)
+    return cause + told.advice(fk)
 
 
-def _advice(fk: ForeignKey) -> str:
-    """For a device, which is not told what its selection leaves out."""
-    return f" (where a selection leaves that out: end it with `follow {fk.child}.{fk.columns[0]}`)"
-
-
-def _left(fk: ForeignKey, row: Sequence[Value], shown: frozenset[str] | None) -> str:
-    """``shown``: folded names of tables of which rows may be named; None: of all."""
+def _left(fk: ForeignKey, row: Sequence[Value], told: _Told) -> str:
     width = len(fk.child_key)
     still = f"table {fk.parent}: {_show(row[width:])} is still named by"
-    if shown is not None and fold(fk.child) not in shown:
+    if told.discreet and fold(fk.child) not in told.ours:
         return f"{still} a table that is not shared"
-    named = f"{still} table {fk.child}, {', '.join(fk.child_key)} = {_show(row[:width])}"
-    return named if shown is not None else named + _advice(fk)
+    return f"{still} table {fk.child}, {', '.join(fk.child_key)} = {_show(row[:width])}{told.advice(fk)}"

@@ -88,6 +88,7 @@ class ClassGraph:
         self._choice = choice
         self._rows: dict[Object, _Row] = {}
         self._known: dict[Object, bool] = {}
+        self._targets: dict[Object, tuple[Object, ...]] = {}
 
     def after(self, rows: Mapping[Object, _Row]) -> ClassGraph:
         """``rows``: what a batch, not written yet, makes of objects."""
@@ -121,7 +122,12 @@ class ClassGraph:
         return self._choice.takes(one[0], self.values(one), self.is_member(one)) if answer is None else answer
 
     def targets(self, one: Object) -> Sequence[Object]:
-        return self._references.of(one) if one[0] in self._choice.follows else ()
+        if one[0] not in self._choice.follows:
+            return ()
+        found = self._targets.get(one)
+        if found is None:
+            found = self._targets[one] = tuple(self._references.of(one))
+        return found
 
     def referrers(self, one: Object) -> Iterator[Object]:
         return self._references.to(one)
@@ -129,13 +135,18 @@ class ClassGraph:
     def record(self, one: Object) -> None:
         """What cannot be read references what it did."""
         targets = self._choice.targets(one[0], self.values(one)) if one[0] in self._choice.follows else ()
-        if targets is not None and set(targets) != set(self.targets(one)):
+        before = self.targets(one)
+        if targets is None or set(targets) == set(before):
+            return
+        if before:
             self._references.forget([one])
-            self._references.add((one, to) for to in targets)
+        self._references.add((one, to) for to in targets)
+        self._targets[one] = targets
 
     def forget(self, one: Object) -> None:
-        if one[0] in self._choice.follows:
+        if self.targets(one):
             self._references.forget([one])
+            self._targets[one] = ()
 
 
 # ---------------------------------------------------------------- what a batch does

@@ -26,6 +26,11 @@ LINES = table(
 )
 
 
+def advice(column: str) -> str:
+    """What a device with a selection may do about it."""
+    return f" (where a selection leaves that out: end it with `follow {column}`)"
+
+
 def order(key: int, n: int = 0) -> Row:
     return Row("orders", (key,), (n,))
 
@@ -54,7 +59,7 @@ async def test_a_child_without_parent_is_rolled_back_and_named(path: Path, many:
         bad = Group([line(5000, 7777), order(5000)])
         (part,) = await here.failed(here.work([*good, bad]))
         assert (part.seqs, part.failure.guilty) == (frozenset((here.seqs[-1],)), line(5000, 7777).id)
-        assert part.failure.cause == "table lines: o = 7777 has no row in table orders"
+        assert part.failure.cause == f"table lines: o = 7777 has no row in table orders{advice('lines.o')}"
 
 
 @pytest.mark.parametrize("many", [1, 60], ids=["few rows", "many rows"])
@@ -64,7 +69,7 @@ async def test_a_parent_that_leaves_a_child_behind_is_rolled_back_and_named(path
         both = [Group([removed(order(i)), removed(line(i, 0))]) for i in range(many)]
         (part,) = await here.failed(here.work([*both, Group([removed(order(99))])]))
         assert (part.seqs, part.failure.guilty) == (frozenset((here.seqs[-1],)), order(99).id)
-        assert part.failure.cause == "table orders: 99 is still named by table lines, id = 99"
+        assert part.failure.cause == f"table orders: 99 is still named by table lines, id = 99{advice('lines.o')}"
         await here.done(here.work(both))
 
 
@@ -116,7 +121,7 @@ async def test_composite_keys_and_keys_by_a_unique_column(path: Path) -> None:
     async with writing(path, parent, child) as here:
         await here.begin(Row("p", (1, 2), ("u1",)), Row("c", (1,), (1, 2, "u1")), Row("c", (2,), (None, 5, None)))
         (part,) = await here.failed(here.work([Group([Row("c", (3,), (2, 1, None))])]))
-        assert part.failure.cause == "table c: x, y = 2, 1 has no row in table p"
+        assert part.failure.cause == f"table c: x, y = 2, 1 has no row in table p{advice('c.x')}"
         (part,) = await here.failed(here.work([Group([Row("p", (1, 2), ("u2",))])]))
         assert "'u1' is still named by table c" in part.failure.cause
         await here.done(here.work([Group([Row("p", (1, 2), ("u2",)), Row("c", (1,), (1, 2, "u2"))])]))
@@ -261,7 +266,7 @@ async def test_a_chain_without_its_first_link_parks_in_one_try(path: Path, there
         parts = await here.failed(work)
         assert {one for part in parts for one in part.objects} == {one.id for one in chain}
         causes = {one: part.failure.cause for part in parts for one in part.objects}
-        assert causes[link(7).id] == "table tree: up = 6 has no row in table tree"
+        assert causes[link(7).id] == f"table tree: up = 6 has no row in table tree{advice('tree.up')}"
         await here.done(replace(work, skip=frozenset(one.id for one in chain).intersection))
 
 

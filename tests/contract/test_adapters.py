@@ -29,7 +29,7 @@ from syncd.core.messages import (
     Welcome,
     Wire,
 )
-from syncd.core.model import DataType, Tie
+from syncd.core.model import DataType, Reference, Tie
 from syncd.core.settings import Limits
 from tests.adapters.bad_messages import BAD
 from tests.adapters.strategies import BY_CLASS, MESSAGES, objects, uploads
@@ -49,6 +49,14 @@ def refused(spoken: Adapter, frame: bytes | str, limits: Limits = LIMITS) -> Fra
     assert caught.value.code in ("bad-frame", "too-large")
     assert caught.value.text
     return caught.value
+
+
+@each_adapter
+def test_the_references_of_a_type_do_not_travel(spoken: Adapter) -> None:
+    plain = DataType(1, "sale", ("id",), ("customer",))
+    frame = spoken.encode(Types("c", (replace(plain, references=(Reference(("customer",), "secret"),)),)))
+    assert "secret" not in str(frame)
+    assert spoken.decode(frame, LIMITS) == Types("c", (plain,))
 
 
 def _rows(count: int) -> Objects:
