@@ -12,6 +12,7 @@ from scripts.benchlib.figures import Figure, Measure, Setting
 from syncd.adapters.canonical import pack_values
 from syncd.core.holding import Batch
 from syncd.core.model import DataType, Observed
+from syncd.core.ports import ChunkRequest
 from syncd.core.selection import Selection
 from syncd.core.settings import Limits
 from syncd.store.sync_store import SqliteSyncStore
@@ -40,6 +41,10 @@ class _Shop:
         await self.store.begin_scan(NAME)
         await self.store.keep(NAME, Batch([self._object(number) for number in range(self.objects)], False, True), 1)
         await self.store.keep(NAME, Batch((), True, True, end_scan=True), 1)
+
+    def changed(self, number: int) -> Observed:
+        """It stays in its class: another total, the same country and name."""
+        return self._object(number)
 
     def _object(self, number: int) -> Observed:
         self._changes += 1
@@ -98,4 +103,67 @@ async def _measured(setting: Setting, objects: int) -> tuple[float, float, float
         await store.close()
 
 
-FIGURES: dict[str, Callable[[Setting], Figure]] = {"classes": classes}
+# ---------------------------------------------------------------- what a catch-up reads
+
+ALTERED = 20_000  # while the device is away, spread over the collection
+
+
+def catch_up(setting: Setting) -> Figure:
+    objects = setting.of(100_000)
+    whole, snapshot, later = asyncio.run(_counted(setting, objects))
+    what = (
+        f"a class that holds 1 % of {objects:,} objects is read from the sync store: the steps of SQLite's machine in"
+        " all statements, against those for a class that holds them all"
+    )
+    measures = [
+        Measure("rows read for a snapshot", 100 * snapshot / whole, "%", 2.0),
+        Measure(f"rows read after {setting.of(ALTERED):,} objects changed", 100 * later / whole, "%", 2.0),
+        Measure("steps for one row", whole / objects, ""),
+    ]
+    return Figure("class-catch-up", what, measures)
+
+
+async def _counted(setting: Setting, objects: int) -> tuple[int, int, int]:
+    """Steps for the whole collection, for the class, and for what changed in it after that."""
+    store = await SqliteSyncStore.open(setting.directory / "store.db", Limits())
+    try:
+        shop = _Shop(store, objects)
+        await shop.fill()
+        rare, every = Selection('endswith(name, "00")'), Selection("total >= 0")
+        for one in (rare, every):
+            while (await store.open_class(NAME, one, FILLED_TOGETHER)).of(one) is None:
+                pass
+        whole, _, everything = await _steps(store, every, 0, 0)
+        snapshot, head, taken = await _steps(store, rare, 0, 0)
+        assert (everything, taken) == (objects, objects // 100 - 1), (everything, taken)
+        altered = setting.of(ALTERED)
+        for begin in range(0, altered, 100):
+            batch = [shop.changed(number * objects // altered) for number in range(begin, begin + 100)]
+            await store.keep(NAME, Batch(batch, publish=True, loose=False), 1)
+        later, _, came = await _steps(store, rare, head, head)
+        assert 0 < came <= taken, came
+        return whole, snapshot, later
+    finally:
+        await store.close()
+
+
+async def _steps(store: SqliteSyncStore, selection: Selection, base: int, cursor: int) -> tuple[int, int, int]:
+    """Steps of the reading connection until a device is at the head, the head, and how many rows came."""
+    limits, steps, rows, done = Limits(), 0, 0, False
+
+    def step() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    await store._database.read(lambda connection: connection.set_progress_handler(step, 1))
+    floor = 0 if base else (await store.open_collection(NAME)).head
+    while not done:
+        request = ChunkRequest(NAME, selection, base, floor, cursor)
+        chunk = await store.read(request, limits.chunk_rows_max, limits.frame_bytes)
+        rows, cursor, done = rows + len(chunk.rows), chunk.last, chunk.proof is not None
+    await store._database.read(lambda connection: connection.set_progress_handler(None, 0))
+    return steps, cursor, rows
+
+
+FIGURES: dict[str, Callable[[Setting], Figure]] = {"classes": classes, "class-catch-up": catch_up}

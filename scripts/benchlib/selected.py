@@ -159,7 +159,8 @@ def _changed(device: Machine, made: Bed, selection: str, key: str, comes: bool) 
 
 
 def latency(setting: Setting) -> Figure:
-    """A device that takes all, alone; then ten with a tenth each. What is timed are the objects of the first tenth."""
+    """Ten devices that take all, by one selection; one of them alone; then ten with a tenth each. What is timed are the
+    objects of the first tenth on the first device."""
     objects, count = setting.of(10_000), int(LATENCY_RATE * (3 if setting.quick else 15))
     with bed(setting.directory, SHARES) as made:
         made.share(objects)
@@ -167,23 +168,28 @@ def latency(setting: Setting) -> Figure:
         others = made.auxiliaries[1:]
         made.dial()
         _settled(made, [("0", "g")] * SHARES)
+        together = _visible_ms(made, _BEYOND, count)
         for one in others:
             one.stop()
-        alone = _visible_ms(made, _BEYOND, count)
+        alone = _visible_ms(made, _BEYOND + count, count)
         parts = [share(number) for number in range(SHARES)]
         _choose(made, {one.name: part for one, part in zip(made.auxiliaries, parts, strict=True)})
         for one in others:
             one.start()
         _settled(made, parts)
         made.meter()
-        ten = _visible_ms(made, _BEYOND + count, count)
+        ten = _visible_ms(made, _BEYOND + 2 * count, count)
         _settled(made, parts)
         costs = made.costs()
-    what = f"commits on the primary at {LATENCY_RATE:.0f}/s, visible on a device that takes a tenth, under {SHARES}"
-    what += " selections with a device each, and on one that takes all, alone"
-    measures = [Measure(f"{name} alone", at(alone), "ms") for name, at in _AT]
-    measures += [Measure(f"{name} under {SHARES}", at(ten), "ms") for name, at in _AT]
-    measures.append(Measure("p50, ratio", median(ten) / median(alone), "x", 1.3))
+    what = (
+        f"commits on the primary at {LATENCY_RATE:.0f}/s, visible on one of {SHARES} devices: with {SHARES} selections,"
+    )
+    what += " a tenth each, and with one that takes all; and on a single device"
+    measures = [Measure(f"{name}, {SHARES} selections", at(ten), "ms") for name, at in _AT]
+    measures += [Measure(f"{name}, one selection", at(together), "ms") for name, at in _AT]
+    measures += [Measure(f"{name}, one selection and device", at(alone), "ms") for name, at in _AT]
+    measures.append(Measure(f"p50, {SHARES} / one selection", median(ten) / median(together), "x", 1.3))
+    measures.append(Measure(f"p50, {SHARES} / one selection and device", median(ten) / median(alone), "x"))
     return Figure("selections-latency", what, measures, costs)
 
 

@@ -12,15 +12,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from scripts.demonstration.atlas import Atlas, Data, Given, Unusable
-from scripts.demonstration.stage import COLLECTION, Machine, compare, must, say, title, unlike, wait_for
+from scripts.demonstration.parts import one_country
+from scripts.demonstration.stage import COLLECTION, Machine, compare, milliseconds, must, say, title, unlike, wait_for
 from syncd.cli.fields import Json, number, records, texts
 from tests.e2e import shop
 
 FOUND = ("--interface", "lo")  # by mDNS, within this machine
-
-
-def milliseconds(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
 def set_up(desk: Machine, others: list[Machine], data: Data) -> None:
@@ -213,6 +210,7 @@ STEPS: list[tuple[str, Callable[[Machine, list[Machine], Data], None]]] = [
     ("The laptop is switched off, the desk goes on working", away),
     ("The till's application has a rule of its own, and a transaction breaks it there", failure),
     ("The laptop's application writes too, and so do both at once", both_sides),
+    ("The till takes a part only", one_country),
     ("The till is stolen", lost),
 ]
 

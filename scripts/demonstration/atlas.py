@@ -22,6 +22,7 @@ CREATE INDEX city_country ON city(country);
 CREATE INDEX city_name ON city(name);
 """
 CITIES = 12
+Part = tuple[str, str, str]
 
 
 class Unusable(Exception):
@@ -31,7 +32,9 @@ class Unusable(Exception):
 class Data(Protocol):
     """``arrive``: one transaction, and a query that counts its rows on arrival. ``away``: many changes, their number.
     ``collide``: a transaction, and the rule of one machine that refuses it (statement, undo, count query). ``write``:
-    one object, the same each time, gets a text; ``mistake``: very many do; both with a query that counts them."""
+    one object, the same each time, gets a text; ``mistake``: very many do; both with a query that counts them.
+    ``parts``: what a machine may take, each with its selection and a query that counts its rows; and a query that
+    counts all. None where a part cannot stand alone."""
 
     what: str
 
@@ -48,6 +51,8 @@ class Data(Protocol):
     def write(self, application: sqlite3.Connection, text: str) -> tuple[str, str]: ...
 
     def mistake(self, application: sqlite3.Connection) -> tuple[str, str, int]: ...
+
+    def parts(self, database: Path) -> tuple[list[Part], str]: ...
 
 
 class Atlas:
@@ -140,6 +145,19 @@ class Atlas:
             "SELECT count(*) FROM city WHERE timezone = 'Nowhere'",
             rows,
         )
+
+    def parts(self, database: Path) -> tuple[list[Part], str]:
+        count = "SELECT (SELECT count(*) FROM country {}) + (SELECT count(*) FROM city {})"
+        chosen = (("France", "FR"), ("Japan", "JP"))
+        parts = [
+            (
+                f"{name} and its cities",
+                f'country == "{code}" or code == "{code}"',
+                count.format(f"WHERE code = '{code}'", f"WHERE country = '{code}'"),
+            )
+            for name, code in chosen
+        ]
+        return parts, count.format("", "")
 
 
 class Given:
@@ -235,3 +253,26 @@ class Given:
     def mistake(self, application: sqlite3.Connection) -> tuple[str, str, int]:
         count, rows = self._set(application, "a mistake", 5_000)
         return f"{rows:,} rows become nonsense", count, rows
+
+    def parts(self, database: Path) -> tuple[list[Part], str]:
+        """Of the one table the rows with a text; of the other tables everything."""
+        everything = f'SELECT count(*) FROM "{self.table}"'
+        with closing(sqlite3.connect(database)) as connection, connection:
+            named = connection.execute(
+                "SELECT 1 FROM pragma_table_list AS list, pragma_foreign_key_list(list.name) AS key"
+                " WHERE list.schema = 'main' AND list.type = 'table' AND key.\"table\" = ? COLLATE NOCASE LIMIT 1",
+                (self.table,),
+            ).fetchone()
+            if named:
+                return [], everything
+            for text, rows in (("one part", 2), ("another", 1)):
+                self._set(connection, text, rows)
+        parts = [
+            (
+                f"{text} of {self.table}",
+                f"type != {json.dumps(self.table)} or field({json.dumps(self.column)}) == {json.dumps(text)}",
+                f'SELECT count(*) FROM "{self.table}" WHERE "{self.column}" = \'{text}\'',
+            )
+            for text in ("one part", "another")
+        ]
+        return parts, everything

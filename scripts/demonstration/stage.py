@@ -35,6 +35,10 @@ def title(text: str) -> None:
     say(text if PLAIN else f"\033[1m{text}\033[0m")
 
 
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
 def must(holds: bool, what: str) -> None:
     """Says what holds; ends the demonstration where it does not."""
     if not holds:

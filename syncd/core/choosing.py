@@ -76,6 +76,7 @@ class Choosing(Taking):
         return any((of.collection, of.selection) == (name, selection) for of, _ in self.reads)
 
     def _takers_changed(self) -> None:
+        super()._takers_changed()
         self._taken.clear()
 
     def taken(self, collection: str) -> frozenset[Selection]:
@@ -94,7 +95,6 @@ class Choosing(Taking):
     def set_terms(
         self, collection: str, direction: Direction, policy: Policy, apart: Mapping[str, Direction] = NONE_APART
     ) -> list[Effect]:
-        self._takers_changed()
         return super().set_terms(collection, direction, policy, apart) + self._choose(collection)
 
     def _choose_all(self) -> list[Effect]:
@@ -140,13 +140,15 @@ class Choosing(Taking):
     # ------------------------------------------------------------ who is behind
 
     def _fall_behind(self, name: str, before: CollectionState | None) -> None:
-        """Devices that were at the head have something to do from here on."""
+        """Devices that are linked and were at the head have something to do from here on; others report when they come
+        again."""
         state = self.sources[name].state
         if before is None or state is None or before.head == state.head:
             return
         heads: dict[Selection, tuple[int, int]] = {}
-        for (device, collection), standing in self.standings.items():
-            if collection != name:
+        for device in self.peers:
+            standing = self.standings.get((device, name))
+            if standing is None:
                 continue
             selection = self.selection_of(device, name)
             if selection not in heads:

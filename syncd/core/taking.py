@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from syncd.core import intake as intakes
 from syncd.core.edits import Direction, Policy
@@ -24,12 +25,26 @@ NONE_APART: Mapping[str, Direction] = {}
 _UNREACHED = (SourcePhase.OPENING, SourcePhase.OFFLINE, SourcePhase.HELD)
 
 
+class Takers(NamedTuple):
+    """Of a collection, as in ``Ground``."""
+
+    devices: frozenset[str]
+    silent: frozenset[str]
+    selected: Mapping[str, Selection]
+
+
 class Taking(Sending):
-    """``intakes``: one for each source."""
+    """``intakes``: one for each source. What is known of all devices is worked out once, until anything of it changes
+    (``_takers_changed``): a commit costs what it does for those that are linked, however many are known (R8)."""
 
     def __init__(self, name: str, user: str, adapters: Sequence[str], limits: Limits) -> None:
         super().__init__(name, user, adapters, limits)
         self.intakes: dict[str, Intake] = {}
+        self._takers: dict[str, Takers] = {}
+
+    def _takers_changed(self) -> None:
+        """Who may have what, which way or how much of it is another from here on."""
+        self._takers.clear()
 
     # ------------------------------------------------------------ terms
 
@@ -41,6 +56,7 @@ class Taking(Sending):
         linked = self._linked(collection)
         before = {device: self.terms_of(collection, device) for device in linked}
         self.terms[collection], self.apart[collection] = (direction, policy), dict(apart)
+        self._takers_changed()
         moved = [device for device in linked if self.terms_of(collection, device) != before[device]]
         effects = [effect for device in moved for effect in self._tell(device, collection)]
         for device in moved:
@@ -98,21 +114,25 @@ class Taking(Sending):
     def _ground(self, name: str) -> Ground:
         """What the intake of a collection stands on at this moment."""
         source, policy = self.sources[name], self.terms_of(name)[1]
-        devices = frozenset(device for device in self.users if self.may(device, name))
+        takers = self._takers.get(name)
+        if takers is None:
+            devices = frozenset(device for device in self.users if self.may(device, name))
+            takers = Takers(devices, self._silent(name, devices), self._selected(name, devices))
+            self._takers[name] = takers
         reached = source.ready and source.phase not in _UNREACHED
         published = source.sendable and source.state is not None and source.state.published
         state = source.state if reached else None
-        return Ground(self._silent(name, devices), policy, devices, state, published, self._selected(name, devices))
+        return Ground(takers.silent, policy, takers.devices, state, published, takers.selected)
 
     def _selected(self, name: str, devices: frozenset[str]) -> Mapping[str, Selection]:
-        """What those take that do not take everything; asked at each event, and mostly nobody."""
+        """What those take that do not take everything."""
         if name not in self.selections or (self.selections[name] == ALL and not self.selected_apart.get(name)):
             return NONE_SELECTED
         chosen = {device: self.selection_of(device, name) for device in devices}
         return {device: selection for device, selection in chosen.items() if selection != ALL}
 
     def _silent(self, name: str, devices: frozenset[str]) -> frozenset[str]:
-        """Those whose changes are not taken; asked at each event, and mostly the same for all."""
+        """Those whose changes are not taken."""
         if self.apart.get(name):
             return frozenset(device for device in devices if self.terms_of(name, device)[0] is Direction.OUT)
         return devices if self.terms_of(name)[0] is Direction.OUT else frozenset()
