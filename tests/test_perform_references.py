@@ -15,7 +15,7 @@ from syncd.core.model import DataType, Observed, Reference
 from syncd.core.selection import Selection
 from syncd.core.settings import Limits
 from syncd.outside import Ports
-from syncd.perform_selected import outside
+from syncd.perform_selected import within
 from syncd.store.memory import MemorySyncStore
 
 pytestmark = pytest.mark.asyncio
@@ -71,7 +71,8 @@ class Shop:
             for type_, key, base, fields in made
         ]
         group = EditGroup(device, "box", self.number, 0, tuple(edits))
-        return (await outside(self.ports, NAME, {device: FRENCH}, [group])).get((device, "box", self.number), "")
+        _, refused = await within(self.ports, NAME, {device: FRENCH}, [group])
+        return refused.get((device, "box", self.number), "")
 
 
 ALLOWED: dict[str, list[Made]] = {

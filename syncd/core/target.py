@@ -84,7 +84,7 @@ def _begin(target: Target, begin: Begin, raw: bytes, now: float) -> Step:
     fresh = begin.snapshot and begin.cursor == begin.base
     cut = 0 if fresh or old is None or old.cut > begin.cursor else old.cut  # beyond it: of what is restored here
     transfer = Transfer(begin.epoch, begin.snapshot, begin.base, begin.floor, begin.cursor, cut)
-    told = target.named if fresh else frozenset[int]()
+    told = _told(target) if fresh else frozenset[int]()
     types = {id_: one for id_, one in target.types.items() if id_ in told} if told else target.types
     target = replace(
         target,
@@ -100,6 +100,12 @@ def _begin(target: Target, begin: Begin, raw: bytes, now: float) -> Step:
         stuck=target.stuck and not fresh,
     )
     return target, [BeginTransfer(target.name, begin, told)]
+
+
+def _told(target: Target) -> frozenset[int]:
+    """The types that the primary named, and those of tables that it names no more: of these all is to go."""
+    names = {target.types[id_].name for id_ in target.named}
+    return target.named | {id_ for id_, one in target.types.items() if one.name not in names}
 
 
 def _objects(target: Target, frame: Objects, raw: bytes, now: float) -> Step:

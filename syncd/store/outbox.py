@@ -96,8 +96,8 @@ class SqliteOutbox:
     async def known_types(self, collection: str) -> Sequence[DataType]:
         def look(connection: sqlite3.Connection) -> Sequence[DataType]:
             found = connection.execute(
-                "SELECT types.id, name, key_names, field_names, '[]' FROM types JOIN outboxes ON outboxes.id = box"
-                " WHERE collection = ? ORDER BY types.id",
+                "SELECT types.id, name, key_names, field_names, '[]', '[]' FROM types"
+                " JOIN outboxes ON outboxes.id = box WHERE collection = ? ORDER BY types.id",
                 (collection,),
             )
             return [type_of(row) for row in found]

@@ -19,7 +19,19 @@ from syncd.core.events import (
 from syncd.core.messages import Begin, Credit, Follow, Report, Types
 from syncd.core.ports import Executed
 from syncd.core.target_state import TargetPhase
-from tests.core.kit import CITY, EPOCH, NAME, NOTHING_HELD, digest_at, frame, of_kind, part, proof_at, target_state
+from tests.core.kit import (
+    CITY,
+    COUNTRY,
+    EPOCH,
+    NAME,
+    NOTHING_HELD,
+    digest_at,
+    frame,
+    of_kind,
+    part,
+    proof_at,
+    target_state,
+)
 from tests.core.target_play import (
     FRAME_BYTES,
     Play,
@@ -111,7 +123,8 @@ def test_begin_and_types_are_kept_before_frames_that_need_them() -> None:
     types, answer = Types(NAME, (CITY,)), begin(0, snapshot=True, head=5, floor=5)
     group = frame(0, 5, cut=False)
     assert play.hears(types) == [SaveTypes(NAME, (CITY,))]
-    assert play.hears(answer) == [BeginTransfer(NAME, answer, frozenset({CITY.id}))]
+    kept = frozenset({CITY.id, COUNTRY.id})  # a table that is named no more: all of it is to go
+    assert play.hears(answer) == [BeginTransfer(NAME, answer, kept)]
     assert of_kind(play.hears(group), Stage) == [Stage(NAME, group, b"." * FRAME_BYTES)]
 
 
