@@ -153,25 +153,26 @@ class Shifting:
         return ""
 
 
-async def of_settings(grounds: Grounds, verb: str, args: Json) -> Shifting:
+async def of_settings(grounds: Grounds, verb: str, args: Json, applies: bool) -> Shifting:
     """`settings set`, `unset` or `import`."""
     wanted = await grounds.choices.wanted(verb, args)
-    return await _of_chosen(grounds, wanted, "preview")
+    return await _of_chosen(grounds, wanted, "preview", 0, applies)
 
 
-async def of_held_settings(grounds: Grounds, number: int) -> Shifting:
+async def of_held_settings(grounds: Grounds, number: int, applies: bool) -> Shifting:
     """`approve` of a change of settings that is held."""
     held = await grounds.choices.held_as(number)
-    return await _of_chosen(grounds, held.chosen, f"approve {held.id}, preview", number)
+    return await _of_chosen(grounds, held.chosen, f"approve {held.id}, preview", number, applies)
 
 
-async def _of_chosen(grounds: Grounds, wanted: Sequence[Chosen], door: str, held: int = 0) -> Shifting:
-    """A person has seen what it takes away: it counts as approved (R13). What is lost is counted before others have to
-    wait; it says only from where the guard counts on."""
+async def _of_chosen(grounds: Grounds, wanted: Sequence[Chosen], door: str, held: int, applies: bool) -> Shifting:
+    """A person has seen what it takes away: it counts as approved (R13). Where it applies, what is lost is counted
+    before others have to wait; that says only from where the guard counts on."""
     choices, guard = grounds.choices, grounds.choices.guard
     kept, known = {(one.place, one.name): one.value for one in await choices.kept()}, await choices.known()
     lines = [_words(known, one, kept.get((one.place, one.name), "")) for one in wanted]
-    weighed = Weighed(await guard.losses(wanted), approved=True, held=held, window_us=guard.window_us)
+    lost = await guard.losses(wanted) if applies else ()
+    weighed = Weighed(lost, approved=True, held=held, window_us=guard.window_us)
 
     def chosen_then(known: Known, kept: Sequence[Chosen]) -> Access:
         return access(known, choices.owners, Preferences.of(grounds.limits, with_chosen(kept, wanted)))
@@ -322,17 +323,17 @@ class Undoing:
         return done.group
 
 
-async def decision(grounds: Grounds, what: str, args: Json) -> Decision:
-    """The decision that a verb would make. Raises UserError."""
+async def decision(grounds: Grounds, what: str, args: Json, applies: bool) -> Decision:
+    """The decision that a verb would make. ``applies``: it is to be made, if it is what was seen. Raises UserError."""
     match what:
         case "settings_set" | "settings_unset" | "settings_import":
-            return await of_settings(grounds, what, args)
+            return await of_settings(grounds, what, args, applies)
         case "device_link":
             return await of_link(grounds, args)
         case "pair":
             return await of_pairing(grounds, args)
         case "approve" if number := of_settings_held(args):
-            return await of_held_settings(grounds, number)
+            return await of_held_settings(grounds, number, applies)
         case "reject" if of_settings_held(args):
             raise UserError("a change of settings that is rejected moves nothing", "reject it without a preview")
         case "approve" | "reject":

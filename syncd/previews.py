@@ -38,7 +38,7 @@ class Previews:
         if not isinstance(what, str) or not isinstance(wanted, str) or not isinstance(inner, dict):
             raise UserError("there is nothing to preview", "see `syncd preview --help`")
         async with self._one:
-            asked = await decision(self._on, what, inner)
+            asked = await decision(self._on, what, inner, applies=bool(wanted))
             foreseen = await asked.foresee()
             if not wanted:
                 return self._told(foreseen)

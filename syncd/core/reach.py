@@ -51,7 +51,7 @@ class Reaches:
         of_device[answer.epoch] = Span(before.first, max(before.last, last))
 
     def sent(self, device: str, collection: str, epoch: str, last: int) -> None:
-        """A frame that ends there was handed to the link."""
+        """A frame that ends there was handed to the link, or what came of the device's own changes is there."""
         of_device = self.spans.setdefault((device, collection), {})
         before = of_device.get(epoch, Span(0, 0))
         of_device[epoch] = Span(before.first, max(before.last, last))

@@ -143,9 +143,16 @@ class Taking(Sending):
             return []
         self.intakes[name], effects = intakes.step(self.intakes[name], event, self._ground(name), self.now)
         if isinstance(event, WrittenSettled):
-            for device in sorted(event.verdicts):
+            for device, (_, verdicts) in sorted(event.verdicts.items()):
+                self._has_made(device, name, max((one.seq for one in verdicts), default=0))
                 effects = effects + self._prove(device, name)
         return effects
+
+    def _has_made(self, device: str, name: str, seq: int) -> None:
+        """What came of its own changes up to there the device may hold, although it was not sent it."""
+        state = self.state_of(device, name)
+        if seq and state is not None:
+            self.reaches.sent(device, name, state.epoch, seq)
 
     def _prove(self, device: str, name: str) -> list[Effect]:
         """A device of a class waits for the number of its verdict, which may be beyond the class's head: it is told

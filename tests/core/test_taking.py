@@ -9,9 +9,10 @@ import pytest
 from syncd.core.edits import Direction, Policy
 from syncd.core.effects import CloseLink, ReadChunk, Send
 from syncd.core.events import LinkDown, Received, SourceFailed, SourceRead, Tick
-from syncd.core.messages import Begin, Made, Offer, Taken, Terms, Types, Upload
+from syncd.core.messages import Begin, Made, Offer, Taken, Terms, Types, Upload, Verdict
+from syncd.core.model import Span
 from syncd.core.upward_effects import ReadVerdicts, StageUpload, WriteNow, WriteUploads
-from syncd.core.upward_events import UploadStaged, UploadsWritten, VerdictsRead
+from syncd.core.upward_events import UploadStaged, UploadsWritten, VerdictsRead, WrittenSettled
 from tests.core.kit import CITY, COUNTRY, LIMITS, NAME, of_kind, store_state
 from tests.core.primary_play import OTHER, A, B, Play, asked, sent_to
 
@@ -170,3 +171,12 @@ def test_what_waits_of_a_device_in_memory_goes_when_it_is_cut_off() -> None:
     assert play.says(A, small) == []
     play.hears(UploadStaged(A, NAME, "box", 5, LIMITS.upload_direct_bytes_max + 1))
     assert of_kind(play.hears(UploadsWritten(NAME, 0, ())), WriteNow) == []
+
+
+def test_what_a_device_made_itself_it_may_hold_before_it_says_so() -> None:
+    play = two_way()
+    play.greets(A)
+    verdict = Verdict(1, "accepted", 9, "", "", b"", 0)
+    play.hears(WrittenSettled(NAME, {A: ("box", (verdict,))}))
+    epoch = store_state().epoch
+    assert play.engine.reaches.spans[A, NAME] == {epoch: Span(0, 9)}
