@@ -109,6 +109,8 @@ def follow(
 ) -> tuple[ClassRow, list[StoredRow]]:
     """The class after the batch, and the rows that this put into its order, which only a class that is ready has.
     ``held``: what it has of the rows that are replaced."""
+    if not held and not (one.ready and _any_taken(choice, alteration)):
+        return one, []  # most commits are of few classes only
     moves = _moves(connection, one, choice, alteration, held)
     if alteration.remembers:
         formers = (at[-1] for part in (moves.stay, moves.leave, moves.vanish) for at in part)
@@ -131,6 +133,16 @@ def follow(
         objects=one.objects + moves.objects,
     )
     return after, moves.rows
+
+
+def _any_taken(choice: Choice, alteration: Alteration) -> bool:
+    answers, takes = choice.answers, choice.takes
+    for at, altered in enumerate(alteration.altered):
+        if altered.fields is not None:
+            answer = answers.get(altered.type, False)
+            if answer or (answer is None and takes(altered.type, alteration.values[at], False)):
+                return True
+    return False
 
 
 def _moves(connection: sqlite3.Connection, one: ClassRow, choice: Choice, alteration: Alteration, held: Held) -> _Moves:
