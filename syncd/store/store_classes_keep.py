@@ -109,7 +109,7 @@ def follow(
 ) -> tuple[ClassRow, list[StoredRow]]:
     """The class after the batch, and the rows that this put into its order, which only a class that is ready has.
     ``held``: what it has of the rows that are replaced."""
-    if not held and not (one.ready and _any_taken(choice, alteration)):
+    if not (held or one.id in alteration.settled or (one.ready and _any_taken(choice, alteration))):
         return one, []  # most commits are of few classes only
     moves = _moves(connection, one, choice, alteration, held)
     if alteration.remembers:
