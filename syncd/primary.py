@@ -22,7 +22,6 @@ from syncd.core.edits import Direction
 from syncd.core.errors import DiskError, UserError
 from syncd.core.events import StoreMoved
 from syncd.core.follow import store_epoch
-from syncd.core.guard import guard_of
 from syncd.core.holding import held_reason
 from syncd.core.messages import Report
 from syncd.core.model import DataType, Role
@@ -48,7 +47,7 @@ from syncd.turns import Turns
 
 log = logging.getLogger("syncd")
 PRUNE_S = 60.0
-_UNOPENED = (SourcePhase.OPENING, SourcePhase.OFFLINE, SourcePhase.HELD)
+_UNOPENED = (SourcePhase.OPENING, SourcePhase.OFFLINE)
 
 
 class Primary:
@@ -180,9 +179,7 @@ class Primary:
     def _set_terms(self, name: str) -> None:
         """Which way its changes travel, what decides a conflict, and which limits it has."""
         chosen, ports, at = self._chosen, self.rooms.ports, self._at(name)
-        before, ports.limits_by[name] = ports.limits_of(name), chosen.limits_at(at)
-        if guard_of(before) != guard_of(ports.limits_by[name]):
-            self.engine.look_again(name, ports.now())
+        ports.limits_by[name] = chosen.limits_at(at)
         terms = chosen.direction(at), chosen.policy(at), chosen.apart(at)
         self.driver.order(self.engine.set_terms(name, *terms))
         self.turns.set_paces(name, at)
@@ -365,7 +362,7 @@ class Primary:
         if entry.name not in self.engine.sources:
             self._share(entry, owner)
         elif (phase := self.engine.sources[entry.name].phase) in _UNOPENED:
-            rooms.ports.shared_again.add(entry.name)  # what is gone from it may be deleted: a person says so
+            rooms.ports.shared_again.add(entry.name)  # tables that are gone from it are meant to be: a person says so
             if phase is not SourcePhase.OPENING:
                 old, writer = rooms.ports.sources[entry.name], rooms.ports.writers[entry.name]
                 self._share(entry, owner)
