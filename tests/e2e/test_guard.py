@@ -133,6 +133,9 @@ def test_a_selection_that_would_take_much_away_is_held_until_it_is_approved(flee
     (change,) = held_changes(primary)
     assert f"`syncd approve {change}`" in said
     assert f"would be set: {notes} on {till.name}: selection = where id < 4" in primary.cli("held")
+    assert primary.status()["held_settings"] == 1
+    assert "1 change of settings held until you decide" in primary.cli("status")
+    primary.wait(lambda: f"a change of settings is held: {change}" in primary.log_end(), "says so in its log")
     let_through(fleet, notes, "meanwhile")
     for machine in (primary, till):
         machine.restart()
