@@ -20,6 +20,16 @@ from syncd.perform import Inbound, Staging, perform, stage, together
 from tests.sim.network import PRIMARY, Crashed, Frame, Heard, Port, Wire, finish
 
 
+def approve_held(ports: Ports, name: str) -> int:
+    """A person lets through what is held of a collection. Returns the number of the group, 0: nothing is."""
+    store = ports.sync_store
+    held = finish(store.open_collection(name)).held
+    if held is None or not finish(store.release(name, held.number)):
+        return 0
+    ports.releasing.add(name)
+    return held.number
+
+
 class Observer:
     """Is told what happens in the world. This one does not listen."""
 

@@ -9,6 +9,7 @@ from syncd.core.model import ObjectId
 from syncd.core.ports import CollectionState
 from syncd.core.selection import Selection
 from tests.sim import guard_rules as rules
+from tests.sim.daemon import approve_held
 from tests.sim.edits_world import EditsWorld
 from tests.sim.history import State
 from tests.sim.network import PRIMARY, finish
@@ -70,11 +71,9 @@ class GuardWatch:
 
     def approve(self) -> None:
         """What is held, as it is shown at this moment."""
-        held = finish(self._world.store.open_collection(NAME)).held
-        if held is not None and finish(self._world.store.release(NAME, held.number)):
-            self._world.note(f"held group {held.number} is approved")
-            self.approved.add(held.number)
-            self._world.nodes[PRIMARY].ports.releasing.add(NAME)
+        if number := approve_held(self._world.nodes[PRIMARY].ports, NAME):
+            self._world.note(f"held group {number} is approved")
+            self.approved.add(number)
             self.look(finish(self._world.store.open_collection(NAME)))
 
     def reject(self) -> None:
