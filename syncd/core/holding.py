@@ -1,10 +1,10 @@
 """What goes into the store, and what the guard keeps out of the order until a person decides (R13): values, and the
 store's part in it as a port.
 
-A collection has at most one held group: it grows by what is held or touches it afterwards, and each time that it takes
-in deletions it gets another number, so that a person approves what was shown and nothing else. Its objects are known by
-name: in the store, and on all devices, they stand as they were before (R2), and when the group is released they are
-observed in the application as they are then.
+A collection has at most one held group: of a transaction, or of all that a comparison of the application finds gone. It
+grows by what is held or touches it afterwards, and each time that it takes in deletions it gets another number, so that
+a person approves what was shown and nothing else. Its objects are known by name: in the store, and on all devices, they
+stand as they were before (R2), and when the group is released they are observed in the application as they are then.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ from tests.two_way_kit import NAME, taken
 
 
 class GuardWatch:
-    """``standing``: objects of the held group, as they were before it. ``approved``: numbers of groups that were."""
+    """``standing``: objects of the held group, as they were before it: as they were published, or as a comparison had
+    seen them. ``approved``: numbers of groups that were."""
 
     def __init__(self, world: EditsWorld, met: Counter[str]) -> None:
         self._world = world
@@ -27,10 +28,14 @@ class GuardWatch:
         self.approved: set[int] = set()
         self._let_through = False
         self._before: State = {}
+        self._comparing = False  # it may have kept what is not published yet
 
     def look(self, state: CollectionState) -> None:
         """``state``: of the store, at this moment."""
+        self._comparing = self._comparing or state.scanning
         self._group(state.held)
+        if state.published:
+            self._comparing = state.scanning
         if state.published and state.imported:
             self._before = contents(self._world.store, NAME)[0]
             rules.r13_as_before(self.standing, self._before)
@@ -49,8 +54,14 @@ class GuardWatch:
             names = {one.id: one.name for one in finish(self._world.store.open_collection(NAME)).types}
             objects = finish(self._world.store.held_objects(NAME, 1_000))
             those = [ObjectId(names[one.type], one.key) for one in objects]
-            self.standing = {one: self.standing.get(one, self._before.get(one)) for one in those}
+            before = self._kept() if self._comparing else self._before
+            self.standing = {one: self.standing.get(one, before.get(one)) for one in those}
             self._let_through = False
+
+    def _kept(self) -> State:
+        """What the store holds, published or not."""
+        rows = vars(self._world.store)["_collections"][NAME].rows
+        return {one: row.fields for one, row in rows.items() if row.fields is not None}
 
     def shows(self, selection: Selection, rows: State) -> None:
         """A device that holds what is published at the head."""
