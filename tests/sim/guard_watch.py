@@ -9,7 +9,7 @@ from syncd.core.model import ObjectId
 from syncd.core.ports import CollectionState
 from syncd.core.selection import Selection
 from tests.sim import guard_rules as rules
-from tests.sim.daemon import approve_held
+from tests.sim.daemon import approve_held, held_objects
 from tests.sim.edits_world import EditsWorld
 from tests.sim.history import State
 from tests.sim.network import PRIMARY, finish
@@ -51,9 +51,7 @@ class GuardWatch:
                 rules.r13_decided(held.number, held.gone, self.approved)
             self.standing, self._let_through = {}, True
         else:
-            names = {one.id: one.name for one in finish(self._world.store.open_collection(NAME)).types}
-            objects = finish(self._world.store.held_objects(NAME, 1_000))
-            those = [ObjectId(names[one.type], one.key) for one in objects]
+            those = held_objects(self._world.store, NAME)
             before = self._kept() if self._comparing else self._before
             self.standing = {one: self.standing.get(one, before.get(one)) for one in those}
             self._let_through = False
