@@ -41,10 +41,7 @@ def deed_verbs(deeds: Deeds, rooms: Rooms, knowledge: Knowledge, choices: Choice
     def collections() -> list[str]:
         return list(engine.sources)
 
-    def why_held() -> dict[str, str]:
-        return {name: one.why_held for name, one in engine.sources.items()}
-
-    past, holds = Past(deeds, knowledge.named, limits), Holds(deeds, choices, why_held, ports.releasing, limits)
+    past, holds = Past(deeds, knowledge.named, limits), Holds(deeds, choices, collections, ports.releasing, limits)
     grounds = Grounds(deeds, choices, people, holds, ports.alone, limits)
     sight = Sight(deeds.store, engine.reaches, limits.history_versions_max)
     return {

@@ -3,7 +3,7 @@ it, to reject it."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from syncd.core.edits import Side
@@ -37,14 +37,14 @@ class HeldChanges(Protocol):
 
 
 class Holds:
-    """``collections``: those shared here, each with why a comparison of it is held, empty where none is.
-    ``releasing``: where it is said that a collection has a held group that goes into the order."""
+    """``collections``: those shared here. ``releasing``: where it is said that one has a held group that goes into the
+    order."""
 
     def __init__(
         self,
         deeds: Deeds,
         settings: HeldChanges,
-        collections: Callable[[], Mapping[str, str]],
+        collections: Callable[[], Iterable[str]],
         releasing: set[str],
         limits: Limits,
     ) -> None:
@@ -71,8 +71,7 @@ class Holds:
                     ]
                 }
             )
-        comparisons = [{"collection": name, "reason": why} for name, why in sorted(self._collections().items()) if why]
-        return {"held": lines, "comparisons": comparisons, "settings": await self._settings.held()}
+        return {"held": lines, "settings": await self._settings.held()}
 
     def _line(self, name: str, held: Held) -> Json:
         return {

@@ -96,12 +96,12 @@ class Ahead(Generic[Page]):
 @dataclass
 class Ports:
     """The outside of one daemon. ``wall_us``: microseconds UTC, for people; ``now``: monotonic seconds. ``limits_by``:
-    of collections that have other limits than all else. ``shared_again``: collections whose types and objects may be
-    fewer than they were, a person has said so; ``approved``: those of which that holds until the comparison that runs
-    is complete; ``releasing``: those with a held group that goes into the order. ``void``: why frames of a collection
-    cannot be staged, by what must succeed before they can: its types, or the beginning of a transfer. ``ahead``: the
-    page of a source's changes after a mark that was read while the one before was kept; ``local_ahead``: the same of a
-    target. ``added``: by collection and device, what one whose selection follows references added lately, in order.
+    of collections that have other limits than all else. ``shared_again``: collections whose types may be fewer than
+    they were, a person has said so; ``releasing``: those with a held group that goes into the order. ``void``: why
+    frames of a collection cannot be staged, by what must succeed before they can: its types, or the beginning of a
+    transfer. ``ahead``: the page of a source's changes after a mark that was read while the one before was kept;
+    ``local_ahead``: the same of a target. ``added``: by collection and device, what one whose
+    selection follows references added lately, in order.
 
     Of targets whose edits are captured: ``locals``; ``merging``, what those hold when they are first filled is offered
     to the primary; ``lost``, of those it is not known what was edited, until all was offered and a snapshot executed;
@@ -133,7 +133,6 @@ class Ports:
     void: dict[tuple[str, type[fx.Effect]], str] = field(default_factory=dict)
     limits_by: dict[str, Limits] = field(default_factory=dict)
     shared_again: set[str] = field(default_factory=set)
-    approved: set[str] = field(default_factory=set)
     releasing: set[str] = field(default_factory=set)
     aside: Aside = field(default_factory=Inline)
     pause: Callable[[float], Awaitable[None]] = no_pause

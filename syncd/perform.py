@@ -60,9 +60,7 @@ async def _open_source(ports: Ports, effect: fx.OpenSource) -> ev.Event:
     await ports.sources[name].number(types)
     if name in ports.writers:
         ports.writers[name].describe(opened.identity, types)
-    if name in ports.shared_again:
-        ports.shared_again.discard(name)
-        ports.approved.add(name)
+    ports.shared_again.discard(name)
     changed = before.source != opened.identity or tuple(before.types) != types
     if changed:
         ports.cache.clear()  # frames of types that devices are not told of any more
@@ -105,28 +103,15 @@ async def _sweep(ports: Ports, effect: fx.SweepSource) -> ev.Event:
     unseen = await store.unseen(name, ports.limits.scan_rows_max)
     if not unseen:
         return ev.Swept(name, 0, await store.open_collection(name))
-    held = await store.open_collection(name)
-    gone = await store.count_unseen(name)  # of a type that is gone as such a person was asked before
-    guard = None if name in ports.approved else guard_of_comparisons(ports.limits_of(name))
-    if held.imported and guard is not None:
-        spent = await store.spent(name, guard, ports.wall_us())
-        if guard.holds(gone, spent, held.objects):
-            return ev.SourceHeld(name, _vanished(gone, spent, held), held)
-    known = {type_.id for type_ in held.types}
+    state = await store.open_collection(name)
+    known = {type_.id for type_ in state.types}
     there = await ports.sources[name].observe([(gone.type, gone.key) for gone in unseen if gone.type in known])
     others = [Observed(gone.type, gone.key, None) for gone in unseen if gone.type not in known]
-    for observed, counts in ((there, guard), (others, None)):
-        batch = Batch(observed, publish=False, loose=True, guard=counts, judged=True)
-        held = await _keep(ports, name, batch)
-    return ev.Swept(name, len(unseen), held)
-
-
-def _vanished(gone: int, spent: int, held: CollectionState) -> str:
-    before = f", {spent} were deleted in the last day" if spent else ""
-    return (
-        f"{gone} of {held.objects} objects of collection {held.name} are not in its application any more{before}: put"
-        " them back, or `syncd share` the collection again: then they are deleted everywhere"
-    )
+    guard = guard_of_comparisons(ports.limits_of(name))
+    for observed, against in ((there, guard), (others, None)):  # of types that are gone a person was asked before
+        batch = Batch(observed, publish=False, loose=True, guard=against, sweep=True)
+        state = await _keep(ports, name, batch)
+    return ev.Swept(name, len(unseen), state)
 
 
 async def _release(ports: Ports, name: str) -> None:
@@ -190,7 +175,7 @@ async def _keep_read(ports: Ports, effect: fx.ReadSource, changes: SourceChanges
     if held is not None and (held.published or not changes.drained):
         state = held
     else:
-        guard = None if name in ports.approved else guard_of_groups(ports.limits_of(name))
+        guard = guard_of_groups(ports.limits_of(name))
         batch = Batch(changes.observed, changes.drained, effect.loose, changes.mark, effect.end_scan, guard)
         keeping = _keep(ports, name, batch)
         if changes.drained:
@@ -198,8 +183,6 @@ async def _keep_read(ports: Ports, effect: fx.ReadSource, changes: SourceChanges
         else:
             size_bytes = sum(len(one.fields or b"") for one in changes.observed)
             state = await ports.kept(keeping, size_bytes, lambda: _look_ahead(ports, name, changes.mark))
-        if effect.end_scan:
-            ports.approved.discard(name)
         await ports.sources[name].discard(changes.mark)
     released = state.held is not None and state.held.released
     if released:

@@ -22,8 +22,6 @@ from syncd.core.edits import Direction
 from syncd.core.errors import DiskError, UserError
 from syncd.core.events import StoreMoved
 from syncd.core.follow import store_epoch
-from syncd.core.guard import guard_of
-from syncd.core.holding import held_reason
 from syncd.core.messages import Report
 from syncd.core.model import DataType, Role
 from syncd.core.preferences import Place, Preferences
@@ -34,6 +32,7 @@ from syncd.core.source import SourcePhase
 from syncd.core.status import Json
 from syncd.deed_verbs import deed_verbs, deeds_of
 from syncd.driver import Driver
+from syncd.held_notice import HeldNotice
 from syncd.home.config import Collection
 from syncd.knowledge import Knowledge
 from syncd.pauses import Pauses
@@ -48,7 +47,7 @@ from syncd.turns import Turns
 
 log = logging.getLogger("syncd")
 PRUNE_S = 60.0
-_UNOPENED = (SourcePhase.OPENING, SourcePhase.OFFLINE, SourcePhase.HELD)
+_UNOPENED = (SourcePhase.OPENING, SourcePhase.OFFLINE)
 
 
 class Primary:
@@ -72,8 +71,8 @@ class Primary:
         self._owners: dict[str, User] = {}  # whose each collection of config.toml is
         self._chosen = Preferences(rooms.limits)
         self._prune_at = 0.0
-        self._told_held: dict[str, int] = {}
         self.choices = Choices(self._standpoint())
+        self.notice = HeldNotice(rooms.database, lambda: self.engine.sources, self.choices.reason)
         self.turns = Turns(rooms, self.engine, self.driver, self.admission)
         self._verbs |= self.choices.verbs | Pauses(self.choices).verbs | self.turns.verbs
 
@@ -180,9 +179,7 @@ class Primary:
     def _set_terms(self, name: str) -> None:
         """Which way its changes travel, what decides a conflict, and which limits it has."""
         chosen, ports, at = self._chosen, self.rooms.ports, self._at(name)
-        before, ports.limits_by[name] = ports.limits_of(name), chosen.limits_at(at)
-        if guard_of(before) != guard_of(ports.limits_by[name]):
-            self.engine.look_again(name, ports.now())
+        ports.limits_by[name] = chosen.limits_at(at)
         terms = chosen.direction(at), chosen.policy(at), chosen.apart(at)
         self.driver.order(self.engine.set_terms(name, *terms))
         self.turns.set_paces(name, at)
@@ -215,8 +212,8 @@ class Primary:
         self._prune_at = self.rooms.ports.now() + PRUNE_S
         while True:
             await asyncio.sleep(1.0)
-            self._tell_held()
             try:
+                await self.notice.tell()
                 await self.turns.look()
                 await self.save()
                 if self.rooms.ports.now() >= self._prune_at:
@@ -224,14 +221,6 @@ class Primary:
                     await self.prune()
             except DiskError as error:
                 log.warning("%s", error.line())
-
-    def _tell_held(self) -> None:
-        """Each held group once, and again when it has grown."""
-        for name, source in self.engine.sources.items():
-            held = source.state.held if source.state else None
-            if held is not None and self._told_held.get(name) != held.number:
-                log.warning("collection %s is held: %s", name, held_reason(name, held))
-            self._told_held[name] = held.number if held else 0
 
     async def save(self) -> None:
         """What was reported since the last time; what cannot be written, or comes meanwhile, is written the next."""
@@ -327,6 +316,7 @@ class Primary:
             "user": self.engine.user,
             "epoch": epochs[0] if epochs else "",
             "address": rooms.config.listen,
+            "held_settings": await self.notice.count(),
             "collections": [
                 status.source_line(source, applications.get(name, ""), self.engine.owners[name]) | self._about(name)
                 for name, source in sorted(self.engine.sources.items())
@@ -365,7 +355,7 @@ class Primary:
         if entry.name not in self.engine.sources:
             self._share(entry, owner)
         elif (phase := self.engine.sources[entry.name].phase) in _UNOPENED:
-            rooms.ports.shared_again.add(entry.name)  # what is gone from it may be deleted: a person says so
+            rooms.ports.shared_again.add(entry.name)  # tables that are gone from it are meant to be: a person says so
             if phase is not SourcePhase.OPENING:
                 old, writer = rooms.ports.sources[entry.name], rooms.ports.writers[entry.name]
                 self._share(entry, owner)

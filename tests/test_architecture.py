@@ -47,6 +47,7 @@ TABLE: dict[str, set[str]] = {
     "disputes": {"core", "adapters", "rooms", "versions", "deeds"},
     "past": {"core", "adapters", "rooms", "versions", "deeds"},
     "holds": {"core", "rooms", "deeds"},
+    "held_notice": {"core"},
     "views": {"core", "adapters"},
     "foresight": {"core", "known", "views"},
     "decisions": {"core", "known", "choices", "deeds", "foresight", "holds", "past"},
@@ -61,7 +62,7 @@ TABLE: dict[str, set[str]] = {
     "primary_link": {"core", "rooms", "transport"},
     "primary": EDGES
     | set("core adapters driver rooms arrange admission people settings_guard choices".split())
-    | set("deeds deed_verbs knowledge turns pauses sent".split()),
+    | set("deeds deed_verbs held_notice knowledge turns pauses sent".split()),
     "auxiliary": {
         "core",
         "adapters",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import pytest_asyncio
 
+from syncd.adapters.canonical import pack_values
 from syncd.adapters.registry import ADAPTERS
 from syncd.core import effects as fx
 from syncd.core import events as ev
@@ -28,10 +29,9 @@ class GuardedDesk(Desk):
 
     def __init__(self) -> None:
         super().__init__()
-        self.compared = ""
         self.ports = Ports(LIMITS, ADAPTERS, lambda: 0.0, lambda: self.time_us)
         self.ports.store, self.ports.sources[NAME] = self.store, self.source
-        self.verbs |= Holds(self.deeds, self, lambda: {NAME: self.compared}, self.ports.releasing, LIMITS).verbs
+        self.verbs |= Holds(self.deeds, self, lambda: [NAME], self.ports.releasing, LIMITS).verbs
 
     async def held(self) -> list[Json]:
         """Of changes of settings nothing is held here, see ``test_settings_held``."""
@@ -181,12 +181,96 @@ async def test_where_nothing_is_held_there_is_nothing_to_decide(desk: GuardedDes
         await desk.ask(verb, group=f"{NAME}:held-1")
 
 
-async def test_a_comparison_that_is_held_is_named_with_its_reason(desk: GuardedDesk) -> None:
-    assert (await desk.ask("held"))["comparisons"] == []
-    desk.compared = "20 of 30 objects are not there any more: put them back"
-    told = await desk.ask("held")
-    assert told["comparisons"] == [{"collection": NAME, "reason": desk.compared}]
-    assert mistakes("held", "primary", told) == []
+async def first_page(desk: GuardedDesk) -> ev.Event | None:
+    """The application lost its log, and a comparison comes to the first of what it did not see."""
+    desk.source.lose_log()
+    read = await perform(desk.ports, fx.ReadSource(NAME, (await desk.store.open_collection(NAME)).mark))
+    assert isinstance(read, ev.SourceRead)
+    assert read.lost
+    event = await perform(desk.ports, fx.BeginScan(NAME))
+    while isinstance(event, ev.Scanned) and (event.after is not None or event.type + 1 < len(event.state.types)):
+        event = await perform(desk.ports, fx.ScanSource(NAME, event.type + (event.after is None), event.after))
+    return await perform(desk.ports, fx.SweepSource(NAME))
+
+
+async def compared(desk: GuardedDesk) -> CollectionState:
+    """The application is compared with the store as a whole, page by page."""
+    event = await first_page(desk)
+    while isinstance(event, ev.Swept) and event.count:
+        event = await perform(desk.ports, fx.SweepSource(NAME))
+    assert isinstance(event, ev.Swept)
+    read = await perform(desk.ports, fx.ReadSource(NAME, event.state.mark, end_scan=True, loose=True))
+    assert isinstance(read, ev.SourceRead)
+    return await desk.read()
+
+
+async def vanished(desk: GuardedDesk, *numbers: int) -> CollectionState:
+    """These are gone from the application, and no log says so."""
+    desk.source.commit({note(number): None for number in numbers})
+    return await compared(desk)
+
+
+async def test_what_a_comparison_finds_gone_is_a_held_group(desk: GuardedDesk) -> None:
+    state = await vanished(desk, *range(20))
+    assert (state.objects, state.scanning, state.published) == (30, False, True)
+    held = await desk.group()
+    assert (held["group"], held["gone"], held["of"], held["objects"]) == (f"{NAME}:held-1", 20, 30, 20)
+    assert "20 of 30 objects are not in the application any more" in str(held["reason"])
+    assert isinstance(held["named"], list)
+    assert len(held["named"]) == 20
+
+
+async def test_other_changes_go_on_while_what_a_comparison_found_gone_is_held(desk: GuardedDesk) -> None:
+    before = await vanished(desk, *range(20))
+    await desk.commit({note(25): ("changed", ""), note(40): ("new", ""), note(29): None})
+    state = await desk.read()
+    assert state.held == before.held
+    assert (state.objects, state.head > before.head) == (30, True)
+
+
+async def test_what_a_comparison_found_gone_is_deleted_when_it_is_approved(desk: GuardedDesk) -> None:
+    await vanished(desk, *range(20))
+    await desk.ask("approve", group=f"{NAME}:held-1")
+    state = await desk.read()
+    assert (state.held, state.objects) == (None, 10)
+
+
+async def test_an_application_that_is_empty_gets_all_of_it_back_when_that_is_rejected(desk: GuardedDesk) -> None:
+    await vanished(desk, *range(30))
+    told = await desk.ask("reject", group=f"{NAME}:held-1")
+    assert (told["objects"], told["left"]) == (30, [])
+    assert [desk.row(note(number)) for number in range(30)] == [("old", "body")] * 30
+    state = await desk.read()
+    assert (state.held, state.objects) == (None, 30)
+
+
+async def test_what_is_back_by_the_next_comparison_is_held_no_longer(desk: GuardedDesk) -> None:
+    await vanished(desk, *range(20))
+    desk.source.commit({note(number): pack_values(["old", "body"]) for number in range(20)})
+    state = await compared(desk)
+    assert (state.held, state.objects) == (None, 30)
+
+
+async def test_what_vanishes_after_it_gets_another_number(desk: GuardedDesk) -> None:
+    await vanished(desk, *range(12))
+    state = await vanished(desk, *range(12, 24))
+    assert state.held is not None
+    assert (state.held.number, state.held.gone, state.objects) == (2, 24, 30)
+    with pytest.raises(UserError, match="more was deleted since"):
+        await desk.ask("approve", group=f"{NAME}:held-1")
+
+
+async def test_a_group_that_is_still_looked_through_cannot_be_approved(desk: GuardedDesk) -> None:
+    """As after a crash, or while the application is offline: the comparison is made anew, and completes the group."""
+    desk.source.commit({note(number): None for number in range(20)})
+    await first_page(desk)
+    with pytest.raises(UserError, match="still being read"):
+        await desk.ask("approve", group=f"{NAME}:held-1")
+    state = await compared(desk)
+    assert state.held is not None
+    assert (state.held.number, state.held.gone, state.objects) == (1, 20, 30)
+    await desk.ask("approve", group=f"{NAME}:held-1")
+    assert (await desk.read()).objects == 10
 
 
 async def test_a_change_of_settings_is_decided_by_its_id(desk: GuardedDesk) -> None:

@@ -24,7 +24,6 @@ from syncd.core.model import Kind, ObjectId
 from syncd.core.ports import ChunkRequest, CollectionState
 from syncd.core.selection import ALL
 from syncd.core.sending import Standing
-from syncd.core.source import SourcePhase
 from syncd.core.status import Json
 from syncd.home import config
 from syncd.primary import Primary
@@ -357,16 +356,3 @@ async def test_settings_are_in_force_from_the_start_and_follow_a_user_that_is_re
         assert [(one["value"], one["from"]) for one in told["settings"] if one["name"] == "direction"] == [  # type: ignore[attr-defined]
             ("out", "user grace")
         ]
-
-
-async def test_a_comparison_that_is_held_is_made_anew_when_the_guard_is_another(tmp_path: Path) -> None:
-    async with desk(tmp_path) as here:
-        await here.shares()
-        engine = here.primary.engine
-        held = replace(engine.sources[NAME], phase=SourcePhase.HELD, retry_at=float("inf"))
-        engine.sources[NAME] = held
-        await here.primary.answer("settings_set", {"name": f"{NAME}.conflicts", "value": "merge"})
-        assert engine.sources[NAME].retry_at == float("inf")
-        await here.primary.answer("settings_set", {"name": f"{NAME}.guard.percent", "value": "50 %"})
-        assert engine.sources[NAME].retry_at <= here.primary.rooms.ports.now()
-        assert here.primary.rooms.ports.limits_of(NAME).guard_percent_min == 50

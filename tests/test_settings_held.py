@@ -60,7 +60,7 @@ async def test_a_change_that_takes_much_away_is_held_and_told_with_what_to_do(sh
     assert "`syncd approve settings-1`" in str(line["reason"])
     assert (await shop.set_there(), shop.in_force) == ([], [])
     (held,) = await shop.choices.held()
-    assert mistakes("held", "primary", {"held": [], "comparisons": [], "settings": [held]}) == []
+    assert mistakes("held", "primary", {"held": [], "settings": [held]}) == []
     assert records(held, "losses")[0]["objects"] == 90
     assert records(held, "changes")[0]["value"] == FRENCH.canonical
 

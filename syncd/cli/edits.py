@@ -81,13 +81,11 @@ def held(call: Call) -> int:
                 print(f"  deleted: {text(each, 'type')} {text(each, 'key')}")
             if (more := number(one, "gone") - len(gone[:_LEFT_SHOWN])) > 0:
                 print(f"  and {more:,} more")
-        for one in records(told, "comparisons"):
-            print(f"{text(one, 'collection')}: {text(one, 'reason')}")
         for one in records(told, "settings"):
             print(text(one, "reason"))
             for change in records(one, "changes"):
                 print(f"  would be set: {where(change)}: {text(change, 'name')} = {text(change, 'value') or 'not set'}")
-        if not any(records(told, what) for what in ("held", "comparisons", "settings")):
+        if not any(records(told, what) for what in ("held", "settings")):
             print("nothing is held")
     return 0
 

@@ -36,6 +36,8 @@ def _heading(status: Json) -> list[Text]:
     line = Text.assemble((text(device, "name"), "bold"), " · ", " · ".join(part for part in parts if part))
     problem = text(record(status, "discovery"), "problem")
     notes = [Text(f"devices do not find each other by mDNS: {problem}", "yellow")] if problem else []
+    if changes := number(status, "held_settings"):
+        notes.append(Text(f"{count(changes, 'change')} of settings held until you decide: `syncd held`", "red"))
     return [line, Text(_device_id(text(device, "id")), "dim"), _summary(status), *notes]
 
 

@@ -110,15 +110,6 @@ class Swept:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceHeld:
-    """A comparison would delete so much that a person decides (R13). Nothing of that is kept."""
-
-    collection: str
-    reason: str
-    state: CollectionState
-
-
-@dataclass(frozen=True, slots=True)
 class SourceRead:
     """What was touched is kept. ``more``: not all of it was read yet."""
 
@@ -319,7 +310,6 @@ Event = (
     | SourceFailed
     | Scanned
     | Swept
-    | SourceHeld
     | SourceRead
     | ChunkRead
     | ChunkFailed

@@ -30,11 +30,6 @@ def guard_of_groups(limits: Limits) -> Guard | None:
     return Guard(limits.guard_objects_min, limits.guard_percent_min, limits.guard_s)
 
 
-def guard_of(limits: Limits) -> tuple[int, int]:
-    """All that decides it."""
-    return limits.guard_objects_min, limits.guard_percent_min
-
-
 def guard_of_comparisons(limits: Limits) -> Guard:
     """They are held always, by themselves where groups are not held."""
     return guard_of_groups(limits) or Guard(limits.guard_objects_min, limits.guard_percent_min, 0.0)

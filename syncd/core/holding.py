@@ -1,10 +1,10 @@
 """What goes into the store, and what the guard keeps out of the order until a person decides (R13): values, and the
 store's part in it as a port.
 
-A collection has at most one held group: it grows by what is held or touches it afterwards, and each time that it takes
-in deletions it gets another number, so that a person approves what was shown and nothing else. Its objects are known by
-name: in the store, and on all devices, they stand as they were before (R2), and when the group is released they are
-observed in the application as they are then.
+A collection has at most one held group: of a transaction, or of all that a comparison of the application finds gone. It
+grows by what is held or touches it afterwards, and each time that it takes in deletions it gets another number, so that
+a person approves what was shown and nothing else. Its objects are known by name: in the store, and on all devices, they
+stand as they were before (R2), and when the group is released they are observed in the application as they are then.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Batch:
     ``publish``: with this batch the store equals one state of the application: its rows, and those kept unpublished
     before, become one group. ``loose``: see ``messages.Run``. ``mark``: new read mark, or None to leave it.
     ``end_scan``: the running comparison is complete with it. ``guard``: what it, with those kept unpublished before, is
-    held against (R13). ``judged``: that was done before it was read: its deletions count, and none of it is held.
+    held against (R13). ``sweep``: it is of what the running comparison did not see: that is judged as one, and held or
+    let through as one, of however many batches.
     ``release``: its objects are of the held group no more; else those that are do not change. Of what it deletes only
     that counts which was not gone when a person let it through.
     """
@@ -50,7 +51,7 @@ class Batch:
     mark: int | None = None
     end_scan: bool = False
     guard: Guard | None = None
-    judged: bool = False
+    sweep: bool = False
     release: bool = False
 
 
@@ -73,9 +74,9 @@ def held_reason(collection: str, held: Held) -> str:
     if held.released:
         return f"{id_} goes into the order with what is read next"
     return (
-        f"{held.gone} of {held.of} objects were deleted in the application: they stay everywhere else, and so does what"
-        f" was changed with them ({held.objects} objects in all), until you say `syncd approve {id_}`, or `syncd reject"
-        f" {id_}`: then the application gets them back"
+        f"{held.gone} of {held.of} objects are not in the application any more: they stay everywhere else, and so does"
+        f" what was changed with them ({held.objects} objects in all), until you say `syncd approve {id_}`, or `syncd"
+        f" reject {id_}`: then the application gets them back"
     )
 
 

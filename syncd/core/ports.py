@@ -163,10 +163,6 @@ class SyncStore(StoreHistory, Holding, Losing, Protocol):
         given to ``keep`` as gone or as they are, they are seen."""
         ...
 
-    async def count_unseen(self, name: str) -> int:
-        """How many objects of the types that the source has the running scan has not seen."""
-        ...
-
     async def holds(self, name: str, type_id: int) -> bool:
         """Whether any object of the type is there."""
         ...

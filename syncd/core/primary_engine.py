@@ -70,12 +70,6 @@ class PrimaryEngine(Turns):
         self.intakes[collection], effects = intakes.lost(replace(before, attempt=0, retry_at=0.0))
         return effects
 
-    def look_again(self, collection: str, now: float) -> None:
-        """A comparison of its application that was held is made anew at once."""
-        source = self.sources.get(collection)
-        if source is not None and source.phase is sources.SourcePhase.HELD:
-            self.sources[collection] = replace(source, retry_at=now)
-
     def cut_off(self, device: str) -> list[Effect]:
         """A person revoked the device: what waits of its changes is about to go."""
         effects = self._part(device)

@@ -73,7 +73,6 @@ class Limits:
     guard_objects_min: int = 10
     guard_percent_min: int = 20
     guard_s: float = 86_400.0  # deletions of so long count together; 0: only comparisons are held, no groups
-    held_retry_s: float = 60.0  # a comparison that was held is made anew: what was gone may be back
     # selections: a longer one is refused with advice
     selections_max: int = 200  # different ones of one collection, each a class of its own; one more is refused
     expression_chars_max: int = 16_384

@@ -2,8 +2,8 @@
 
 Import, re-import and everyday capture are one road: read in short steps, keep each step unpublished, publish when
 nothing remains, so that what devices are sent is always one state of the application. A source that fails in any
-way is offline, never empty, and is opened again with growing pauses. A comparison that would delete much of the
-collection is held until a person has said so, or what was gone is back.
+way is offline, never empty, and is opened again with growing pauses. Of a comparison that finds much gone the store
+holds that, as a group, and everything else goes on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from syncd.core.events import (
     Event,
     Scanned,
     SourceFailed,
-    SourceHeld,
     SourceOpened,
     SourceRead,
     StoreMoved,
@@ -38,12 +37,11 @@ class SourcePhase(Enum):
     READING = "reading"
     WAITING = "waiting"
     OFFLINE = "offline"
-    HELD = "held"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """``state``: what the store holds, None until the first opening. ``retry_at``: when offline or held ends."""
+    """``state``: what the store holds, None until the first opening. ``retry_at``: when offline ends."""
 
     name: str
     limits: Limits
@@ -61,13 +59,8 @@ class Source:
     @property
     def sendable(self) -> bool:
         """Ready, and no comparison runs: while it does, objects may stand under types that are not complete."""
-        comparing = self.phase in (SourcePhase.SCANNING, SourcePhase.SWEEPING, SourcePhase.HELD)
+        comparing = self.phase in (SourcePhase.SCANNING, SourcePhase.SWEEPING)
         return self.ready and not comparing and self.state is not None and not self.state.scanning
-
-    @property
-    def why_held(self) -> str:
-        """Why the comparison that runs is held; empty: none is."""
-        return self.reason if self.phase is SourcePhase.HELD else ""
 
     @property
     def offline(self) -> bool:
@@ -131,11 +124,6 @@ def _failed(source: Source, event: SourceFailed, now: float) -> Step:
     return offline, []
 
 
-def _held(source: Source, event: SourceHeld, now: float) -> Step:
-    retry_at = now + source.limits.held_retry_s
-    return replace(source, phase=SourcePhase.HELD, state=event.state, reason=event.reason, retry_at=retry_at), []
-
-
 def _tick_offline(source: Source, event: Tick, now: float) -> Step:
     if now < source.retry_at:
         return source, []
@@ -185,7 +173,6 @@ def _numbered(one: ClassState, epoch: str) -> ClassState:
 
 
 _P = SourcePhase
-_RESTING = (_P.OFFLINE, _P.HELD)
 # (phase, event) -> what happens; a missing pair is a fault of ours
 TABLE: dict[tuple[SourcePhase, type[Event]], Callable[..., Step]] = {
     (_P.OPENING, SourceOpened): _opened,
@@ -193,10 +180,9 @@ TABLE: dict[tuple[SourcePhase, type[Event]], Callable[..., Step]] = {
     (_P.SWEEPING, Swept): _swept,
     (_P.READING, SourceRead): _read,
     (_P.WAITING, SourceRead): _read,
-    (_P.SWEEPING, SourceHeld): _held,
-    **{(phase, Tick): _tick_offline for phase in _RESTING},
-    **{(phase, SourceFailed): _failed for phase in _P if phase not in _RESTING},
-    **{(phase, Tick): _nothing for phase in _P if phase not in _RESTING},
+    (_P.OFFLINE, Tick): _tick_offline,
+    **{(phase, SourceFailed): _failed for phase in _P if phase is not _P.OFFLINE},
+    **{(phase, Tick): _nothing for phase in _P if phase is not _P.OFFLINE},
     **{(phase, StoreMoved): _moved for phase in _P},
     **{(phase, event): _classes for phase in _P for event in (ClassOpened, ClassDropped)},
 }

@@ -87,8 +87,6 @@ def _failed(collection: str, failed: tuple[Failed, ...], show_key: ShowKey) -> l
 def source_state(source: Source) -> State:
     if source.offline:
         return State.OFFLINE
-    if source.phase is SourcePhase.HELD:
-        return State.HELD
     if source.state is not None and source.state.held is not None:
         return State.HELD
     published = source.state is not None and source.state.published

@@ -22,7 +22,7 @@ from syncd.core.source import SourcePhase
 from syncd.core.upward_events import WrittenSettled
 
 NONE_APART: Mapping[str, Direction] = {}
-_UNREACHED = (SourcePhase.OPENING, SourcePhase.OFFLINE, SourcePhase.HELD)
+_UNREACHED = (SourcePhase.OPENING, SourcePhase.OFFLINE)
 
 
 class Takers(NamedTuple):

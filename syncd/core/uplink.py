@@ -163,19 +163,27 @@ def paced(uplink: Uplink, mode: Mode, now: float) -> Step:
         return uplink, []
     anew = Mode.RESTING in (mode, uplink.mode) or mode is Mode.RUNNING
     uplink = replace(uplink, mode=mode, running_at=now if mode is Mode.RUNNING else None, aim=None)
+    if mode is Mode.RESTING:
+        return _hold(uplink)
     if anew:
         uplink = replace(uplink, offered=False, answered=False, sent=0)
-    if mode is Mode.RESTING:
-        uplink = replace(uplink, links=uplink.links + 1)
-        return uplink, [HoldUploads(uplink.name, uplink.links)]
     return proceed(uplink, now)
+
+
+def _hold(uplink: Uplink) -> Step:
+    """Edits do not travel from here on; what is being taken, or waits to be with the next edit, stays here."""
+    uplink = replace(uplink, links=uplink.links + 1, offered=False, answered=False, sent=0)
+    return uplink, [HoldUploads(uplink.name, uplink.links)]
 
 
 def message(uplink: Uplink, received: Terms | Taken | Verdicts, now: float) -> Step:
     """A message of the primary's. Raises OrderError."""
+    held: list[Effect] = []
     match received:
         case Terms():
-            uplink = replace(uplink, agreed=True, direction=Direction(received.direction))
+            before, uplink = uplink.sends, replace(uplink, agreed=True, direction=Direction(received.direction))
+            if before and not uplink.sends:
+                uplink, held = _hold(uplink)
         case Taken():
             uplink = _taken(uplink, received)
         case Verdicts() if uplink.outbox is not None and received.outbox == uplink.outbox.outbox:
@@ -184,7 +192,8 @@ def message(uplink: Uplink, received: Terms | Taken | Verdicts, now: float) -> S
             # What was never sealed was never sent: these are of groups that an older copy of this outbox does not have.
             sent = tuple(one for one in received.verdicts if one.number <= uplink.sealed)
             uplink = replace(uplink, verdicts=uplink.verdicts + sent)
-    return proceed(uplink, now)
+    uplink, effects = proceed(uplink, now)
+    return uplink, held + effects
 
 
 def _taken(uplink: Uplink, taken: Taken) -> Uplink:

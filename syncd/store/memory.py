@@ -91,12 +91,7 @@ class MemorySyncStore(MemoryPast):
         collection = self._collections[name]
         if collection.seen is None:
             raise InvariantBroken(f"no comparison of {name} runs")
-        left = (row for one, row in collection.rows.items() if row.fields is not None and one not in collection.seen)
-        return [Observed(row.type, row.key, None) for row, _ in zip(left, range(limit), strict=False)]
-
-    async def count_unseen(self, name: str) -> int:
-        there = {one.id for one in self._collections[name].types}
-        return sum(one.type in there for one in await self.unseen(name, len(self._collections[name].rows)))
+        return [Observed(row.type, row.key, None) for row in collection.unseen()[:limit]]
 
     async def holds(self, name: str, type_id: int) -> bool:
         return any(row.type == type_id and row.fields is not None for row in self._collections[name].rows.values())
@@ -122,6 +117,8 @@ class MemorySyncStore(MemoryPast):
             collection.mark = batch.mark
         if batch.end_scan:
             collection.seen, collection.scanning, collection.scanned = None, False, True
+            if collection.held.number:
+                collection.held.close(open_=False)
         if batch.publish:
             self._publish(collection, now_us)
             collection.classes.published(head, collection.head, not collection.scanning)
@@ -144,7 +141,11 @@ class MemorySyncStore(MemoryPast):
         if self._is_too_much(collection, batch, gone, now_us):
             if not loose or batch.release:
                 return None
-            self._join(collection, [(one, seen) for one, seen in named.items() if seen.fields is None], now_us)
+            lost = [(one, seen) for one, seen in named.items() if seen.fields is None]
+            self._join(collection, lost, now_us)
+            if batch.sweep and collection.seen is not None:
+                held.close(open_=True)
+                collection.seen.update(one for one, _ in lost)
             named = {one: seen for one, seen in named.items() if seen.fields is not None}
             gone = collection.gone(named, batch.release)
         held.gone += gone if batch.guard is not None else 0
@@ -155,10 +156,15 @@ class MemorySyncStore(MemoryPast):
     @staticmethod
     def _is_too_much(collection: MemoryCollection, batch: Batch, gone: int, now_us: int) -> bool:
         """See ``store_keep``."""
-        if batch.guard is None or batch.judged or not collection.imported or not gone:
+        if batch.guard is None or not collection.imported or not gone:
             return False
         held = collection.held
-        before, spent = max(held.gone, 0), held.spent(collection.source, batch.guard, now_us)
+        spent = held.spent(collection.source, batch.guard, now_us)
+        if batch.sweep:
+            there = {one.id for one in collection.types}
+            unseen = sum(row.type in there for row in collection.unseen())
+            return bool(held.number and held.open) or batch.guard.holds(unseen, spent, collection.objects)
+        before = max(held.gone, 0)
         return batch.guard.holds(max(held.gone + gone, 0), spent, collection.objects + before)
 
     def _join(self, collection: MemoryCollection, observed: Sequence[Named], now_us: int) -> None:

@@ -58,6 +58,11 @@ class MemoryCollection:
         names = self.names()
         return {ObjectId(names[one.type], one.key): one for one in batch.observed}
 
+    def unseen(self) -> list[StoredRow]:
+        """What the running comparison did not see."""
+        seen = self.seen or set()
+        return [row for one, row in self.rows.items() if row.fields is not None and one not in seen]
+
     def gone(self, named: Mapping[ObjectId, Observed], release: bool) -> int:
         """How many deletions these add to those above the head that count; see ``store_keep``."""
         gone = 0

@@ -290,8 +290,16 @@ def unseen(connection: sqlite3.Connection, name: str, limit: int) -> Sequence[Ob
     return [Observed(type_, key, None) for type_, key, _ in found]
 
 
-def count_unseen(connection: sqlite3.Connection, name: str) -> int:
-    row = get(connection, name)
+def see(connection: sqlite3.Connection, row: CollectionRow, objects: Sequence[Observed]) -> None:
+    """The running comparison is done with these."""
+    connection.executemany(
+        f"INSERT OR IGNORE INTO {row.seen} SELECT change FROM {row.table} WHERE type = ? AND key = ?",
+        [(one.type, one.key) for one in objects],
+    )
+
+
+def count_unseen(connection: sqlite3.Connection, row: CollectionRow) -> int:
+    """Of types that the application has: of one that is gone as such a person was asked before."""
     there = "type IN (SELECT id FROM types WHERE collection = ? AND place IS NOT NULL)"
     query = f"SELECT (SELECT count(*) {_unseen(row)} AND {there}) + (SELECT count(*) {_touched(row)} AND {there})"
     count: int = connection.execute(query, (row.scan_start, row.id, row.id)).fetchone()[0]

@@ -19,7 +19,7 @@ from syncd.store import store_classes_back, store_held
 from syncd.store.class_choice import Choice
 from syncd.store.store_classes import ClassRow, classes_of
 from syncd.store.store_classes_keep import Alteration, Altered, close, follow, held_by_class
-from syncd.store.store_collections import CollectionRow, TypeSet, are_seen, forget_seen, scan_runs
+from syncd.store.store_collections import CollectionRow, TypeSet, are_seen, count_unseen, forget_seen, scan_runs, see
 from syncd.store.store_compare import Changes, Moved, compare, first_import, insert
 from syncd.store.store_references import Settled, follow_references
 from syncd.store.ties import Owner, ties_of
@@ -82,6 +82,8 @@ def keep(connection: sqlite3.Connection, row: CollectionRow, types: TypeSet, bat
     )
     if batch.end_scan:
         forget_seen(connection, row)
+        if row.held:
+            store_held.close(connection, row, open_=False)
         after = after._replace(scanning=0, scanned=1)
     at_hand = None
     if batch.publish:
@@ -203,16 +205,24 @@ def _apart(
         return after, batch, changes
     if not loose or batch.release:
         return None
-    row = store_held.join(connection, row, [one for one in batch.observed if one.fields is None], now_us)
+    gone = [one for one in batch.observed if one.fields is None]
+    row = store_held.join(connection, row, gone, now_us)
+    if batch.sweep:
+        store_held.close(connection, row, open_=True)
+        see(connection, row, gone)
     batch = replace(batch, observed=[one for one in batch.observed if one.fields is not None])
     return row, batch, compare(connection, row, types, batch.observed)
 
 
 def _is_too_much(connection: sqlite3.Connection, row: CollectionRow, batch: Batch, gone: int, now_us: int) -> bool:
     """``gone``: deletions of the batch that count; with those above the head, and those of a while before."""
-    if batch.guard is None or batch.judged or not row.imported or not gone:
+    if batch.guard is None or not row.imported or not gone:
         return False
-    before, spent = max(row.gone, 0), store_held.spent(connection, row, batch.guard, now_us)
+    spent = store_held.spent(connection, row, batch.guard, now_us)
+    if batch.sweep:
+        begun = bool(row.held) and store_held.is_open(connection, row)
+        return begun or batch.guard.holds(count_unseen(connection, row), spent, row.objects)
+    before = max(row.gone, 0)
     return batch.guard.holds(max(row.gone + gone, 0), spent, row.objects + before)
 
 

@@ -96,9 +96,6 @@ class SqliteSyncStore:
         # by the writer: the marks of what was seen are in its temporary tables
         return await self._database.write(lambda connection: collections.unseen(connection, name, limit))
 
-    async def count_unseen(self, name: str) -> int:
-        return await self._database.write(lambda connection: collections.count_unseen(connection, name))
-
     async def holds(self, name: str, type_id: int) -> bool:
         return await self._database.read(lambda connection: collections.holds(connection, name, type_id))
 

@@ -28,6 +28,7 @@ STATUS: Json = {
     "uptime_s": 3_725,
     "address": "192.0.2.1:8765",
     "discovery": {"on": True, "problem": ""},
+    "held_settings": 0,
     "collections": [
         {
             "name": "notes",

@@ -1,4 +1,4 @@
-"""What is held, as it is read, approved and rejected: groups, comparisons and changes of settings (R13)."""
+"""What is held, as it is read, approved and rejected: groups and changes of settings (R13)."""
 
 from __future__ import annotations
 
@@ -30,11 +30,7 @@ SETTINGS: Json = {
     "losses": [{"device": DEVICE, "device_name": "till", "collection": "notes", "objects": 36, "of": 40}],
     "reason": "settings-3 is held, and nothing is changed: till would lose 36 of the 40 objects",
 }
-HELD: Json = {
-    "held": [GROUP],
-    "comparisons": [{"collection": "photos", "reason": "30 of 30 objects are not there"}],
-    "settings": [SETTINGS],
-}
+HELD: Json = {"held": [GROUP], "settings": [SETTINGS]}
 
 
 def verb(*argv: str) -> int:
@@ -49,13 +45,12 @@ def test_what_is_held_is_listed_with_its_reason(daemon: FakeDaemon, capsys: Capt
     assert said[1:] == [
         *(f"  deleted: note [{number}]" for number in range(10)),
         "  and 2 more",
-        "photos: 30 of 30 objects are not there",
         "settings-3 is held, and nothing is changed: till would lose 36 of the 40 objects",
         "  would be set: notes on till: selection = where id < 4",
     ]
     assert verb("held", "--json") == 0
     assert json.loads(capsys.readouterr().out) == HELD
-    daemon.answers["held"] = {"held": [], "comparisons": [], "settings": []}
+    daemon.answers["held"] = {"held": [], "settings": []}
     assert verb("held") == 0
     assert capsys.readouterr().out == "nothing is held\n"
 

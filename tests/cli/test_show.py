@@ -113,6 +113,13 @@ def test_a_held_application_is_not_all_well(daemon: FakeDaemon, capsys: Capture)
     assert "everything is identical" not in said
 
 
+def test_held_changes_of_settings_are_counted(daemon: FakeDaemon, capsys: Capture) -> None:
+    daemon.answers["status"] = changed(held_settings=2)
+    assert "2 changes of settings held until you decide: `syncd held`" in shown(capsys, "status")
+    daemon.answers["status"] = changed(held_settings=0)
+    assert "`syncd held`" not in shown(capsys, "status")
+
+
 def test_an_auxiliary_sees_its_primary_and_how_far_it_is(daemon: FakeDaemon, capsys: Capture) -> None:
     status = changed(device={"id": DEVICE, "name": "laptop", "role": "auxiliary"}, address="")
     status["devices"][0]["name"] = "desk"

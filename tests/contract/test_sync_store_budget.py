@@ -49,7 +49,7 @@ async def swept(application: Application, *numbers: int) -> CollectionState:
     """A comparison finds these gone, and lets them through."""
     left = {str(number): "1" for number in range(100) if number not in numbers}
     for values in (left, gone(*numbers)):
-        batch = Batch(observed(application.type, values), False, loose=True, guard=application.guard, judged=True)
+        batch = Batch(observed(application.type, values), False, loose=True, guard=application.guard, sweep=True)
         await application.store.keep(NAME, batch, application.now_us)
     end = Batch((), publish=True, loose=True, end_scan=True, guard=application.guard)
     return await application.store.keep(NAME, end, application.now_us)

@@ -247,34 +247,6 @@ async def test_a_group_of_which_all_is_there_again_is_held_no_longer(store: Sync
     assert (state.objects, state.held) == (100, None)
 
 
-async def test_a_comparison_leaves_what_is_held_as_it_is(store: SyncStore) -> None:
-    application = await begun(store)
-    await application.keep(gone(*range(20)) | {"50": "2"})
-    await store.begin_scan(NAME)
-    there = observed(application.type, {str(number): "3" for number in range(20, 100)})
-    await store.keep(NAME, Batch(there, publish=False, loose=True), application.now_us)
-    assert await store.unseen(NAME, 200) == []
-    assert await store.count_unseen(NAME) == 0
-    end = Batch((), publish=True, loose=True, end_scan=True, guard=GUARD)
-    state = await store.keep(NAME, end, application.now_us)
-    rows = {row.key: row.fields for row in (await chunk_of(store, 0, 0)).rows}
-    assert (rows[b"5"], rows[b"50"], rows[b"51"]) == (b"1", b"1", b"3")
-    assert state.held is not None
-    assert state.held.gone == 20
-
-
-async def test_what_was_deleted_while_a_comparison_ran_is_held_and_the_rest_goes_on(store: SyncStore) -> None:
-    application = await begun(store)
-    await store.begin_scan(NAME)
-    there = observed(application.type, {str(number): "3" for number in range(100)})
-    await store.keep(NAME, Batch(there, publish=False, loose=True), application.now_us)
-    tail = observed(application.type, gone(*range(30)) | {"new": "1"})
-    end = Batch(tail, publish=True, loose=True, end_scan=True, guard=GUARD)
-    state = await store.keep(NAME, end, application.now_us)
-    assert state.held is not None
-    assert (state.objects, state.held.gone, state.published) == (101, 30, True)
-
-
 async def test_what_a_person_undid_on_purpose_is_not_held(store: SyncStore) -> None:
     state = await (await begun(store)).keep(gone(*range(90)), author=f"{'D' * 52} undo notes:12")
     assert (state.held, state.objects) == (None, 10)

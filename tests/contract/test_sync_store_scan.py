@@ -164,18 +164,3 @@ async def test_a_type_holds_objects_until_the_last_is_deleted(store: SyncStore) 
     assert await store.holds(NAME, writer.type)
     await writer.keep({"a": None, "b": None})
     assert not await store.holds(NAME, writer.type)
-
-
-async def test_what_a_comparison_has_not_seen_can_be_counted(writer: Writer) -> None:
-    await writer.imported({f"{i}": "1" for i in range(8)})
-    await writer.store.begin_scan(NAME)
-    await writer.keep({"0": "1", "3": "2", "9": "1"}, publish=False, loose=True)
-    assert await writer.store.count_unseen(NAME) == 6
-
-
-async def test_objects_of_a_type_that_is_gone_are_not_counted_with_them(writer: Writer) -> None:
-    await writer.imported({"a": "1", "b": "1"})
-    await writer.store.set_source(NAME, "the application", (DataType(0, "other", ("id",), ()),))
-    await writer.store.begin_scan(NAME)
-    assert await writer.store.count_unseen(NAME) == 0
-    assert len(await writer.store.unseen(NAME, 9)) == 2

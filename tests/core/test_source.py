@@ -11,7 +11,6 @@ from syncd.core.events import (
     Event,
     Scanned,
     SourceFailed,
-    SourceHeld,
     SourceOpened,
     SourceRead,
     StoreMoved,
@@ -141,18 +140,13 @@ def in_phase(phase: SourcePhase) -> Play:
         SourcePhase.READING: [read(store_state(7, published=False), more=True)],
         SourcePhase.WAITING: [],
         SourcePhase.OFFLINE: [SourceFailed(NAME, "gone")],
-        SourcePhase.HELD: [
-            *scanning,
-            Scanned(NAME, 1, None, store_state(7, scanning=True)),
-            SourceHeld(NAME, "much is gone", store_state(7, scanning=True)),
-        ],
     }
     play.hears(*ways[phase])
     assert play.source.phase is phase
     return play
 
 
-ALIVE = [phase for phase in SourcePhase if phase not in (SourcePhase.OFFLINE, SourcePhase.HELD)]
+ALIVE = [phase for phase in SourcePhase if phase is not SourcePhase.OFFLINE]
 
 
 @pytest.mark.parametrize("phase", ALIVE)
@@ -270,27 +264,6 @@ def test_what_was_imported_once_is_sent_although_the_application_is_gone_at_the_
 
 
 # ---------------------------------------------------------------- guard (R13)
-
-
-def held() -> Play:
-    play = Play()
-    play.hears(opened(store_state(7, scanning=True)), Scanned(NAME, 1, None, store_state(7, scanning=True)))
-    assert play.hears(SourceHeld(NAME, "9 of 10 objects are gone", store_state(7, scanning=True))) == []
-    return play
-
-
-def test_a_comparison_that_would_delete_much_is_held_with_its_reason() -> None:
-    play = held()
-    assert (play.source.phase, play.source.reason) == (SourcePhase.HELD, "9 of 10 objects are gone")
-    assert not play.source.sendable
-
-
-def test_a_comparison_that_was_held_is_made_anew_after_a_pause() -> None:
-    play = held()
-    play.now += LIMITS.held_retry_s - 1
-    assert play.hears(Tick()) == []
-    play.now += 1
-    assert play.hears(Tick()) == [OpenSource(NAME)]
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from syncd.core import uplink as uplinks
-from syncd.core.effects import SendFrame
-from syncd.core.upward_effects import TakeUploads, WaitLocal
+from syncd.core.effects import Send, SendFrame
+from syncd.core.messages import Offer
+from syncd.core.upward_effects import HoldUploads, TakeUploads, WaitLocal
 from syncd.core.upward_events import LocalRead, UploadsTaken
 from tests.core.kit import NAME
 from tests.core.target_play import PRIMARY
-from tests.core.uplink_play import FRAME, ROOM, answered, held, read
+from tests.core.uplink_play import BOTH, FRAME, OUT, ROOM, answered, held, read
 
 
 def test_what_is_closed_while_nothing_else_waits_is_sealed_at_once() -> None:
@@ -51,3 +54,13 @@ def test_what_was_taken_for_a_link_that_is_over_does_not_leave() -> None:
     taken = UploadsTaken(NAME, 0, 1, (b"frame",))
     assert play.hears(LocalRead(NAME, held(1), more=False, taken=taken)) == [WaitLocal(NAME, link=2)]
     assert play.uplink.sealed == 1
+
+
+def test_what_was_to_be_taken_with_the_next_edit_stays_where_the_primary_says_that_nothing_may_leave() -> None:
+    play = answered()
+    play.uplink = replace(play.uplink, keep_edits=True)
+    play.hears(read(held(0)))
+    assert play.says(OUT) == [HoldUploads(NAME, 2)], "it is not taken, unless it was by then"
+    effects = play.hears(LocalRead(NAME, held(1), more=False, taken=UploadsTaken(NAME, 0, 1, (b"frame",))))
+    assert effects == [WaitLocal(NAME, link=2)]
+    assert play.says(BOTH) == [Send(PRIMARY, Offer(NAME, "box", 1, 1))], "all that waits is offered"

@@ -133,6 +133,9 @@ def test_a_selection_that_would_take_much_away_is_held_until_it_is_approved(flee
     (change,) = held_changes(primary)
     assert f"`syncd approve {change}`" in said
     assert f"would be set: {notes} on {till.name}: selection = where id < 4" in primary.cli("held")
+    assert primary.status()["held_settings"] == 1
+    assert "1 change of settings held until you decide" in primary.cli("status")
+    primary.wait(lambda: f"a change of settings is held: {change}" in primary.log_end(), "says so in its log")
     let_through(fleet, notes, "meanwhile")
     for machine in (primary, till):
         machine.restart()
@@ -211,7 +214,33 @@ def test_a_copy_in_the_place_of_the_database_begins_no_budget_of_its_own(fleet: 
         source.with_name(source.name + beside).unlink(missing_ok=True)
     copy.replace(source)
     primary.wait_state(notes, "held")
-    reason = str(primary.collection(notes)["reason"])
-    assert "5 of 35 objects" in reason
-    assert "5 were deleted in the last day" in reason
+    assert "5 of 35 objects" in str(primary.collection(notes)["reason"])
     assert [rows(auxiliary, notes) for auxiliary in fleet.auxiliaries] == [35, 35]
+
+
+def test_a_database_that_was_emptied_while_nobody_looked_gets_all_of_it_back(fleet: Fleet, notes: str) -> None:
+    """No log tells of it: it is found by a comparison. Meanwhile changes travel both ways, over a restart as well."""
+    primary, (one, other) = fleet.primary, fleet.auxiliaries
+    primary.cli("settings", "set", f"{notes}.direction", "both")
+    source = primary.databases[notes]
+    primary.stop()
+    emptied = source.with_name("emptied.db")
+    with closing(sqlite3.connect(source)) as connection:
+        connection.execute("VACUUM INTO ?", (str(emptied),))
+    shop.execute(emptied, "DELETE FROM note")
+    for beside in ("-wal", "-shm"):
+        source.with_name(source.name + beside).unlink(missing_ok=True)
+    emptied.replace(source)
+    primary.start()
+    group = held(primary, notes)
+    assert "40 of 40 objects" in str(primary.collection(notes)["reason"])
+    assert "deleted: note [0]" in primary.cli("held")
+    shop.execute(source, "INSERT INTO note VALUES (100, 'down')")
+    shop.execute(one.databases[notes], "INSERT INTO note VALUES (101, 'up')")
+    other.wait(lambda: [body(other, notes, key) for key in (100, 101)] == ["down", "up"], "has what was added")
+    primary.restart()
+    assert held(primary, notes) == group
+    assert [rows(auxiliary, notes) for auxiliary in fleet.auxiliaries] == [ROWS + 2, ROWS + 2]
+    assert "40 objects given back" in primary.cli("reject", group)
+    primary.wait_state(notes, "identical")
+    assert rows(primary, notes) == ROWS + 2

@@ -172,7 +172,7 @@ def set_journal(database: Path, mode: str) -> None:
     assert shop.ask(database, f"PRAGMA journal_mode={mode}") == [(mode,)]
 
 
-def test_a_copy_that_lacks_much_is_held_until_it_is_shared_again(fleet: Fleet, tmp_path: Path) -> None:
+def test_what_a_copy_lacks_is_held_until_it_is_approved_and_all_else_goes_on(fleet: Fleet, tmp_path: Path) -> None:
     """A backup that is put back may be older than much of the data: a person decides (R13)."""
     source, copy = source_of(fleet), tmp_path / "older.db"
     with closing(sqlite3.connect(source)) as connection:
@@ -189,7 +189,13 @@ def test_a_copy_that_lacks_much_is_held_until_it_is_shared_again(fleet: Fleet, t
 
     restarted(fleet.primary, put_back)
     fleet.primary.wait_state("shop", "held", f"{GOODS} of")
+    shop.execute(source, "UPDATE goods SET name = 'meanwhile' WHERE id = 1")
+    theirs = fleet.auxiliary.databases["shop"]
+    question = "SELECT count(*) FROM goods WHERE name = 'meanwhile'"
+    fleet.auxiliary.wait(lambda: shop.ask(theirs, question) == [(1,)], "has what is changed meanwhile")
     assert held(fleet.auxiliary) == before
     fleet.primary.cli("share", "shop", "--from", f"sqlite:{source}")
+    group = str(fleet.primary.collection("shop")["held"])
+    fleet.primary.cli("approve", group)
     fleet.auxiliary.wait(lambda: held(fleet.auxiliary) == before - GOODS, "is as the copy")
     fleet.auxiliary.wait_identical("shop")

@@ -12,12 +12,30 @@ from syncd.core import effects as fx
 from syncd.core import events as ev
 from syncd.core.auxiliary_engine import AuxiliaryEngine
 from syncd.core.messages import Wire as Message
+from syncd.core.model import ObjectId
+from syncd.core.ports import SyncStore
 from syncd.core.primary_engine import PrimaryEngine
 from syncd.core.settings import Limits
 from syncd.core.upward_effects import StageUpload, WaitLocal
 from syncd.outside import Ports
 from syncd.perform import Inbound, Staging, perform, stage, together
 from tests.sim.network import PRIMARY, Crashed, Frame, Heard, Port, Wire, finish
+
+
+def approve_held(ports: Ports, name: str) -> int:
+    """A person lets through what is held of a collection. Returns the number of the group, 0: nothing is."""
+    store = ports.sync_store
+    held = finish(store.open_collection(name)).held
+    if held is None or not finish(store.release(name, held.number)):
+        return 0
+    ports.releasing.add(name)
+    return held.number
+
+
+def held_objects(store: SyncStore, name: str) -> set[ObjectId]:
+    """Those of the held group of a collection."""
+    names = {one.id: one.name for one in finish(store.open_collection(name)).types}
+    return {ObjectId(names[one.type], one.key) for one in finish(store.held_objects(name, 1_000))}
 
 
 class Observer:

@@ -11,6 +11,7 @@ from syncd.adapters.canonical import pack_values, unpack_values
 from syncd.core.edits import Direction, Policy
 from syncd.core.model import ObjectId
 from syncd.core.upward_effects import SettleWritten, WriteNow, WriteUploads
+from tests.sim.daemon import approve_held
 from tests.sim.edits_rules import r10_downloads, r10_uploads, r12_one_message
 from tests.sim.edits_watcher import EditsWatcher
 from tests.sim.edits_world import EditsWorld
@@ -264,6 +265,7 @@ class EditsStory(Tale[EditsWorld, EditsWatcher]):
     def _settle(self, done: Callable[[], bool], rounds: int = 200) -> None:
         for _ in range(rounds):
             self.world.round()
+            approve_held(self.world.nodes[PRIMARY].ports, NAME)
             self.watcher.look()
             if done():
                 return

@@ -17,7 +17,6 @@ from syncd.core.edits import Direction, Edit, EditGroup, Fact, Policy, Written
 from syncd.core.errors import ApplicationOffline, UserError
 from syncd.core.events import StoreMoved
 from syncd.core.settings import Limits
-from syncd.core.source import SourcePhase
 from tests.sim.daemon import Observer
 from tests.sim.edits_rules import Decided
 from tests.sim.network import PRIMARY, finish
@@ -37,7 +36,6 @@ LIMITS = Limits(
     offline_retry_s_max=1.0,
     park_retry_s_first=1.0,
     park_retry_s_max=4.0,
-    held_retry_s=2.0,
     guard_s=0.0,  # in so small collections much is deleted every day
     upload_window_bytes_max=300,
     upload_direct_bytes_max=400,
@@ -202,8 +200,6 @@ class EditsWorld(House):
             self.connect(device)
         self.wake()
         self.run(steps)
-        if self.primary.sources[NAME].phase is SourcePhase.HELD:  # a person says that it may go on
-            self.nodes[PRIMARY].ports.approved.add(NAME)
         self.now += 5.0
         for node in self.nodes.values():
             node.take_tick()

@@ -9,6 +9,7 @@ from syncd.core.model import ObjectId
 from syncd.core.ports import CollectionState
 from syncd.core.selection import Selection
 from tests.sim import guard_rules as rules
+from tests.sim.daemon import approve_held, held_objects
 from tests.sim.edits_world import EditsWorld
 from tests.sim.history import State
 from tests.sim.network import PRIMARY, finish
@@ -17,7 +18,8 @@ from tests.two_way_kit import NAME, taken
 
 
 class GuardWatch:
-    """``standing``: objects of the held group, as they were before it. ``approved``: numbers of groups that were."""
+    """``standing``: objects of the held group, as they were before it: as they were published, or as a comparison had
+    seen them. ``approved``: numbers of groups that were."""
 
     def __init__(self, world: EditsWorld, met: Counter[str]) -> None:
         self._world = world
@@ -26,10 +28,14 @@ class GuardWatch:
         self.approved: set[int] = set()
         self._let_through = False
         self._before: State = {}
+        self._comparing = False  # it may have kept what is not published yet
 
     def look(self, state: CollectionState) -> None:
         """``state``: of the store, at this moment."""
+        self._comparing = self._comparing or state.scanning
         self._group(state.held)
+        if state.published:
+            self._comparing = state.scanning
         if state.published and state.imported:
             self._before = contents(self._world.store, NAME)[0]
             rules.r13_as_before(self.standing, self._before)
@@ -45,11 +51,15 @@ class GuardWatch:
                 rules.r13_decided(held.number, held.gone, self.approved)
             self.standing, self._let_through = {}, True
         else:
-            names = {one.id: one.name for one in finish(self._world.store.open_collection(NAME)).types}
-            objects = finish(self._world.store.held_objects(NAME, 1_000))
-            those = [ObjectId(names[one.type], one.key) for one in objects]
-            self.standing = {one: self.standing.get(one, self._before.get(one)) for one in those}
+            those = held_objects(self._world.store, NAME)
+            before = self._kept() if self._comparing else self._before
+            self.standing = {one: self.standing.get(one, before.get(one)) for one in those}
             self._let_through = False
+
+    def _kept(self) -> State:
+        """What the store holds, published or not."""
+        rows = vars(self._world.store)["_collections"][NAME].rows
+        return {one: row.fields for one, row in rows.items() if row.fields is not None}
 
     def shows(self, selection: Selection, rows: State) -> None:
         """A device that holds what is published at the head."""
@@ -70,11 +80,9 @@ class GuardWatch:
 
     def approve(self) -> None:
         """What is held, as it is shown at this moment."""
-        held = finish(self._world.store.open_collection(NAME)).held
-        if held is not None and finish(self._world.store.release(NAME, held.number)):
-            self._world.note(f"held group {held.number} is approved")
-            self.approved.add(held.number)
-            self._world.nodes[PRIMARY].ports.releasing.add(NAME)
+        if number := approve_held(self._world.nodes[PRIMARY].ports, NAME):
+            self._world.note(f"held group {number} is approved")
+            self.approved.add(number)
             self.look(finish(self._world.store.open_collection(NAME)))
 
     def reject(self) -> None:

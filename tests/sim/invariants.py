@@ -57,9 +57,15 @@ def r1_one_state(seq: int, before: bytes, digest: bytes) -> None:
         raise Broken(f"R1 order: {seq} stands for two states")
 
 
-def r2_published(held: State, committed: Collection[State]) -> None:
-    """What is published is a state that the application had: no transaction of it is split."""
-    if held not in committed:
+def alike(one: State, other: State, but: Collection[ObjectId]) -> bool:
+    """Whether two states are the same, but for these objects."""
+    return all(one.get(each) == other.get(each) for each in one.keys() | other.keys() if each not in but)
+
+
+def r2_published(held: State, committed: Collection[State], but: Collection[ObjectId] = ()) -> None:
+    """What is published is a state that the application had: no transaction of it is split. ``but``: what the guard
+    holds stands as it was."""
+    if held not in committed and not any(alike(held, one, but) for one in committed if but):
         raise Broken("R2 whole groups: what is published is no state that the application ever had")
 
 

@@ -3,8 +3,9 @@ the applications on both sides change the same objects; then peace.
 
 R2 and R8 are asked of every device in every state: what is known to be proven there is what its selection takes of the
 primary's state at its position; what it is sent its selection takes; and what it is told to delete its selection took
-in some state, or its own application made. In most stories much is deleted at once at times: then R13 is asked as well,
-until persons approve or reject what is held.
+in some state, or its own application made. In most stories much is deleted at once at times, with the log that tells of
+it or without, and selections that take very much away are held: then R13 is asked as well, until persons approve or
+reject what is held.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import replace
 from syncd.adapters.canonical import pack_values, unpack_values
 from syncd.core.edits import Direction, Policy
 from syncd.core.events import StoreMoved
+from syncd.core.guard import guard_of_groups
 from syncd.core.messages import Begin, Objects
 from syncd.core.messages import Wire as Message
 from syncd.core.model import Kind, ObjectId, Span, Spans
@@ -139,6 +141,7 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
         self._versions = 0
         self._engine: PrimaryEngine | None = None  # of which it was said what the one before may have sent
         self._edits = rng.random() < 0.5
+        self._held: dict[str, Selection] = {}  # by device, until a person decides
         world.source.rows = dict(self._made() for _ in range(rng.randrange(10)))
         self.watcher = self.watcher_of(world)
         for device in devices:
@@ -168,9 +171,19 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
             gone = self.rng.sample(sorted(rows), self.rng.randint((len(rows) + 1) // 2, len(rows)))
             self.world.note(f"{len(gone)} of {len(rows)} objects are deleted")
             self.world.source.commit(dict([self._made()]) | dict.fromkeys(gone))
+            if self.rng.random() < 0.3:
+                self.world.source.lose_log()
 
     def _decide(self) -> None:
         self.rng.choice((self.watcher.guard.approve, self.watcher.guard.reject))()
+
+    def _decide_settings(self) -> None:
+        """A person approves or rejects a selection that is held."""
+        device = self._device()
+        selection = self._held.pop(device, None)
+        if selection is not None and self.rng.random() < 0.7:
+            self.world.note(f"the selection of {device[0]} that was held is approved")
+            self.world.select(device, selection)
 
     def _edit(self) -> None:
         device = self._device()
@@ -192,7 +205,28 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
         }
 
     def _select(self) -> None:
-        self.world.select(self._device(), self.rng.choice(SELECTIONS))
+        """What is said later takes the place of what is held."""
+        device, selection = self._device(), self.rng.choice(SELECTIONS)
+        self._held.pop(device, None)
+        if self._guarded and self._takes_much(device, selection):
+            self.world.note(f"{selection.canonical} is held, and not set on {device[0]}")
+            self._held[device] = selection
+            self.watcher.met["R13 selection held"] += 1
+        else:
+            self.world.select(device, selection)
+
+    def _takes_much(self, device: str, selection: Selection) -> bool:
+        """As ``syncd.settings_guard`` counts it, and as what is published says."""
+        store, before = self.world.store, self.world.selected.get(device, ALL)
+        state = finish(store.open_collection(NAME))
+        lost = finish(store.leaving(NAME, (before, selection), 0, 1_000))
+        if state.published and state.imported:
+            rows = contents(store, NAME)[0]
+            had, takes = taken(before, rows), taken(selection, rows)
+            assert (lost.objects, lost.of) == (len(had.keys() - takes.keys()), len(had)), "R13: not what is taken away"
+            self.watcher.met["R13 taken away"] += lost.objects > 0
+        guard = guard_of_groups(GUARDED)
+        return guard is not None and guard.holds(lost.objects, 0, lost.of)
 
     def _off_or_on(self) -> None:
         device = self._device()
@@ -238,6 +272,7 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
             (6.0, self._edit),
             (1.0, self._delete_much),
             (1.0, self._decide),
+            (1.0, self._decide_settings),
             (3.0, self._select),
             (12.0, world.wake),
             (10.0, lambda: world.connect(self._device())),

@@ -71,6 +71,10 @@ BROKEN: dict[str, tuple[str, Callable[[], None]]] = {
     "an older state after a newer one": ("R1", lambda: rules.r1_order(LAST, 4, "e", None)),
     "a number for two states": ("R1", lambda: rules.r1_one_state(3, checksum(OLD), checksum(NEW))),
     "half a transaction published": ("R2", lambda: rules.r2_published({A: b"2", B: b"1"}, [OLD, NEW])),
+    "half a transaction published beside what is held": (
+        "R2",
+        lambda: rules.r2_published({A: b"2", B: b"1", C: b"1"}, [OLD, NEW], {C}),
+    ),
     "half a group held": ("R2", lambda: rules.r2_whole({A: b"2", B: b"1"}, NEW, {})),
     "an object too many": ("R2", lambda: rules.r2_whole({**NEW, C: b"1"}, NEW, {A: b"1"})),
     "half a group parked": ("R2", lambda: rules.r2_never_split([AB], 5, {A, B}, {A})),

@@ -20,6 +20,8 @@ ASKED = (
     "R13 held",
     "R13 let through",
     "R13 shown",
+    "R13 selection held",
+    "R13 taken away",
     "R8 fewer fields",
     *(f"R2 {selection.canonical}" for selection in SELECTIONS),
 )

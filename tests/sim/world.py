@@ -30,7 +30,7 @@ from syncd.store.memory import MemorySyncStore
 from syncd.store.memory_inbound_queue import MemoryInboundQueue
 from syncd.store.memory_sync_database import MemorySyncDatabase
 from syncd.store.memory_uploads import MemoryUploadQueue
-from tests.sim.daemon import Node, Observer, received
+from tests.sim.daemon import Node, Observer, approve_held, received
 from tests.sim.history import Mine
 from tests.sim.invariants import r6_once, r6_repeat
 from tests.sim.network import PRIMARY, Crashed, Frame, Port, Wire, finish
@@ -245,6 +245,8 @@ class World:
             for device in self.targets:
                 self.connect(device)
             self.nodes[PRIMARY].wake()
+            for name in self.sources:
+                approve_held(self.nodes[PRIMARY].ports, name)
             for _ in range(steps):
                 if not self.work():
                     break
