@@ -1,12 +1,16 @@
-"""What a device that takes a selection holds of an object, for objects as the sync store keeps them (R8)."""
+"""What a device that takes a selection holds of an object, for objects as the sync store keeps them (R8).
+
+What a selection takes because something references it cannot be seen from the object itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from syncd.adapters.canonical import Value, pack_values, unpack_values
+from syncd.core.errors import UserError
 from syncd.core.model import DataType
-from syncd.core.selection import ALL, Selection, chooser
+from syncd.core.selection import ALL, Chooser, Selection, chooser
 
 
 class Seen:
@@ -32,12 +36,19 @@ class View:
     def __init__(self, selection: Selection | None, types: Sequence[DataType]) -> None:
         self._all = selection == ALL
         self._chooser = None if selection is None or self._all else chooser(selection, tuple(types))
+        self._follows = () if selection is None else selection.follow
+        followed = () if self._chooser is None else self._chooser.follows.values()
+        self._lent = {reference.type for of_type in followed for reference in of_type}
         self._widths = {one.id: (len(one.key), len(one.fields)) for one in types}
 
     def held(self, seen: Seen) -> bytes | None:
-        """The object's fields as they are held; None: it is not held."""
+        """The object's fields as they are held; None: it is not held. Raises UserError for a selection that follows
+        references."""
         if self._all:
             return seen.fields
+        if self._follows:
+            text = f"a device takes what {', '.join(self._follows)} references: that cannot be foreseen"
+            raise UserError(text, "without `follow` in its selection it can")
         taken = self.takes(seen)
         if not taken or self._chooser is None:
             return None
@@ -46,12 +57,17 @@ class View:
         return seen.fields
 
     def takes(self, seen: Seen) -> bool | None:
-        """Whether the object is held; None: it has other columns than its table has by now, or could not be built."""
+        """Whether the object is held; None: it has other columns than its table has by now, or could not be built, or
+        depends on what references it."""
         if self._all:
             return True
         if self._chooser is None:
             return False
-        answer = self._chooser.answer(seen.type)
+        taken = self._by_itself(self._chooser, seen)
+        return None if taken is False and seen.type in self._lent else taken
+
+    def _by_itself(self, chooser: Chooser, seen: Seen) -> bool | None:
+        answer = chooser.answer(seen.type)
         if answer is not None:
             return answer
         if not seen.fields:
@@ -59,4 +75,4 @@ class View:
         key, fields = seen.values
         if (len(key), len(fields)) != self._widths.get(seen.type):
             return None
-        return self._chooser.takes(seen.type, key, fields)
+        return chooser.takes(seen.type, key, fields)
