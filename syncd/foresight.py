@@ -6,7 +6,6 @@ a page is in memory (R15).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,11 +17,10 @@ from syncd.core.ports import ChunkRequest, CollectionState, SyncStore
 from syncd.core.preferences import Place, Preferences
 from syncd.core.selection import ALL, Selection
 from syncd.core.settings import Limits
+from syncd.gathering import PAGE_BYTES, PAGE_ROWS, Followers, Members, pages
 from syncd.known import Known
 from syncd.views import Seen, View
 
-PAGE_ROWS = 500  # objects of one turn, which takes a few milliseconds
-PAGE_BYTES = 2 * 1024 * 1024
 Access = Mapping[
     tuple[str, str], Selection | None
 ]  # device and collection -> what it takes, None where it is sent nothing
@@ -83,17 +81,18 @@ class _Pair:
     def __init__(self, shift: Shift, types: Sequence[DataType]) -> None:
         self.keeps = shift.after is None
         self.unknown = shift.unknown or not _fits(shift.before, types)
-        self._before = View(None if self.unknown else shift.before, types)
-        self._after = View(shift.after, types)
+        self.sides = None if self.unknown else shift.before, shift.after
+        self._views = [View(one, types) for one in self.sides]
         self.tally = Tally()
 
     @property
     def note(self) -> str:
         return _NO_MORE if self.keeps else _UNKNOWN if self.unknown else ""
 
-    def moves(self, seen: Seen) -> tuple[bytes | None, bytes | None]:
-        """The object as it is held before and after."""
-        before, after = self._before.held(seen), self._after.held(seen)
+    def moves(self, seen: Seen, members: Members) -> tuple[bytes | None, bytes | None]:
+        """The object as it is held before and after. ``members``: of selections that follow references."""
+        taken = (seen.object in members[one] if one in members else None for one in self.sides)
+        before, after = (view.held(seen, is_taken) for view, is_taken in zip(self._views, taken, strict=True))
         if self.keeps:
             return before, before
         return (seen.fields if self.unknown and after is None else before), after
@@ -113,46 +112,58 @@ def _pairs(shifted: Iterable[Shift], types: Sequence[DataType]) -> dict[Shift, _
     return {one: _Pair(one, types) for one in {shift._replace(device="") for shift in shifted}}
 
 
-async def of_shifts(store: SyncStore, state: CollectionState, shifted: Sequence[Shift]) -> list[Outcome]:
-    """What moves on devices that take other objects of one collection."""
-    pairs, names, cursor = _pairs(shifted, state.types), _names(state), 0
-    while cursor < state.head and pairs:
-        page = await store.stood(state.name, state.head, cursor, PAGE_ROWS, PAGE_BYTES)
-        if not page.whole:
-            raise UserError(f"former versions of {state.name} were forgotten while it was looked at", "ask again")
-        for row in page.rows:
-            seen = Seen(row.type, row.key, row.fields)
-            for pair in pairs.values():
-                before, after = pair.moves(seen)
-                if before != after:
-                    pair.tally.count(ObjectId(names.get(row.type, ""), row.key), before, after)
-        cursor = page.last
-        await asyncio.sleep(0)
-    alike = [(one, pairs[one._replace(device="")]) for one in shifted]
-    return [Outcome(one.device, one.collection, pair.tally, pair.note) for one, pair in alike]
+class Moving:
+    """What moves on devices that take other objects of one collection. ``close`` it at the end."""
 
+    def __init__(self, state: CollectionState, shifted: Sequence[Shift]) -> None:
+        self.state = state
+        self._shifted = shifted
+        self._pairs = _pairs(shifted, state.types)
+        self._followers = Followers((side for one in self._pairs.values() for side in one.sides), state)
 
-async def moved(store: SyncStore, then: CollectionState, now: CollectionState, shifted: Sequence[Shift]) -> bool:
-    """Whether what was committed between two states touches an object that moves between the selections."""
-    if then.types != now.types or then.epoch != now.epoch:
-        return True
-    pairs, cursor = _pairs(shifted, now.types), then.head
-    while cursor < now.head:
-        request = ChunkRequest(now.name, ALL, then.head, 0, cursor)
-        chunk = await store.read(request, PAGE_ROWS, PAGE_BYTES)
-        for row in chunk.rows:
-            versions = await store.history(now.name, row.type, row.key, Limits().history_versions_max)
-            before = next((one.fields for one in versions if one.seq <= then.head), None)
-            for fields in (before, row.fields):
-                seen = None if fields is None else Seen(row.type, row.key, fields)
-                if seen is not None and any(
-                    held != after for held, after in (one.moves(seen) for one in pairs.values())
-                ):
+    async def look(self, store: SyncStore) -> list[Outcome]:
+        """At the head of the state."""
+        await self._followers.look(store, self.state)
+        names, pairs = _names(self.state), self._pairs
+        async for page in pages(store, self.state):
+            members = await self._followers.members([seen.object for seen in page])
+            for seen in page:
+                for pair in pairs.values():
+                    before, after = pair.moves(seen, members)
+                    if before != after:
+                        pair.tally.count(ObjectId(names.get(seen.type, ""), seen.key), before, after)
+        alike = [(one, pairs[one._replace(device="")]) for one in self._shifted]
+        return [Outcome(one.device, one.collection, pair.tally, pair.note) for one, pair in alike]
+
+    async def moved(self, store: SyncStore, now: CollectionState) -> bool:
+        """Whether what was committed since the state touches an object that moves; else the state is ``now``."""
+        then = self.state
+        if then.types != now.types or then.epoch != now.epoch:
+            return True
+        cursor = then.head
+        while cursor < now.head:
+            chunk = await store.read(ChunkRequest(now.name, ALL, then.head, 0, cursor), PAGE_ROWS, PAGE_BYTES)
+            for row in chunk.rows:
+                versions = await store.history(now.name, row.type, row.key, Limits().history_versions_max)
+                before = next((one.fields for one in versions if one.seq <= then.head), None)
+                if await self._touches(row.type, row.key, (before, row.fields)):
                     return True
-        if chunk.last <= cursor:
-            return True  # what was committed last cannot be read yet
-        cursor = chunk.last
-    return False
+            if chunk.last <= cursor:
+                return True  # what was committed last cannot be read yet
+            cursor = chunk.last
+        self.state = now
+        return False
+
+    async def _touches(self, type_: int, key: bytes, versions: tuple[bytes | None, bytes | None]) -> bool:
+        sides = [None if fields is None else Seen(type_, key, fields) for fields in versions]
+        if not await self._followers.stays((type_, key), *sides):
+            return True
+        members = await self._followers.members([(type_, key)])
+        moves = [pair.moves(seen, members) for seen in sides if seen is not None for pair in self._pairs.values()]
+        return any(held != after for held, after in moves)
+
+    async def close(self) -> None:
+        await self._followers.close()
 
 
 # ---------------------------------------------------------------- other objects
