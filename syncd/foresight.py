@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from syncd.core.edits import Direction
-from syncd.core.errors import ExpressionError, UserError
+from syncd.core.errors import UserError
 from syncd.core.foreseen import Outcome, Shift, Tally
 from syncd.core.model import DataType, ObjectId
 from syncd.core.ports import ChunkRequest, CollectionState, SyncStore
 from syncd.core.preferences import Place, Preferences
 from syncd.core.selection import ALL, Selection
 from syncd.core.settings import Limits
-from syncd.gathering import PAGE_BYTES, PAGE_ROWS, Followers, Members, pages
+from syncd.gathering import PAGE_BYTES, PAGE_ROWS, Followers, Members, fits, pages
 from syncd.known import Known
 from syncd.views import Seen, View
 
@@ -80,7 +80,7 @@ class _Pair:
 
     def __init__(self, shift: Shift, types: Sequence[DataType]) -> None:
         self.keeps = shift.after is None
-        self.unknown = shift.unknown or not _fits(shift.before, types)
+        self.unknown = shift.unknown or not fits(shift.before, types)
         self.sides = None if self.unknown else shift.before, shift.after
         self._views = [View(one, types) for one in self.sides]
         self.tally = Tally()
@@ -96,15 +96,6 @@ class _Pair:
         if self.keeps:
             return before, before
         return (seen.fields if self.unknown and after is None else before), after
-
-
-def _fits(selection: Selection | None, types: Sequence[DataType]) -> bool:
-    try:
-        if selection is not None:
-            selection.check(types)
-    except ExpressionError:
-        return False  # its devices keep what they hold
-    return True
 
 
 def _pairs(shifted: Iterable[Shift], types: Sequence[DataType]) -> dict[Shift, _Pair]:

@@ -10,11 +10,13 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence, Set
 from contextlib import AsyncExitStack
 
-from syncd.core.errors import UserError
+from syncd.core.errors import ExpressionError, UserError
 from syncd.core.gathered import Gathered, Met
+from syncd.core.loss import Leaving
+from syncd.core.model import DataType
 from syncd.core.ports import CollectionState, SyncStore
 from syncd.core.references import Object
-from syncd.core.selection import Selection
+from syncd.core.selection import ALL, Selection
 from syncd.views import Seen, View
 
 PAGE_ROWS = 500  # objects of one turn, which takes a few milliseconds
@@ -78,3 +80,36 @@ class Followers:
 
     async def close(self) -> None:
         await self._stack.aclose()
+
+
+def fits(selection: Selection | None, types: Sequence[DataType]) -> bool:
+    """Whether it can be applied; else its devices keep what they hold."""
+    try:
+        if selection is not None:
+            selection.check(types)
+    except ExpressionError:
+        return False
+    return True
+
+
+async def leaving(store: SyncStore, name: str, shift: tuple[Selection, Selection]) -> Leaving:
+    """As ``core.loss.Losing`` tells it of selections that follow none, at once for all objects."""
+    state = await store.open_collection(name)
+    if not state.imported or not fits(shift[1], state.types):
+        return Leaving(0, 0, 0)
+    sides = (shift[0] if fits(shift[0], state.types) else ALL), shift[1]
+    followers, views, objects, of = Followers(sides, state), [View(one, state.types) for one in sides], 0, 0
+    try:
+        await followers.look(store, state)
+        async for page in pages(store, state):
+            members = await followers.members([seen.object for seen in page])
+            for seen in page:
+                known = (seen.object in members[one] if one in members else None for one in sides)
+                before, after = (
+                    bool(view.takes(seen)) if taken is None else taken for view, taken in zip(views, known, strict=True)
+                )
+                of += before
+                objects += before and not after
+    finally:
+        await followers.close()
+    return Leaving(objects, of, 0)
