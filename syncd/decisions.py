@@ -253,7 +253,7 @@ class Deciding:
         others = await self._others(state, counting)
         self._foreseen = (_size(state.held), others, takers)
         verb = "approve" if self._approves else "reject"
-        return Foreseen(f"{verb} {self._asked.id}", tuple(counting.outcomes()))
+        return Foreseen(f"{verb} {self._asked.id}", tuple(counting.outcomes()), applies=counting.whole)
 
     async def _others(self, state: CollectionState, counting: Counting | None = None) -> bytes:
         """Objects of the group that are not gone, as the application has them: what that is, in short."""
@@ -319,7 +319,7 @@ class Undoing:
         counting.in_application(changes)
         names = {one.id: one.name for one in state.types}
         objects = tuple(ObjectId(names.get(one.type, ""), one.key) for one in left)
-        return Foreseen(f"undo {self._asked}", tuple(counting.outcomes()), objects)
+        return Foreseen(f"undo {self._asked}", tuple(counting.outcomes()), objects, counting.whole)
 
     async def still(self) -> bool:
         return await self._on.access() == self._takers

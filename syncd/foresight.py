@@ -25,6 +25,7 @@ Access = Mapping[
     tuple[str, str], Selection | None
 ]  # device and collection -> what it takes, None where it is sent nothing
 _UNKNOWN = "at most: what it holds of these already is not known"
+_BY_REFERENCE = "what moves there is not foreseen: it takes what others reference"
 _NO_MORE = "it is sent nothing from then on, and keeps what it holds"
 
 
@@ -165,11 +166,15 @@ class Counting:
 
     def __init__(self, state: CollectionState, takers: Access) -> None:
         self._state, self._names = state, _names(state)
-        self._takers = {one: takes for one, takes in takers.items() if one[1] == state.name and takes is not None}
-        self._views = {one: (View(one, state.types), Tally()) for one in {*self._takers.values()}}
+        there = ((device, takes) for (device, name), takes in takers.items() if name == state.name)
+        self._takers = {device: takes for device, takes in there if takes is not None}
+        counted = {one for one in self._takers.values() if not one.follow}
+        self._views = {one: (View(one, state.types), Tally()) for one in counted}
+        self._touched = False
         self._application: Tally | None = None
 
     def on_devices(self, changes: Sequence[Change]) -> None:
+        self._touched = self._touched or bool(changes)
         for view, tally in self._views.values():
             self._count(changes, view, tally)
 
@@ -184,7 +189,17 @@ class Counting:
 
     def outcomes(self) -> list[Outcome]:
         here = [] if self._application is None else [Outcome("", self._state.name, self._application)]
-        return here + [Outcome(device, name, self._views[takes][1]) for (device, name), takes in self._takers.items()]
+        return here + [self._outcome(device, takes) for device, takes in self._takers.items()]
+
+    def _outcome(self, device: str, takes: Selection) -> Outcome:
+        if takes.follow:
+            return Outcome(device, self._state.name, Tally(), _BY_REFERENCE if self._touched else "")
+        return Outcome(device, self._state.name, self._views[takes][1])
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that moves is counted."""
+        return not self._touched or not any(takes.follow for takes in self._takers.values())
 
 
 def _names(state: CollectionState) -> dict[int, str]:

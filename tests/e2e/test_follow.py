@@ -132,6 +132,34 @@ def test_without_it_a_group_that_breaks_a_foreign_key_fails_there_with_the_advic
     holds(fleet, invoice=[2], customer=[2])
 
 
+def test_it_is_seen_before_it_is_chosen_and_is_what_was_seen(fleet: Fleet) -> None:
+    primary, till = fleet.primary, fleet.auxiliary
+    holds(fleet, invoice=[2], customer=[2])
+    german = FOLLOWING.replace("FR", "DE")
+    change(primary, "INSERT INTO invoice VALUES (20, 'DE', 3), (21, 'DE', 1)", "DELETE FROM invoice WHERE id = 8")
+    holds(fleet, invoice=[2], customer=[2])
+    words = ("preview", "settings", "set", f"{NAME}.selection", german, "--device", till.name)
+    seen = primary.cli_json(*words)
+    outcomes = seen["outcomes"]
+    assert isinstance(outcomes, list)
+    (outcome,) = outcomes
+    moves = {kind: [(one["type"], one["key"]) for one in outcome[kind]["first"]] for kind in ("add", "delete")}
+    taken = [("customer", 1), ("customer", 3), ("employee", 1), ("employee", 2), ("invoice", 3)]
+    assert moves == {
+        "add": [(type_, f"[{key}]") for type_, key in taken],
+        "delete": [("customer", "[2]"), ("invoice", "[2]")],
+    }
+    assert outcome["add"]["objects"] == len([*taken, "invoice 20", "invoice 21"])
+    change(primary, "UPDATE customer SET rep = 3 WHERE id = 3")
+    primary.wait(lambda: primary.cli_json(*words)["hash"] != seen["hash"], "sees another employee")
+    assert "the data moved" in primary.cli(*words, "--apply", str(seen["hash"]), code=1)
+    again = primary.cli_json(*words)
+    assert primary.cli_json(*words, "--apply", str(again["hash"]))["applied"] is True
+    holds(fleet, invoice=[3, 20, 21], customer=[1, 3], employee=[1, 2, 3])
+    choose(fleet, FOLLOWING)
+    holds(fleet, invoice=[2], customer=[2])
+
+
 def test_what_is_no_foreign_key_is_refused_at_once(fleet: Fleet) -> None:
     said = choose(fleet, 'country == "FR" follow invoice.country', code=1)
     assert "'invoice.country' is no foreign key that holds the primary key of a shared table" in said
