@@ -77,6 +77,13 @@ def holds(fleet: Fleet, **taken: list[int]) -> None:
     assert shop.ask(till.databases[NAME], "PRAGMA foreign_key_check") == []
 
 
+def counted(primary: Machine, device: Machine) -> tuple[object, object]:
+    """How many objects the device holds for certain, and may hold, as the primary knows."""
+    collections = primary.cli_json("holds", "--device", device.name)["collections"]
+    assert isinstance(collections, list)
+    return collections[0]["holds"]["objects"], collections[0]["maybe"]["objects"]
+
+
 def change(machine: Machine, *statements: str) -> None:
     shop.execute(machine.databases[NAME], *statements)
 
@@ -162,6 +169,9 @@ def test_it_is_seen_before_it_is_chosen_and_is_what_was_seen(fleet: Fleet) -> No
     again = primary.cli_json(*words)
     assert primary.cli_json(*words, "--apply", str(again["hash"]))["applied"] is True
     holds(fleet, invoice=[3, 20, 21], customer=[1, 3], employee=[1, 2, 3, 4])
+    primary.wait(lambda: counted(primary, till) == (9, 0), "knows all that the till holds")
+    change(primary, "UPDATE customer SET name = 'of no German invoice' WHERE id = 2")
+    primary.wait(lambda: counted(primary, till) == (9, 0), "knows all that the till holds")
     choose(fleet, FOLLOWING)
     holds(fleet, invoice=[2], customer=[2])
 
