@@ -25,7 +25,7 @@ from syncd.core.preferences import Chosen, Preferences, with_chosen
 from syncd.core.settings import Limits
 from syncd.core.status import Json
 from syncd.deeds import Deed, Deeds
-from syncd.foresight import Access, Change, Counting, access, check, moved, of_shifts, shifts
+from syncd.foresight import Access, Change, Counting, Moving, access, check, shifts
 from syncd.holds import Asked, Holds
 from syncd.holds import of_settings as of_settings_held
 from syncd.known import Known
@@ -91,6 +91,10 @@ class Decision(Protocol):
         """Returns the group that came of it, empty where none did or it is not known. Raises Moved."""
         ...
 
+    async def close(self) -> None:
+        """Nothing is asked of it any more."""
+        ...
+
 
 class Moved(UserError):
     """What is to be done is not what was foreseen any more. Nothing was done."""
@@ -117,18 +121,18 @@ class Shifting:
         self._after = after
         self._make = make
         self._shifts: tuple[Shift, ...] = ()
-        self._states: dict[str, CollectionState] = {}
+        self._moving: dict[str, Moving] = {}
         self.collections: tuple[str, ...] = ()
 
     async def foresee(self) -> Foreseen:
         self._shifts, store = await self._shifted(), self._on.deeds.store
         self.collections = tuple(sorted({one.collection for one in self._shifts}))
         outcomes: list[Outcome] = []
+        await self.close()
         for name in self.collections:
-            self._states[name] = check(await self._on.deeds.collection(name))
-            outcomes += await of_shifts(
-                store, self._states[name], [one for one in self._shifts if one.collection == name]
-            )
+            state = check(await self._on.deeds.collection(name))
+            self._moving[name] = Moving(state, [one for one in self._shifts if one.collection == name])
+            outcomes += await self._moving[name].look(store)
         return Foreseen(self._change, tuple(outcomes), applies=self._make is not None)
 
     async def _shifted(self) -> tuple[Shift, ...]:
@@ -139,18 +143,21 @@ class Shifting:
         """What is committed meanwhile and moves nothing else than before is taken over as it goes."""
         if await self._shifted() != self._shifts:
             return False
-        for name, then in self._states.items():
+        for name, moving in self._moving.items():
             now = await self._on.deeds.collection(name)
-            shifted = [one for one in self._shifts if one.collection == name]
-            if now.scanning or await moved(self._on.deeds.store, then, now, shifted):
+            if now.scanning or await moving.moved(self._on.deeds.store, now):
                 return False
-            self._states[name] = now
         return True
 
     async def make(self) -> str:
         if self._make is not None:
             await self._make()
         return ""
+
+    async def close(self) -> None:
+        for moving in self._moving.values():
+            await moving.close()
+        self._moving = {}
 
 
 async def of_settings(grounds: Grounds, verb: str, args: Json, applies: bool) -> Shifting:
@@ -246,7 +253,7 @@ class Deciding:
         others = await self._others(state, counting)
         self._foreseen = (_size(state.held), others, takers)
         verb = "approve" if self._approves else "reject"
-        return Foreseen(f"{verb} {self._asked.id}", tuple(counting.outcomes()))
+        return Foreseen(f"{verb} {self._asked.id}", tuple(counting.outcomes()), applies=counting.whole)
 
     async def _others(self, state: CollectionState, counting: Counting | None = None) -> bytes:
         """Objects of the group that are not gone, as the application has them: what that is, in short."""
@@ -276,6 +283,9 @@ class Deciding:
         verb = "approve" if self._approves else "reject"
         await self._on.holds.verbs[verb]({"group": self._asked.id})
         return ""
+
+    async def close(self) -> None:
+        """It keeps nothing."""
 
 
 def _size(held: Held | None) -> tuple[int, int, int]:
@@ -309,7 +319,7 @@ class Undoing:
         counting.in_application(changes)
         names = {one.id: one.name for one in state.types}
         objects = tuple(ObjectId(names.get(one.type, ""), one.key) for one in left)
-        return Foreseen(f"undo {self._asked}", tuple(counting.outcomes()), objects)
+        return Foreseen(f"undo {self._asked}", tuple(counting.outcomes()), objects, counting.whole)
 
     async def still(self) -> bool:
         return await self._on.access() == self._takers
@@ -321,6 +331,9 @@ class Undoing:
         if done.written.ruling is Ruling.REFUSED:
             raise Moved("an object of the group was changed just now", "look at it again")
         return done.group
+
+    async def close(self) -> None:
+        """It keeps nothing."""
 
 
 async def decision(grounds: Grounds, what: str, args: Json, applies: bool) -> Decision:

@@ -6,27 +6,26 @@ a page is in memory (R15).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from syncd.core.edits import Direction
-from syncd.core.errors import ExpressionError, UserError
+from syncd.core.errors import UserError
 from syncd.core.foreseen import Outcome, Shift, Tally
 from syncd.core.model import DataType, ObjectId
 from syncd.core.ports import ChunkRequest, CollectionState, SyncStore
 from syncd.core.preferences import Place, Preferences
 from syncd.core.selection import ALL, Selection
 from syncd.core.settings import Limits
+from syncd.gathering import PAGE_BYTES, PAGE_ROWS, Followers, Members, fits, pages
 from syncd.known import Known
 from syncd.views import Seen, View
 
-PAGE_ROWS = 500  # objects of one turn, which takes a few milliseconds
-PAGE_BYTES = 2 * 1024 * 1024
 Access = Mapping[
     tuple[str, str], Selection | None
 ]  # device and collection -> what it takes, None where it is sent nothing
 _UNKNOWN = "at most: what it holds of these already is not known"
+_BY_REFERENCE = "what moves there is not foreseen: it takes what others reference"
 _NO_MORE = "it is sent nothing from then on, and keeps what it holds"
 
 
@@ -82,30 +81,22 @@ class _Pair:
 
     def __init__(self, shift: Shift, types: Sequence[DataType]) -> None:
         self.keeps = shift.after is None
-        self.unknown = shift.unknown or not _fits(shift.before, types)
-        self._before = View(None if self.unknown else shift.before, types)
-        self._after = View(shift.after, types)
+        self.unknown = shift.unknown or not fits(shift.before, types)
+        self.sides = None if self.unknown else shift.before, shift.after
+        self._views = [View(one, types) for one in self.sides]
         self.tally = Tally()
 
     @property
     def note(self) -> str:
         return _NO_MORE if self.keeps else _UNKNOWN if self.unknown else ""
 
-    def moves(self, seen: Seen) -> tuple[bytes | None, bytes | None]:
-        """The object as it is held before and after."""
-        before, after = self._before.held(seen), self._after.held(seen)
+    def moves(self, seen: Seen, members: Members) -> tuple[bytes | None, bytes | None]:
+        """The object as it is held before and after. ``members``: of selections that follow references."""
+        taken = (seen.object in members[one] if one in members else None for one in self.sides)
+        before, after = (view.held(seen, is_taken) for view, is_taken in zip(self._views, taken, strict=True))
         if self.keeps:
             return before, before
         return (seen.fields if self.unknown and after is None else before), after
-
-
-def _fits(selection: Selection | None, types: Sequence[DataType]) -> bool:
-    try:
-        if selection is not None:
-            selection.check(types)
-    except ExpressionError:
-        return False  # its devices keep what they hold
-    return True
 
 
 def _pairs(shifted: Iterable[Shift], types: Sequence[DataType]) -> dict[Shift, _Pair]:
@@ -113,46 +104,58 @@ def _pairs(shifted: Iterable[Shift], types: Sequence[DataType]) -> dict[Shift, _
     return {one: _Pair(one, types) for one in {shift._replace(device="") for shift in shifted}}
 
 
-async def of_shifts(store: SyncStore, state: CollectionState, shifted: Sequence[Shift]) -> list[Outcome]:
-    """What moves on devices that take other objects of one collection."""
-    pairs, names, cursor = _pairs(shifted, state.types), _names(state), 0
-    while cursor < state.head and pairs:
-        page = await store.stood(state.name, state.head, cursor, PAGE_ROWS, PAGE_BYTES)
-        if not page.whole:
-            raise UserError(f"former versions of {state.name} were forgotten while it was looked at", "ask again")
-        for row in page.rows:
-            seen = Seen(row.type, row.key, row.fields)
-            for pair in pairs.values():
-                before, after = pair.moves(seen)
-                if before != after:
-                    pair.tally.count(ObjectId(names.get(row.type, ""), row.key), before, after)
-        cursor = page.last
-        await asyncio.sleep(0)
-    alike = [(one, pairs[one._replace(device="")]) for one in shifted]
-    return [Outcome(one.device, one.collection, pair.tally, pair.note) for one, pair in alike]
+class Moving:
+    """What moves on devices that take other objects of one collection. ``close`` it at the end."""
 
+    def __init__(self, state: CollectionState, shifted: Sequence[Shift]) -> None:
+        self.state = state
+        self._shifted = shifted
+        self._pairs = _pairs(shifted, state.types)
+        self._followers = Followers((side for one in self._pairs.values() for side in one.sides), state)
 
-async def moved(store: SyncStore, then: CollectionState, now: CollectionState, shifted: Sequence[Shift]) -> bool:
-    """Whether what was committed between two states touches an object that moves between the selections."""
-    if then.types != now.types or then.epoch != now.epoch:
-        return True
-    pairs, cursor = _pairs(shifted, now.types), then.head
-    while cursor < now.head:
-        request = ChunkRequest(now.name, ALL, then.head, 0, cursor)
-        chunk = await store.read(request, PAGE_ROWS, PAGE_BYTES)
-        for row in chunk.rows:
-            versions = await store.history(now.name, row.type, row.key, Limits().history_versions_max)
-            before = next((one.fields for one in versions if one.seq <= then.head), None)
-            for fields in (before, row.fields):
-                seen = None if fields is None else Seen(row.type, row.key, fields)
-                if seen is not None and any(
-                    held != after for held, after in (one.moves(seen) for one in pairs.values())
-                ):
+    async def look(self, store: SyncStore) -> list[Outcome]:
+        """At the head of the state."""
+        await self._followers.look(store, self.state)
+        names, pairs = _names(self.state), self._pairs
+        async for page in pages(store, self.state):
+            members = await self._followers.members([seen.object for seen in page])
+            for seen in page:
+                for pair in pairs.values():
+                    before, after = pair.moves(seen, members)
+                    if before != after:
+                        pair.tally.count(ObjectId(names.get(seen.type, ""), seen.key), before, after)
+        alike = [(one, pairs[one._replace(device="")]) for one in self._shifted]
+        return [Outcome(one.device, one.collection, pair.tally, pair.note) for one, pair in alike]
+
+    async def moved(self, store: SyncStore, now: CollectionState) -> bool:
+        """Whether what was committed since the state touches an object that moves; else the state is ``now``."""
+        then = self.state
+        if then.types != now.types or then.epoch != now.epoch:
+            return True
+        cursor = then.head
+        while cursor < now.head:
+            chunk = await store.read(ChunkRequest(now.name, ALL, then.head, 0, cursor), PAGE_ROWS, PAGE_BYTES)
+            for row in chunk.rows:
+                versions = await store.history(now.name, row.type, row.key, Limits().history_versions_max)
+                before = next((one.fields for one in versions if one.seq <= then.head), None)
+                if await self._touches(row.type, row.key, (before, row.fields)):
                     return True
-        if chunk.last <= cursor:
-            return True  # what was committed last cannot be read yet
-        cursor = chunk.last
-    return False
+            if chunk.last <= cursor:
+                return True  # what was committed last cannot be read yet
+            cursor = chunk.last
+        self.state = now
+        return False
+
+    async def _touches(self, type_: int, key: bytes, versions: tuple[bytes | None, bytes | None]) -> bool:
+        sides = [None if fields is None else Seen(type_, key, fields) for fields in versions]
+        if not await self._followers.stays((type_, key), *sides):
+            return True
+        members = await self._followers.members([(type_, key)])
+        moves = [pair.moves(seen, members) for seen in sides if seen is not None for pair in self._pairs.values()]
+        return any(held != after for held, after in moves)
+
+    async def close(self) -> None:
+        await self._followers.close()
 
 
 # ---------------------------------------------------------------- other objects
@@ -163,11 +166,15 @@ class Counting:
 
     def __init__(self, state: CollectionState, takers: Access) -> None:
         self._state, self._names = state, _names(state)
-        self._takers = {one: takes for one, takes in takers.items() if one[1] == state.name and takes is not None}
-        self._views = {one: (View(one, state.types), Tally()) for one in {*self._takers.values()}}
+        there = ((device, takes) for (device, name), takes in takers.items() if name == state.name)
+        self._takers = {device: takes for device, takes in there if takes is not None}
+        counted = {one for one in self._takers.values() if not one.follow}
+        self._views = {one: (View(one, state.types), Tally()) for one in counted}
+        self._touched = False
         self._application: Tally | None = None
 
     def on_devices(self, changes: Sequence[Change]) -> None:
+        self._touched = self._touched or bool(changes)
         for view, tally in self._views.values():
             self._count(changes, view, tally)
 
@@ -182,7 +189,17 @@ class Counting:
 
     def outcomes(self) -> list[Outcome]:
         here = [] if self._application is None else [Outcome("", self._state.name, self._application)]
-        return here + [Outcome(device, name, self._views[takes][1]) for (device, name), takes in self._takers.items()]
+        return here + [self._outcome(device, takes) for device, takes in self._takers.items()]
+
+    def _outcome(self, device: str, takes: Selection) -> Outcome:
+        if takes.follow:
+            return Outcome(device, self._state.name, Tally(), _BY_REFERENCE if self._touched else "")
+        return Outcome(device, self._state.name, self._views[takes][1])
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that moves is counted."""
+        return not self._touched or not any(takes.follow for takes in self._takers.values())
 
 
 def _names(state: CollectionState) -> dict[int, str]:

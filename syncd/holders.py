@@ -122,7 +122,7 @@ class Holders:
                 continue
             whereabouts = await self._whereabouts(asked, reports, ground)
             past = past or await whereabouts.past(found.type.id, found.key)
-            held, which = whereabouts.held(past, found.type.id, found.key)
+            held, which = await whereabouts.held(past, found.type.id, found.key)
             if held is not Held.NO:
                 note = _MAYBE if held is Held.MAYBE else ""
                 about = {"holds": held.value, "version": which.value, "note": note}

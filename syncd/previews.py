@@ -39,16 +39,22 @@ class Previews:
             raise UserError("there is nothing to preview", "see `syncd preview --help`")
         async with self._one:
             asked = await decision(self._on, what, inner, applies=bool(wanted))
-            foreseen = await asked.foresee()
-            if not wanted:
-                return self._told(foreseen)
-            if not foreseen.applies or foreseen.hash != wanted:
-                return self._told(foreseen, refused=_MOVED)
             try:
-                group = await self._make(asked)
-            except Moved:
-                return self._told(await asked.foresee(), refused=_MOVED)
-            return self._told(foreseen, applied=True, group=group)
+                return await self._answer(asked, wanted)
+            finally:
+                await asked.close()
+
+    async def _answer(self, asked: Decision, wanted: str) -> Json:
+        foreseen = await asked.foresee()
+        if not wanted:
+            return self._told(foreseen)
+        if not foreseen.applies or foreseen.hash != wanted:
+            return self._told(foreseen, refused=_MOVED)
+        try:
+            group = await self._make(asked)
+        except Moved:
+            return self._told(await asked.foresee(), refused=_MOVED)
+        return self._told(foreseen, applied=True, group=group)
 
     async def _make(self, asked: Decision) -> str:
         """What was foreseen, if it still is so. Raises Moved. Others wait for the last look alone, which has little to

@@ -10,18 +10,22 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from syncd.core.devices import SyncDatabase
-from syncd.core.loss import Holder, Leaving, Losing, Loss, shifts, too_much
+from syncd.core.loss import Holder, Leaving, Loss, shifts, too_much
+from syncd.core.ports import SyncStore
 from syncd.core.preferences import Chosen, Preferences, with_chosen
 from syncd.core.selection import Selection
 from syncd.core.settings import Limits
+from syncd.gathering import leaving
 
 Counting = Callable[[str, tuple[Selection, Selection]], Awaitable[Leaving]]
 TAKES_AWAY = {"selection", "direction"}  # settings that may
 SHOWN_MAX = 3  # devices that a reason names
 
 
-async def counted(store: Losing, rows_max: int, name: str, shift: tuple[Selection, Selection]) -> Leaving:
+async def counted(store: SyncStore, rows_max: int, name: str, shift: tuple[Selection, Selection]) -> Leaving:
     """How many objects leave a device whose selection becomes another one; read in parts, so that nobody waits."""
+    if any(one.follow for one in shift):
+        return await leaving(store, name, shift)
     objects = of = cursor = 0
     while True:
         part = await store.leaving(name, shift, cursor, rows_max)

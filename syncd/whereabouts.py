@@ -1,12 +1,13 @@
 """Where devices stand of a collection, and the objects that they hold there (R4, R8, R9): read, a page at a time.
 
 Objects that nothing in flight touches are known from the state at the device's position. Others are looked at one by
-one, in all states in which the device may be.
+one, in all states in which the device may be. What a device takes because something references it is known where its
+class has stayed the same since the device's position: it is asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from syncd.core import reach
@@ -15,6 +16,7 @@ from syncd.core.history_port import Stood
 from syncd.core.messages import Report
 from syncd.core.ports import ChunkRequest, CollectionState, SyncStore
 from syncd.core.reach import NOTHING, NOTHING_FAILED, Held, Past, Reach, Reaches, Which
+from syncd.core.references import Object
 from syncd.core.selection import ALL, Selection
 from syncd.core.transactions import names_all
 from syncd.views import Seen, View
@@ -73,7 +75,7 @@ async def reaches_of(on: Sight, device: str, state: CollectionState, report: Rep
             span = spans.get(report.epoch)
             selection, position = await _selection(on, name, report.epoch), report.position
             last = position if span is None else max(position, span.last)
-            found = [Reach(selection, position, last, _failed(report))]
+            found = [Reach(selection, position, last, _failed(report), epoch=report.epoch)]
     for epoch, span in spans.items():
         if (report is None or epoch != report.epoch) and span.last >= max(span.first, 1):
             found.append(Reach(await _selection(on, name, epoch), span.first, span.last))
@@ -100,11 +102,35 @@ class Whereabouts:
         self._on, self._state, self.reaches, self._since = on, state, reaches, since
         self._known = {one.id for one in state.types}
         self._views: dict[Selection, View] = {}
+        self._class = self._asked()
         self._last = max((one.last for one in reaches), default=0)
 
-    def held(self, past: Past, type_: int, key: bytes) -> tuple[Held, Which]:
+    async def held(self, past: Past, type_: int, key: bytes) -> tuple[Held, Which]:
         """Whether it holds one object, and in which version."""
-        return reach.held(self.reaches, past, self._takes(type_, key))
+        members = await self._members([(type_, key)])
+        return reach.held(self.reaches, past, self._takes(type_, key, members))
+
+    def _asked(self) -> Selection | None:
+        """A selection that follows references, if its class has stayed the same since the device's position."""
+        if len(self.reaches) != 1:
+            return None
+        one = self.reaches[0]
+        if one.selection is None or not one.selection.follow or one.failed != NOTHING_FAILED:
+            return None
+        return one.selection if self._stays(one, self._state) else None
+
+    def _stays(self, one: Reach, state: CollectionState) -> bool:
+        """A class with changes that are not published has members that no device was told of."""
+        seen = None if one.selection is None else state.of(one.selection)
+        return seen is not None and seen.epoch == one.epoch and seen.head <= one.first and state.published
+
+    async def _members(self, objects: Iterable[Object]) -> Set[Object] | None:
+        """Those of the objects that are in the class that is asked; None: it cannot be told."""
+        if self._class is None:
+            return None
+        members, _ = await self._on.store.in_class(self._state.name, self._class, [*objects])
+        now = await self._on.store.open_collection(self._state.name)
+        return members if self._stays(self.reaches[0], now) else None
 
     async def past(self, type_: int, key: bytes) -> Past:
         """What is known of one object."""
@@ -115,7 +141,9 @@ class Whereabouts:
             since = max(since, versions[-1].seq)
         return Past(versions, since)
 
-    def _takes(self, type_: int, key: bytes) -> Callable[[Selection, bytes], bool | None]:
+    def _takes(self, type_: int, key: bytes, members: Set[Object] | None) -> Callable[[Selection, bytes], bool | None]:
+        if members is not None:
+            return lambda selection, fields: (type_, key) in members
         return lambda selection, fields: self._view(selection).takes(Seen(type_, key, fields))
 
     def _view(self, selection: Selection) -> View:
@@ -139,6 +167,7 @@ class Whereabouts:
         """What stood at the beginning of a reach."""
         failed = await self._failed_spans(one)
         page = await self._on.store.stood(self._state.name, one.first, cursor.change, PAGE_ROWS, PAGE_BYTES)
+        members = await self._members((row.type, row.key) for row in page.rows)
         found: list[Here] = []
         for row in page.rows:
             if row.type not in self._known:
@@ -147,7 +176,7 @@ class Whereabouts:
             if touched or len(self.reaches) > 1 or row.change <= self._since.get(row.type, 0):
                 verdict = await self._once(cursor, row.type, row.key)
             else:
-                verdict = self._plain(one, row)
+                verdict = self._plain(one, row, members)
             if verdict[0] is not Held.NO:
                 found.append(Here(row.type, row.key, len(row.key) + len(row.fields), *verdict))
         if page.last < one.first:
@@ -163,11 +192,11 @@ class Whereabouts:
         first = {group.seq: group.first for group in await self._on.store.groups(self._state.name, GROUPS_MAX)}
         return [(first.get(seq, 0), seq) for seq in one.failed]
 
-    def _plain(self, one: Reach, row: Stood) -> tuple[Held, Which]:
+    def _plain(self, one: Reach, row: Stood, members: Set[Object] | None) -> tuple[Held, Which]:
         """Of an object that is the same in all states in which the device may be."""
         if one.selection is None or one.failed is None:
             return Held.MAYBE, Which.UNKNOWN
-        taken = self._takes(row.type, row.key)(one.selection, row.fields)
+        taken = self._takes(row.type, row.key, members)(one.selection, row.fields)
         if taken is None:
             return Held.MAYBE, Which.UNKNOWN
         which = Which.OLDER if row.until else Which.CURRENT
@@ -191,7 +220,7 @@ class Whereabouts:
         past = await self.past(type_, key)
         if self._first_part(past) != cursor[:2]:
             return Held.NO, Which.UNKNOWN
-        return self.held(past, type_, key)
+        return await self.held(past, type_, key)
 
     def _first_part(self, past: Past) -> tuple[int, bool]:
         newest = past.versions[0].seq if past.versions else 0

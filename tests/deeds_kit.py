@@ -55,8 +55,8 @@ class _Reading(asyncio.Event):
 class Desk:
     """``commit``: what the application's user does; ``edit``: what comes from the laptop."""
 
-    def __init__(self) -> None:
-        self.source = MemorySource((NOTE, TAG, PERSON))
+    def __init__(self, *more: DataType) -> None:
+        self.source = MemorySource((NOTE, TAG, PERSON, *more))
         self.store = MemorySyncStore()
         self.uploads = MemoryUploadQueue()
         self.writer = MemoryWriter(self.source, numbered=("note",))

@@ -48,8 +48,8 @@ class ForeseeingDesk(Desk):
     """Till and laptop are ada's, whose notes these are, the stranger is bob's. ``meanwhile``: happens while a change of
     settings is being kept; ``while_read``: after a page of the store was looked at."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *more: DataType) -> None:
+        super().__init__(*more)
         self.database = MemorySyncDatabase()
         self.in_force = Preferences(LIMITS)
         self.meanwhile: Callable[[], Awaitable[None]] | None = None

@@ -33,7 +33,7 @@ TABLE: dict[str, set[str]] = {
     "driver": {"core", "adapters", "outside", "perform"},
     "rooms": {"core", "adapters", "outside", "home", "store"},
     "admission": {"core", "adapters", "driver", "rooms", "home", "transport"},
-    "settings_guard": {"core"},
+    "settings_guard": {"core", "views", "gathering"},
     "known": {"core", "rooms", "settings_guard"},
     "choices_checked": {"core"},
     "choices": {"core", "rooms", "choices_checked", "settings_guard", "known"},
@@ -49,7 +49,8 @@ TABLE: dict[str, set[str]] = {
     "holds": {"core", "rooms", "deeds"},
     "held_notice": {"core"},
     "views": {"core", "adapters"},
-    "foresight": {"core", "known", "views"},
+    "gathering": {"core", "adapters", "views"},
+    "foresight": {"core", "known", "views", "gathering"},
     "decisions": {"core", "known", "choices", "deeds", "foresight", "holds", "past"},
     "sent": {"core"},
     "whereabouts": {"core", "views"},
@@ -85,7 +86,7 @@ LATE = {("__main__", "daemon")}
 CORE = (
     "errors frozen model messages edits settings pieces guard holding quantities schedule pace digest expression_tree "
     "expression_scan expression_read expression_values expression_bind expression_closure expression_sql expression "
-    "key_patterns references selection_words selection foreseen preferences loss settings_file devices found "
+    "key_patterns references selection_words selection foreseen preferences loss settings_file devices found gathered "
     "history_port ports source_port inbound_port upward_ports query_builder conflict inbound_queue upward_events "
     "events upward_effects effects source target_state direct parked onward target intake_state intake_direct intake "
     "uplink_state uplink auxiliary_pace conversation follow reach engine reception pacing sending taking choosing "

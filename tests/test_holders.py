@@ -12,7 +12,7 @@ import pytest_asyncio
 from syncd.core.devices import Device, find_device
 from syncd.core.errors import UserError
 from syncd.core.messages import Failed, Report
-from syncd.core.model import Span
+from syncd.core.model import DataType, Span
 from syncd.core.ports import ChunkRequest
 from syncd.core.reach import Reaches
 from syncd.core.selection import ALL, Selection
@@ -33,8 +33,8 @@ OLD, NEW = Selection('title == "old"'), Selection('title == "new"')
 class HoldersDesk(Desk):
     """Till and laptop may have the notes; ``said``: what devices reported last. ``silent``: they are sent nothing."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *more: DataType) -> None:
+        super().__init__(*more)
         self.paired = {one.id: one for one in (TILL, LAPTOP, STRANGER)}
         self.linked = {TILL.id, LAPTOP.id}
         self.said: dict[tuple[str, str], Report] = {}

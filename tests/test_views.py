@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from syncd.adapters.canonical import Value, pack_values
-from syncd.core.model import DataType
+from syncd.core.errors import UserError
+from syncd.core.model import DataType, Reference
 from syncd.core.selection import ALL, Selection
 from syncd.views import Seen, View
 
@@ -43,3 +44,21 @@ def test_what_cannot_be_asked_is_not_known() -> None:
     assert view.takes(Seen(1, pack_values([7]), b"")) is None
     assert view.takes(seen(1, "of other columns")) is None
     assert View(Selection(tables=("person",)), TYPES).takes(Seen(1, pack_values([7]), b"")) is True
+
+
+SALE = DataType(3, "sale", ("id",), ("country", "person"), references=(Reference(("person",), "person"),))
+FRENCH = Selection('country == "FR"', follow=("sale.person",))
+
+
+def test_what_depends_on_others_is_not_known() -> None:
+    view = View(FRENCH, (*TYPES, SALE))
+    assert view.takes(seen(1, "ada", b"x")) is None
+    assert view.takes(seen(2, "red")) is False
+    assert [view.takes(seen(3, country, 1)) for country in ("FR", "DE")] == [True, False]
+    named = View(Selection('name == "ada"', follow=FRENCH.follow), (*TYPES, SALE))
+    assert [named.takes(seen(1, name, b"x")) for name in ("ada", "bob")] == [True, None]
+
+
+def test_what_follows_references_cannot_be_foreseen() -> None:
+    with pytest.raises(UserError, match="references: that cannot be foreseen"):
+        View(FRENCH, (*TYPES, SALE)).held(seen(3, "FR", 1))

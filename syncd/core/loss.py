@@ -85,7 +85,8 @@ class Losing(Protocol):
 
     async def leaving(self, name: str, shift: tuple[Selection, Selection], cursor: int, rows_max: int) -> Leaving:
         """Of the objects after this change that the first of two selections takes: how many there are, and how many
-        the second does not take; ``rows_max`` are looked at. One that changes meanwhile may be counted twice."""
+        the second does not take; ``rows_max`` are looked at. One that changes meanwhile may be counted twice. What
+        the second takes because something references it is not known here: see ``gathering``."""
         ...
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 from syncd.core.edits import Overlay, Plan
+from syncd.core.gathered import Gathering
 from syncd.core.history_port import StoreHistory
 from syncd.core.holding import Batch, Held, Holding
 from syncd.core.loss import Losing
@@ -133,7 +134,7 @@ class StoredChunk:
     horizon: int = 0
 
 
-class SyncStore(StoreHistory, Holding, Losing, Protocol):
+class SyncStore(StoreHistory, Holding, Losing, Gathering, Protocol):
     """The sync store (claims 24d, 24h): a copy of the data objects and the order of their changes (R1, R3-R5)."""
 
     async def open_collection(self, name: str) -> CollectionState: ...

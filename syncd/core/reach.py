@@ -69,13 +69,14 @@ class Reaches:
 class Reach:
     """States in which a device may be: what ``selection`` takes at any sequence number from ``first`` to ``last``.
     ``selection`` None: not known. ``failed``: groups that may be missing there; None: it is not known which.
-    ``nothing``: it holds nothing."""
+    ``nothing``: it holds nothing. ``epoch``: of its positions, where that is known."""
 
     selection: Selection | None
     first: int
     last: int
     failed: frozenset[int] | None = NOTHING_FAILED
     nothing: bool = False
+    epoch: str = ""
 
 
 NOTHING = Reach(None, 0, 0, nothing=True)

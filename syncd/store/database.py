@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -222,6 +223,31 @@ class Database:
             future.set_exception(outcome)
         else:
             future.set_result(outcome)
+
+
+class Scratch:
+    """A database of what somebody looks at for a while; see ``scratch``."""
+
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self._connection = connection
+
+    async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return await in_thread(self._connection, function)
+        except sqlite3.Error as error:
+            raise mapped(error, Path("a temporary file")) from error
+
+
+@asynccontextmanager
+async def scratch(schema: str) -> AsyncIterator[Scratch]:
+    """In memory while it is small, then in a file that SQLite deletes by itself; nothing of it is durable."""
+    connection = await aiosqlite.connect("", isolation_level=None, cached_statements=32)
+    try:
+        made = Scratch(connection)
+        await made.run(lambda database: database.executescript("PRAGMA journal_mode = OFF; BEGIN;" + schema))
+        yield made
+    finally:
+        await connection.close()
 
 
 # ---------------------------------------------------------------- in the threads

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from syncd.core import digest
 from syncd.core.edits import Edit, Fact, Version
@@ -12,6 +13,7 @@ from syncd.core.ports import StoredRow
 from syncd.core.selection import Selection
 from syncd.core.settings import Limits
 from syncd.store.memory_collection import MemoryCollection
+from syncd.store.memory_gathered import MemoryGathered, gather
 from syncd.store.memory_history import group_at, undoing_of
 from syncd.store.store_standing import StoodRequest
 
@@ -22,6 +24,9 @@ class MemoryPast:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._collections: dict[str, MemoryCollection] = {}
+
+    def gather(self) -> AbstractAsyncContextManager[MemoryGathered]:
+        return gather()
 
     async def facts(self, name: str, edits: Sequence[Edit]) -> Sequence[Fact]:
         collection = self._collections[name]

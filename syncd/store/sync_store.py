@@ -9,6 +9,7 @@ import secrets
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from syncd.store import store_collections as collections
 from syncd.store.database import Database
 from syncd.store.schema_files import Schema
 from syncd.store.store_collections import CollectionRow, TypeSet
+from syncd.store.store_gathered import StoreGathered, gather
 from syncd.store.store_keep import AtHand, keep
 from syncd.store.store_leaving import leaving
 from syncd.store.store_read import Most, Past
@@ -190,6 +192,9 @@ class SqliteSyncStore:
     async def leaving(self, name: str, shift: tuple[Selection, Selection], cursor: int, rows_max: int) -> Leaving:
         page = cursor, rows_max
         return await self._database.read(lambda connection: leaving(connection, name, shift, page, self._types_of))
+
+    def gather(self) -> AbstractAsyncContextManager[StoreGathered]:
+        return gather()
 
     # ------------------------------------------------------------ history
 

@@ -22,7 +22,7 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
 def assert_holds(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     steps = [line.split(".")[0] for line in done.stdout.splitlines() if line[:1].isdigit()]
-    assert steps == ["1", "2", "3", "4", "5", "6", "7"]
+    assert steps == ["1", "2", "3", "4", "5", "6", "7", "8", "9"]
     for promise in (
         "ok  till: identical, proven by checksum",
         "never a part",
@@ -31,6 +31,7 @@ def assert_holds(done: subprocess.CompletedProcess[str]) -> None:
         "ok  tried again, the group is applied",
         "ok  settled by hand",
         "ok  undone everywhere",
+        "ok  rejected: the desk's application has it again",
         "All of it holds.",
     ):
         assert promise in done.stdout

@@ -41,9 +41,15 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         yield fleet
 
 
-def choose(fleet: Fleet, selection: str, code: int = 0) -> str:
-    words = "settings", "set", f"{NAME}.selection", selection, "--device", fleet.auxiliary.name
-    return fleet.primary.cli(*words, code=code)
+def setting(fleet: Fleet, selection: str) -> tuple[str, ...]:
+    return "settings", "set", f"{NAME}.selection", selection, "--device", fleet.auxiliary.name
+
+
+def choose(fleet: Fleet, selection: str) -> None:
+    """Seen first, so that the guard lets the till lose all that it holds."""
+    words = "preview", *setting(fleet, selection)
+    seen = fleet.primary.cli_json(*words)
+    assert fleet.primary.cli_json(*words, "--apply", str(seen["hash"]))["applied"] is True
 
 
 def held(machine: Machine) -> dict[str, list[object]]:
@@ -69,6 +75,13 @@ def holds(fleet: Fleet, **taken: list[int]) -> None:
             f"knows {name} identical",
         )
     assert shop.ask(till.databases[NAME], "PRAGMA foreign_key_check") == []
+
+
+def counted(primary: Machine, device: Machine) -> tuple[object, object]:
+    """How many objects the device holds for certain, and may hold, as the primary knows."""
+    collections = primary.cli_json("holds", "--device", device.name)["collections"]
+    assert isinstance(collections, list)
+    return collections[0]["holds"]["objects"], collections[0]["maybe"]["objects"]
 
 
 def change(machine: Machine, *statements: str) -> None:
@@ -132,7 +145,38 @@ def test_without_it_a_group_that_breaks_a_foreign_key_fails_there_with_the_advic
     holds(fleet, invoice=[2], customer=[2])
 
 
+def test_it_is_seen_before_it_is_chosen_and_is_what_was_seen(fleet: Fleet) -> None:
+    primary, till = fleet.primary, fleet.auxiliary
+    holds(fleet, invoice=[2], customer=[2])
+    german = FOLLOWING.replace("FR", "DE")
+    change(primary, "INSERT INTO invoice VALUES (20, 'DE', 3), (21, 'DE', 1)", "DELETE FROM invoice WHERE id = 8")
+    holds(fleet, invoice=[2], customer=[2])
+    words = "preview", *setting(fleet, german)
+    seen = primary.cli_json(*words)
+    outcomes = seen["outcomes"]
+    assert isinstance(outcomes, list)
+    (outcome,) = outcomes
+    moves = {kind: [(one["type"], one["key"]) for one in outcome[kind]["first"]] for kind in ("add", "delete")}
+    taken = [("customer", 1), ("customer", 3), ("employee", 1), ("employee", 2), ("invoice", 3)]
+    assert moves == {
+        "add": [(type_, f"[{key}]") for type_, key in taken],
+        "delete": [("customer", "[2]"), ("invoice", "[2]")],
+    }
+    assert outcome["add"]["objects"] == len([*taken, "invoice 20", "invoice 21"])
+    change(primary, "UPDATE customer SET rep = 3 WHERE id = 3")
+    primary.wait(lambda: primary.cli_json(*words)["hash"] != seen["hash"], "sees another employee")
+    assert "the data moved" in primary.cli(*words, "--apply", str(seen["hash"]), code=1)
+    again = primary.cli_json(*words)
+    assert primary.cli_json(*words, "--apply", str(again["hash"]))["applied"] is True
+    holds(fleet, invoice=[3, 20, 21], customer=[1, 3], employee=[1, 2, 3, 4])
+    primary.wait(lambda: counted(primary, till) == (9, 0), "knows all that the till holds")
+    change(primary, "UPDATE customer SET name = 'of no German invoice' WHERE id = 2")
+    primary.wait(lambda: counted(primary, till) == (9, 0), "knows all that the till holds")
+    choose(fleet, FOLLOWING)
+    holds(fleet, invoice=[2], customer=[2])
+
+
 def test_what_is_no_foreign_key_is_refused_at_once(fleet: Fleet) -> None:
-    said = choose(fleet, 'country == "FR" follow invoice.country', code=1)
+    said = fleet.primary.cli(*setting(fleet, 'country == "FR" follow invoice.country'), code=1)
     assert "'invoice.country' is no foreign key that holds the primary key of a shared table" in said
     assert "what can be followed: customer.rep, employee.boss, invoice.customer" in said

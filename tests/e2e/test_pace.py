@@ -37,6 +37,8 @@ def notes(fleet: Fleet, tmp_path: Path) -> Iterator[str]:
     fleet.primary.cli("resume")
     for word in (f"{name}.schedule", f"{name}.priority"):
         fleet.primary.cli("settings", "unset", word)
+    for one in fleet.auxiliaries:
+        fleet.primary.cli("settings", "unset", "rate", "--device", one.name)
 
 
 def begin(fleet: Fleet, directory: Path) -> str:
@@ -214,6 +216,8 @@ def test_an_auxiliary_pauses_by_itself_and_the_primary_says_so(fleet: Fleet, not
 def test_a_device_with_a_rate_is_slow_both_ways_and_delays_no_other(fleet: Fleet, notes: str) -> None:
     primary, (one, other) = fleet.primary, fleet.auxiliaries
     primary.cli("settings", "set", "rate", "4 KiB/s", "--device", one.name)
+    change(primary, notes, "after the rate")
+    arrives(one, notes, "after the rate")
     shop.execute(primary.databases[notes], MANY)
     shop.execute(one.databases[notes], MANY.replace("100", "1100").replace("900", "1900"))
     other.wait_identical(notes)
