@@ -38,8 +38,8 @@ from syncd.home import identity
 from syncd.home.config import Asked, Collection, Config, split_address
 from syncd.home.lock import lock
 from syncd.home.paths import Home
+from syncd.lent import losing
 from syncd.pauses import Pauses
-from syncd.settings_guard import counted
 from syncd.store.inbound import SqliteInboundQueue
 from syncd.store.outbox import SqliteOutbox
 from syncd.store.sync_database import SqliteSyncDatabase
@@ -148,7 +148,7 @@ async def _counted(home: Home, name: str, shift: tuple[Selection, Selection]) ->
     store = await SqliteSyncStore.open(home.sync_store, Limits())
     try:
         await store.open_collection(name)
-        return await counted(store, Limits().scan_rows_max, name, shift)
+        return await losing(store, Limits().scan_rows_max, name, shift)
     finally:
         await store.close()
 

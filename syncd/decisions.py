@@ -25,7 +25,7 @@ from syncd.core.preferences import Chosen, Preferences, with_chosen
 from syncd.core.settings import Limits
 from syncd.core.status import Json
 from syncd.deeds import Deed, Deeds
-from syncd.foresight import Access, Change, Counting, access, check, moved, of_shifts, shifts
+from syncd.foresight import Access, Change, Counting, access, check, lent_of, moved, of_shifts, shifts
 from syncd.holds import Asked, Holds
 from syncd.holds import of_settings as of_settings_held
 from syncd.known import Known
@@ -232,7 +232,8 @@ class Deciding:
     async def foresee(self) -> Foreseen:
         on, name = self._on, self._asked.collection
         state, takers = check(await on.deeds.collection(name)), await on.access()
-        counting, store, after = Counting(state, takers), on.deeds.store, 0
+        store, after = on.deeds.store, 0
+        counting = Counting(state, takers, await lent_of(store, state, takers.values()))
         while True:
             edits, after = await store.lost(name, after, on.limits.uploads_bytes_max)
             if not edits:
@@ -304,7 +305,7 @@ class Undoing:
         self._edits = tuple(one for one in edits if there[one.type, one.key] == one.base)
         left = [one for one in edits if there[one.type, one.key] not in (one.base, one.fields)]
         changes = [Change(one.type, one.key, one.base, one.fields) for one in self._edits]
-        counting = Counting(state, self._takers)
+        counting = Counting(state, self._takers, await lent_of(deeds.store, state, self._takers.values()))
         counting.on_devices(changes)
         counting.in_application(changes)
         names = {one.id: one.name for one in state.types}

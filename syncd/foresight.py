@@ -6,27 +6,28 @@ a page is in memory (R15).
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from syncd.core.edits import Direction
-from syncd.core.errors import ExpressionError, UserError
+from syncd.core.errors import UserError
 from syncd.core.foreseen import Outcome, Shift, Tally
 from syncd.core.model import DataType, ObjectId
 from syncd.core.ports import ChunkRequest, CollectionState, SyncStore
 from syncd.core.preferences import Place, Preferences
+from syncd.core.references import Object
 from syncd.core.selection import ALL, Selection
 from syncd.core.settings import Limits
 from syncd.known import Known
-from syncd.views import Seen, View
+from syncd.lent import NONE_LENT, PAGE_BYTES, PAGE_ROWS, lent, standing
+from syncd.views import Seen, View, fits
 
-PAGE_ROWS = 500  # objects of one turn, which takes a few milliseconds
-PAGE_BYTES = 2 * 1024 * 1024
+Lent = Mapping[Selection | None, Collection[Object]]  # what is in a class that follows references by these alone
 Access = Mapping[
     tuple[str, str], Selection | None
 ]  # device and collection -> what it takes, None where it is sent nothing
 _UNKNOWN = "at most: what it holds of these already is not known"
+_ITSELF = "beside that, what these reference may come or go with them"
 _NO_MORE = "it is sent nothing from then on, and keeps what it holds"
 
 
@@ -80,11 +81,11 @@ def check(state: CollectionState) -> CollectionState:
 class _Pair:
     """Two selections of one collection, and what moves between them."""
 
-    def __init__(self, shift: Shift, types: Sequence[DataType]) -> None:
+    def __init__(self, shift: Shift, types: Sequence[DataType], lent: Lent) -> None:
         self.keeps = shift.after is None
-        self.unknown = shift.unknown or not _fits(shift.before, types)
-        self._before = View(None if self.unknown else shift.before, types)
-        self._after = View(shift.after, types)
+        self.unknown = shift.unknown or not fits(shift.before, types)
+        self._before = View(None if self.unknown else shift.before, types, lent.get(shift.before, NONE_LENT))
+        self._after = View(shift.after, types, lent.get(shift.after, NONE_LENT))
         self.tally = Tally()
 
     @property
@@ -99,35 +100,28 @@ class _Pair:
         return (seen.fields if self.unknown and after is None else before), after
 
 
-def _fits(selection: Selection | None, types: Sequence[DataType]) -> bool:
-    try:
-        if selection is not None:
-            selection.check(types)
-    except ExpressionError:
-        return False  # its devices keep what they hold
-    return True
+async def lent_of(store: SyncStore, state: CollectionState, takes: Iterable[Selection | None]) -> Lent:
+    """For selections that follow references."""
+    return {one: await lent(store, state, one) for one in {*takes} if one is not None and one.follow}
 
 
-def _pairs(shifted: Iterable[Shift], types: Sequence[DataType]) -> dict[Shift, _Pair]:
+def _sides(shifted: Iterable[Shift]) -> list[Selection | None]:
+    return [takes for one in shifted for takes in (one.before, one.after)]
+
+
+def _pairs(shifted: Iterable[Shift], types: Sequence[DataType], lent: Lent) -> dict[Shift, _Pair]:
     """Devices that had, and get, the same share one."""
-    return {one: _Pair(one, types) for one in {shift._replace(device="") for shift in shifted}}
+    return {one: _Pair(one, types, lent) for one in {shift._replace(device="") for shift in shifted}}
 
 
 async def of_shifts(store: SyncStore, state: CollectionState, shifted: Sequence[Shift]) -> list[Outcome]:
     """What moves on devices that take other objects of one collection."""
-    pairs, names, cursor = _pairs(shifted, state.types), _names(state), 0
-    while cursor < state.head and pairs:
-        page = await store.stood(state.name, state.head, cursor, PAGE_ROWS, PAGE_BYTES)
-        if not page.whole:
-            raise UserError(f"former versions of {state.name} were forgotten while it was looked at", "ask again")
-        for row in page.rows:
-            seen = Seen(row.type, row.key, row.fields)
-            for pair in pairs.values():
-                before, after = pair.moves(seen)
-                if before != after:
-                    pair.tally.count(ObjectId(names.get(row.type, ""), row.key), before, after)
-        cursor = page.last
-        await asyncio.sleep(0)
+    pairs, names = _pairs(shifted, state.types, await lent_of(store, state, _sides(shifted))), _names(state)
+    async for seen in standing(store, state):
+        for pair in pairs.values():
+            before, after = pair.moves(seen)
+            if before != after:
+                pair.tally.count(ObjectId(names.get(seen.type, ""), seen.key), before, after)
     alike = [(one, pairs[one._replace(device="")]) for one in shifted]
     return [Outcome(one.device, one.collection, pair.tally, pair.note) for one, pair in alike]
 
@@ -136,7 +130,10 @@ async def moved(store: SyncStore, then: CollectionState, now: CollectionState, s
     """Whether what was committed between two states touches an object that moves between the selections."""
     if then.types != now.types or then.epoch != now.epoch:
         return True
-    pairs, cursor = _pairs(shifted, now.types), then.head
+    by_reference = await lent_of(store, now, _sides(shifted)) if now.head > then.head else {}
+    if by_reference and by_reference != await lent_of(store, then, _sides(shifted)):
+        return True
+    pairs, cursor = _pairs(shifted, now.types, by_reference), then.head
     while cursor < now.head:
         request = ChunkRequest(now.name, ALL, then.head, 0, cursor)
         chunk = await store.read(request, PAGE_ROWS, PAGE_BYTES)
@@ -159,12 +156,14 @@ async def moved(store: SyncStore, then: CollectionState, now: CollectionState, s
 
 
 class Counting:
-    """What moves on devices, and in this primary's application, when objects become others: a page after the other."""
+    """What moves on devices, and in this primary's application, when objects become others: a page after the other.
+    ``lent``: see ``lent_of``. What begins or ceases to be referenced by that is not counted, which a note says."""
 
-    def __init__(self, state: CollectionState, takers: Access) -> None:
+    def __init__(self, state: CollectionState, takers: Access, lent: Lent) -> None:
         self._state, self._names = state, _names(state)
         self._takers = {one: takes for one, takes in takers.items() if one[1] == state.name and takes is not None}
-        self._views = {one: (View(one, state.types), Tally()) for one in {*self._takers.values()}}
+        views = {one: View(one, state.types, lent.get(one, NONE_LENT)) for one in {*self._takers.values()}}
+        self._views = {one: (view, Tally()) for one, view in views.items()}
         self._application: Tally | None = None
 
     def on_devices(self, changes: Sequence[Change]) -> None:
@@ -182,7 +181,11 @@ class Counting:
 
     def outcomes(self) -> list[Outcome]:
         here = [] if self._application is None else [Outcome("", self._state.name, self._application)]
-        return here + [Outcome(device, name, self._views[takes][1]) for (device, name), takes in self._takers.items()]
+        return here + [self._outcome(*at, takes) for at, takes in self._takers.items()]
+
+    def _outcome(self, device: str, name: str, takes: Selection) -> Outcome:
+        tally = self._views[takes][1]
+        return Outcome(device, name, tally, _ITSELF if takes.follow and tally.moves else "")
 
 
 def _names(state: CollectionState) -> dict[int, str]:

@@ -16,12 +16,11 @@ from syncd.core.errors import UserError
 from syncd.core.foreseen import Part
 from syncd.core.messages import Report
 from syncd.core.model import ObjectId, group_id
-from syncd.core.ports import CollectionState
 from syncd.core.reach import Held
 from syncd.core.status import Json
 from syncd.past import Past, words_of
 from syncd.rooms import iso_time, show_key
-from syncd.whereabouts import ANYWHERE, BEGINNING, Cursor, Page, Sight, Whereabouts, reaches_of
+from syncd.whereabouts import ANYWHERE, BEGINNING, Cursor, Ground, Page, Sight, Whereabouts, lent_there, reaches_of
 
 Verb = Callable[[Json], Awaitable[Json]]
 Reports = Mapping[tuple[str, str], Report]
@@ -71,13 +70,6 @@ class Asked(NamedTuple):
     collection: str
 
 
-class Ground(NamedTuple):
-    """A collection at a moment. ``since``: see ``StoreHistory.columns_since``."""
-
-    state: CollectionState
-    since: Mapping[int, int]
-
-
 class Holders:
     """``verbs``: name -> what answers it. ``collections``: all that are shared here."""
 
@@ -94,14 +86,14 @@ class Holders:
         }
 
     async def _ground(self, name: str) -> Ground:
-        return Ground(await self._on.store.open_collection(name), await self._on.store.columns_since(name))
+        return Ground(await self._on.store.open_collection(name), await self._on.store.columns_since(name), {})
 
     async def _whereabouts(self, asked: Asked, reports: Reports, ground: Ground) -> Whereabouts:
         report, state = reports.get((asked.device.id, asked.collection)), ground.state
         reaches = await reaches_of(self._on, asked.device.id, state, report)
         if not self._devices.sends(asked.device.id, asked.collection):
             reaches = [ANYWHERE]  # what it holds is its own
-        return Whereabouts(self._on, state, reaches, ground.since)
+        return Whereabouts(self._on, ground, reaches, await lent_there(self._on, ground, reaches))
 
     async def _walk(self, asked: Asked, reports: Reports) -> _Walk:
         ground = await self._ground(asked.collection)

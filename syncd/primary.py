@@ -36,11 +36,11 @@ from syncd.deed_verbs import deed_verbs, deeds_of
 from syncd.driver import Driver
 from syncd.home.config import Collection
 from syncd.knowledge import Knowledge
+from syncd.lent import losing
 from syncd.pauses import Pauses
 from syncd.people import People, Verb
 from syncd.rooms import TRANSACTIONS_MAX, Rooms, iso_time, show_key, transactions_asked
 from syncd.sent import SentRecord
-from syncd.settings_guard import counted
 from syncd.store.sync_store import SqliteSyncStore
 from syncd.store.uploads import SqliteUploadQueue
 from syncd.transport.link import Link
@@ -117,7 +117,7 @@ class Primary:
             types=self._types_of,
             in_force=self._choose,
             holding=self._holding,
-            counting=lambda name, shift: counted(self.store, self.rooms.limits.scan_rows_max, name, shift),
+            counting=lambda name, shift: losing(self.store, self.rooms.limits.scan_rows_max, name, shift),
             required=required,
         )
 

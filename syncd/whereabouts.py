@@ -6,17 +6,22 @@ one, in all states in which the device may be.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import NamedTuple
 
 from syncd.core import reach
+from syncd.core.errors import UserError
 from syncd.core.follow import store_epoch
 from syncd.core.history_port import Stood
 from syncd.core.messages import Report
 from syncd.core.ports import ChunkRequest, CollectionState, SyncStore
 from syncd.core.reach import NOTHING, NOTHING_FAILED, Held, Past, Reach, Reaches, Which
+from syncd.core.references import Object
 from syncd.core.selection import ALL, Selection
 from syncd.core.transactions import names_all
+from syncd.lent import NONE_LENT, lent
 from syncd.views import Seen, View
 
 PAGE_ROWS = 500
@@ -93,12 +98,40 @@ def _failed(report: Report) -> frozenset[int] | None:
     return frozenset(one.seq for one in report.failed) if names_all(report) else None
 
 
-class Whereabouts:
-    """One device and one collection. ``since``: see ``StoreHistory.columns_since``."""
+class Ground(NamedTuple):
+    """A collection at a moment. ``since``: see ``StoreHistory.columns_since``. ``lent``: what was found to be held by
+    references alone, by selection and position."""
 
-    def __init__(self, on: Sight, state: CollectionState, reaches: Sequence[Reach], since: Mapping[int, int]) -> None:
-        self._on, self._state, self.reaches, self._since = on, state, reaches, since
-        self._known = {one.id for one in state.types}
+    state: CollectionState
+    since: Mapping[int, int]
+    lent: dict[tuple[Selection, int], Collection[Object] | None]
+
+
+async def lent_there(on: Sight, ground: Ground, reaches: Sequence[Reach]) -> Collection[Object] | None:
+    """What a device holds by references alone. None: that is not known, as while anything is on its way to it."""
+    one, state = reaches[0], ground.state
+    if not any(each.selection is not None and each.selection.follow for each in reaches):
+        return NONE_LENT
+    if one.selection is None or len(reaches) > 1 or one.first != one.last or one.failed != NOTHING_FAILED:
+        return None
+    at = one.selection, one.first
+    if at not in ground.lent:
+        ground.lent[at] = None
+        if one.first <= state.head and max(ground.since.values(), default=0) <= one.first:
+            with suppress(UserError):
+                ground.lent[at] = await lent(on.store, replace(state, head=one.first), one.selection, certain=True)
+    return ground.lent[at]
+
+
+class Whereabouts:
+    """One device and one collection. ``lent``: see ``lent_there``."""
+
+    def __init__(
+        self, on: Sight, ground: Ground, reaches: Sequence[Reach], lent: Collection[Object] | None = None
+    ) -> None:
+        self._on, self._state, self.reaches, self._since = on, ground.state, reaches, ground.since
+        self._lent = lent
+        self._known = {one.id for one in ground.state.types}
         self._views: dict[Selection, View] = {}
         self._last = max((one.last for one in reaches), default=0)
 
@@ -120,7 +153,7 @@ class Whereabouts:
 
     def _view(self, selection: Selection) -> View:
         if selection not in self._views:
-            self._views[selection] = View(selection, self._state.types)
+            self._views[selection] = View(selection, self._state.types, self._lent)
         return self._views[selection]
 
     # ------------------------------------------------------------ all objects

@@ -12,7 +12,7 @@ from syncd.applications.memory import MemorySource
 from syncd.applications.memory_writer import MemoryWriter
 from syncd.core.edits import Edit, EditGroup, Policy, Written
 from syncd.core.holding import Batch
-from syncd.core.model import DataType, ObjectId
+from syncd.core.model import DataType, ObjectId, Reference
 from syncd.core.ports import CollectionState
 from syncd.core.settings import Limits
 from syncd.core.status import Json
@@ -24,7 +24,7 @@ from syncd.store.memory_uploads import MemoryUploadQueue
 
 NAME = "notes"
 DESK, LAPTOP = "D" * 52, "L" * 52
-NOTE = DataType(0, "note", ("id",), ("title", "body"))
+NOTE = DataType(0, "note", ("id",), ("title", "body"), references=(Reference(("body",), "note"),))  # a number is one
 TAG = DataType(0, "tag", ("note", "word"), ("weight",))
 PERSON = DataType(0, "person", ("id",), ("name",))
 _US = 1_000_000

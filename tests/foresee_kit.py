@@ -18,10 +18,10 @@ from syncd.core.settings import Limits
 from syncd.core.status import Json
 from syncd.decisions import Grounds
 from syncd.holds import Holds
+from syncd.lent import losing
 from syncd.outside import Ports
 from syncd.perform import perform
 from syncd.previews import Previews
-from syncd.settings_guard import counted
 from syncd.store.memory_sync_database import MemorySyncDatabase
 from tests.contract.sync_database_kit import device
 from tests.deeds_kit import NAME, Desk, note
@@ -95,7 +95,7 @@ class ForeseeingDesk(Desk):
         return [(TILL.id, NAME), (LAPTOP.id, NAME)]
 
     async def _counted(self, name: str, shift: tuple[Selection, Selection]) -> Leaving:
-        return await counted(self.store, LIMITS.scan_rows_max, name, shift)
+        return await losing(self.store, LIMITS.scan_rows_max, name, shift)
 
     async def _keep(self, end_scan: bool = False) -> CollectionState:
         """Read as a primary does."""

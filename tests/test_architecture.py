@@ -23,7 +23,7 @@ TABLE: dict[str, set[str]] = {
     "cli": {"core", "home", "control"},
     "__init__": set(),
     "__main__": {"cli", "home", "arrange", "daemon"},
-    "arrange": {"core", "home", "applications", "store", "choices", "settings_guard", "own_pause", "pauses"},
+    "arrange": {"core", "home", "applications", "store", "choices", "lent", "own_pause", "pauses"},
     "outside": {"core", "adapters"},
     "perform_references": {"core", "adapters", "outside"},
     "perform_selected": {"core", "adapters", "outside", "perform_references"},
@@ -48,10 +48,11 @@ TABLE: dict[str, set[str]] = {
     "past": {"core", "adapters", "rooms", "versions", "deeds"},
     "holds": {"core", "rooms", "deeds"},
     "views": {"core", "adapters"},
-    "foresight": {"core", "known", "views"},
+    "lent": {"core", "adapters", "settings_guard", "views"},
+    "foresight": {"core", "known", "lent", "views"},
     "decisions": {"core", "known", "choices", "deeds", "foresight", "holds", "past"},
     "sent": {"core"},
-    "whereabouts": {"core", "views"},
+    "whereabouts": {"core", "lent", "views"},
     "holders": {"core", "rooms", "past", "whereabouts"},
     "knowledge": {"core", "rooms", "admission"},
     "deed_verbs": set("core rooms choices people deeds disputes past holds decisions previews".split())
@@ -60,7 +61,7 @@ TABLE: dict[str, set[str]] = {
     "refused": {"core", "rooms", "versions"},
     "primary_link": {"core", "rooms", "transport"},
     "primary": EDGES
-    | set("core adapters driver rooms arrange admission people settings_guard choices".split())
+    | set("core adapters driver rooms arrange admission people lent choices".split())
     | set("deeds deed_verbs knowledge turns pauses sent".split()),
     "auxiliary": {
         "core",

@@ -28,6 +28,7 @@ from tests.deeds_kit import NAME, Desk, note
 pytestmark = pytest.mark.asyncio
 TILL, LAPTOP, STRANGER = device("till"), device("laptop"), device("stranger")
 OLD, NEW = Selection('title == "old"'), Selection('title == "new"')
+FOLLOWING = Selection('title == "old"', follow=("note.body",))
 
 
 class HoldersDesk(Desk):
@@ -163,6 +164,25 @@ async def test_during_a_transfer_of_another_selection_both_count(desk: HoldersDe
     assert await desk.on(TILL) == ({"[1]", "[2]", "[3]"}, set(), True), "no cut was sent yet"
     desk.reaches.spans[TILL.id, NAME] = {seen.epoch: Span(state.head, state.head)}
     assert await desk.on(TILL) == (set(), {"[1]", "[2]", "[3]", "[4]"}, True)
+
+
+async def test_what_a_device_has_by_reference_counts_as_it_was_when_it_stood_there(desk: HoldersDesk) -> None:
+    await desk.commit({note(1): ("old", 4), note(4): ("new", 5), note(5): ("new", None), note(6): ("new", None)})
+    await desk.stands(TILL, FOLLOWING)
+    assert await desk.on(TILL) == ({"[1]", "[2]", "[3]", "[4]", "[5]"}, set(), True)
+    assert await desk.holders(5) == {"till": ("yes", "current")}
+    await desk.commit({note(4): ("newer", 6)})
+    assert await desk.on(TILL) == ({"[1]", "[2]", "[3]", "[4]", "[5]"}, set(), True)
+    assert await desk.holders(6) == {}
+
+
+async def test_what_a_device_may_have_by_reference_is_not_denied(desk: HoldersDesk) -> None:
+    head = await desk.notes(n1="old")
+    await desk.commit({note(1): ("old", 4)})
+    report = await desk.stands(TILL, FOLLOWING, head)
+    desk.reaches.spans[TILL.id, NAME] = {report.epoch: Span(0, head + 1)}
+    assert await desk.on(TILL) == ({"[1]", "[2]", "[3]"}, {"[4]"}, True)
+    assert await desk.holders(4) == {"till": ("maybe", "unknown")}
 
 
 async def test_what_failed_on_a_device_is_not_guessed(desk: HoldersDesk) -> None:

@@ -10,10 +10,12 @@ import pytest_asyncio
 
 from syncd.core.errors import UserError
 from syncd.core.history_port import StoodPage
+from syncd.core.loss import Leaving
 from syncd.core.ports import ChunkRequest
 from syncd.core.preferences import Place
 from syncd.core.selection import ALL, Selection, read_chosen
 from syncd.core.status import Json
+from syncd.lent import losing
 from tests.control.status_page import mistakes
 from tests.deeds_kit import NAME, note
 from tests.foresee_kit import OLD, STRANGER, TILL, ForeseeingDesk, moves
@@ -236,6 +238,58 @@ async def test_what_is_foreseen_is_what_the_classes_become(desk: ForeseeingDesk,
     first = await desk.taking(held)
     assert (await desk.taking(held, str(first["hash"])))["applied"] is True
     assert counts(await desk.taking(takes)) == (len(after - there), len(there - after))
+
+
+FOLLOWING = (
+    "id < 9 follow note.body",
+    'title == "old" without title follow note.body',
+    'title == "x" follow note.body',
+)
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_what_is_referenced_is_foreseen_as_well(desk: ForeseeingDesk, seed: int) -> None:
+    print("seed", seed)
+    chance = random.Random(seed)
+    await refer(desk, chance, 25)
+    held, takes = chance.choice([OLD, "all", *FOLLOWING]), chance.choice(FOLLOWING)
+    there, after = await members(desk, held), await members(desk, takes)
+    first = await desk.taking(held)
+    assert (await desk.taking(held, str(first["hash"])))["applied"] is True
+    assert counts(await desk.taking(takes)) == (len(after - there), len(there - after))
+    lost = await losing(desk.store, 7, NAME, (read_chosen(held), read_chosen(takes)))
+    assert lost == Leaving(len(there - after), len(there), 0)
+
+
+async def refer(desk: ForeseeingDesk, chance: random.Random, most: int) -> None:
+    """Notes that reference each other, in circles at times."""
+    for _ in range(3):
+        numbers = {note(chance.randrange(1, most)): chance.randrange(1, most) for _ in range(most // 2)}
+        titles = ["old", "new", "x"]
+        rows = {one: (chance.choice(titles), to if chance.random() < 0.7 else None) for one, to in numbers.items()}
+        await desk.commit({one: row if chance.random() < 0.9 else None for one, row in rows.items()})
+
+
+async def test_a_commit_that_changes_what_is_referenced_moves_what_was_foreseen(desk: ForeseeingDesk) -> None:
+    takes = f"{OLD} follow note.body"
+    await desk.commit({note(1): ("old", 5)})
+    told = await desk.taking(takes)
+    assert moves(told) == {("till", "delete"): ["[6]", "[7]", "[8]", "[9]"]}
+    await desk.commit({note(1): ("old", 6)})
+    assert (await desk.taking(takes, str(told["hash"])))["applied"] is False
+
+
+async def test_of_what_is_undone_a_device_is_told_what_it_has_by_reference(desk: ForeseeingDesk) -> None:
+    takes = f"{OLD} follow note.body"
+    await desk.commit({note(1): ("old", 5)})
+    assert (await desk.taking(takes, str((await desk.taking(takes))["hash"])))["applied"] is True
+    group = await desk.notes(n5="newer")
+    told = await desk.foresees("undo", group=group)
+    assert moves(told)["till", "modify"] == ["[5]"]
+    outcomes = told["outcomes"] if isinstance(told["outcomes"], list) else []
+    assert [one["note"] for one in outcomes if one["device_name"] == "till"] == [
+        "beside that, what these reference may come or go with them"
+    ]
 
 
 async def members(desk: ForeseeingDesk, text: str) -> set[bytes]:

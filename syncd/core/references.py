@@ -70,14 +70,13 @@ def _named(name: str, types: Sequence[DataType]) -> list[tuple[DataType, Referen
 
 
 def _no_reference(name: str, types: Sequence[DataType]) -> ExpressionError:
-    if not any(name == f"{one.name}.{column}" for one in types for column in (*one.key, *one.fields)):
-        return ExpressionError(f"there is no field {name!r}", "write TABLE.FIELD", name, 0, len(name))
     shared = {one.name for one in types}
     there = [f"{one.name}.{key.columns[0]}" for one in types for key in one.references if key.type in shared]
     advice = f"what can be followed: {', '.join(there[:12]) or 'no foreign key of this collection'}"
-    return ExpressionError(
-        f"{name!r} is no foreign key that holds the primary key of a shared table", advice, name, 0, len(name)
-    )
+    text = f"{name!r} is no foreign key that holds the primary key of a shared table"
+    if not any(name == f"{one.name}.{column}" for one in types for column in (*one.key, *one.fields)):
+        text = f"there is no field {name!r}"
+    return ExpressionError(text, advice, name, 0, len(name))
 
 
 # ---------------------------------------------------------------- what a batch changes
