@@ -98,7 +98,7 @@ class Holds:
             raise UserError(f"nothing of {name} is held", "`syncd held` names what is")
         if held.number != int(number):
             raise UserError(
-                f"{asked} is not what is held of {name} any more: more was deleted since",
+                f"{asked} is not what is held of {name} any more: it was decided, or more was deleted since",
                 f"look at {held_id(name, held.number)} with `syncd held`",
             )
         return Asked(asked, name, held.number, held)
