@@ -63,6 +63,8 @@ class GuardWatch:
 
     def shows(self, selection: Selection, rows: State) -> None:
         """A device that holds what is published at the head."""
+        if self._comparing:
+            return  # what stands may not be published yet
         shown = self._taken(selection)
         rules.r13_shown(shown, shown, rows)
         self._met["R13 shown"] += bool(self.standing)

@@ -158,6 +158,7 @@ BROKEN: dict[str, tuple[str, Callable[[], None]]] = {
 HOLDS: dict[str, Callable[[], None]] = {
     "numbers that grow": lambda: rules.r1_order(LAST, 4, "e", 7),
     "an epoch that begins anew": lambda: rules.r1_order(LAST, 3, "f", 7),
+    "held objects beside what was committed": lambda: rules.r2_published({**NEW, C: b"1"}, [OLD, NEW], {C}),
     "parked objects as they were": lambda: rules.r2_whole({A: b"1", B: b"2"}, NEW, {A: b"1"}),
     "a group parked whole": lambda: rules.r2_never_split([AB, BC], 5, {A, B, C}, {A, B, C}),
     "an object that an import took over": lambda: rules.r2_never_split(
