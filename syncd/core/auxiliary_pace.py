@@ -73,7 +73,12 @@ class AuxiliaryPace:
         if known is None or known.rate_bytes_s != pace.rate_bytes_s:
             self.account = bucket(pace.rate_bytes_s, now) if pace.rate_bytes_s else None
         self._allow(now)
-        return self._turned(before, now)
+        effects = self._turned(before, now)
+        slower = pace.rate_bytes_s and (known is None or known.rate_bytes_s > pace.rate_bytes_s)
+        for name in sorted(self.uplinks) if slower else ():
+            self.uplinks[name], more = uplinks.slowed(self.uplinks[name], now)
+            effects += more
+        return effects
 
     def _unbidden(self, now: float) -> list[Effect]:
         """The link begins or is over: what the primary said is void."""

@@ -170,6 +170,15 @@ def paced(uplink: Uplink, mode: Mode, now: float) -> Step:
     return proceed(uplink, now)
 
 
+def slowed(uplink: Uplink, now: float) -> Step:
+    """From here on less may be sent: what was to be taken with the next edit was measured before."""
+    if not uplink.sends:
+        return uplink, []
+    uplink, held = _hold(uplink)
+    uplink, more = proceed(uplink, now)
+    return uplink, held + more
+
+
 def _hold(uplink: Uplink) -> Step:
     """Edits do not travel from here on; what is being taken, or waits to be with the next edit, stays here."""
     uplink = replace(uplink, links=uplink.links + 1, offered=False, answered=False, sent=0)

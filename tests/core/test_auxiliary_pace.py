@@ -258,6 +258,15 @@ def test_no_more_is_taken_and_sent_than_the_rate_allows() -> None:
     assert take.bytes_max == pytest.approx(50, abs=1)
 
 
+def test_what_was_to_be_taken_with_the_next_edit_is_held_back_by_a_rate_that_comes_meanwhile() -> None:
+    play = Play()
+    play.linked(BOTH, Taken(NAME, "box", 0, 0))
+    effects = play.says(Pace((), (), 1_000))
+    assert [one for one in of_kind(effects, HoldUploads) if one.collection == NAME]
+    assert offers(effects), "what waits then is offered anew"
+    assert not of_kind(play.says(Pace((), (), 2_000)), HoldUploads), "a greater rate lets more through"
+
+
 def test_without_a_rate_all_that_waits_is_taken_at_once() -> None:
     play = Play(last=5)
     play.linked(Pace((), (), 100), BOTH, Taken(NAME, "box", 0, 0))
