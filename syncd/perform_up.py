@@ -195,7 +195,16 @@ async def _offer_local(ports: Ports, effect: fx.OfferLocal) -> ev.Event:
 
 
 async def _take(ports: Ports, effect: fx.TakeUploads) -> up.UploadsTaken:
-    return _encoded(ports, effect, await ports.edits.take(effect.collection, effect.after, effect.bytes_max))
+    """Where there is nothing to take, nothing more is to be expected up to the last number there is at that moment: one
+    that was given to a group that is no more is given again."""
+    name, outbox = effect.collection, ports.edits
+    uploads = await outbox.take(name, effect.after, effect.bytes_max)
+    if uploads:
+        return _encoded(ports, effect, uploads)
+    async with ports.alone(name):
+        uploads, last = await outbox.take(name, effect.after, effect.bytes_max), (await outbox.load(name)).last
+    taken = _encoded(ports, effect, uploads)
+    return taken if uploads else replace(taken, last=max(effect.after, last))
 
 
 def _encoded(ports: Ports, effect: fx.TakeUploads, uploads: Sequence[Upload]) -> up.UploadsTaken:

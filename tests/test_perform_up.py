@@ -215,6 +215,16 @@ async def test_groups_are_encoded_with_the_time_at_which_they_are_sent() -> None
     assert (sent.clock_us, taken.last, sent.keys) == (5, 1, [note(2).key])
 
 
+async def test_where_nothing_is_to_be_taken_the_last_number_is_told() -> None:
+    auxiliary = await opened()
+    assert await auxiliary.does(fx.TakeUploads(NAME, 0, "msgpack", 1_000)) == up.UploadsTaken(NAME, 0, 0, ())
+    auxiliary.target.commit({note(2): text("two")})
+    await auxiliary.reads()
+    auxiliary.target.commit({note(2): None})
+    await auxiliary.reads()
+    assert await auxiliary.does(fx.TakeUploads(NAME, 0, "msgpack", 1_000)) == up.UploadsTaken(NAME, 0, 0, ())
+
+
 async def test_what_is_counted_is_what_the_primary_sent_whatever_was_edited_since() -> None:
     auxiliary = await opened()
     before = auxiliary.target.state

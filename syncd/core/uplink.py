@@ -282,9 +282,9 @@ def _failed(uplink: Uplink, event: LocalFailed, now: float) -> Step:
 
 def _taken_out(uplink: Uplink, event: UploadsTaken, now: float) -> Step:
     """Frames were made of groups; those of a link that is over are made again for the next."""
-    newest, uplink = uplink.taking, replace(uplink, taking=None, taking_pause=NO_PAUSE)
+    uplink = replace(uplink, taking=None, taking_pause=NO_PAUSE)
     if not event.frames and uplink.answered and event.after == uplink.sent:
-        uplink = replace(uplink, sent=max(uplink.sent, newest or 0))
+        uplink = replace(uplink, sent=event.last)
     uplink, sends = _leave(uplink, event)
     uplink, more = proceed(uplink, now)
     return uplink, sends + more

@@ -13,8 +13,8 @@ from syncd.core.messages import Verdict
 
 @dataclass(frozen=True, slots=True)
 class UploadsTaken:
-    """Frames of the groups after number ``after``, up to ``last``, made by ``adapter``; no frames: there are no such
-    groups."""
+    """Frames of the groups after number ``after``, up to ``last``, made by ``adapter``; no frames: no number up to
+    ``last`` is of a group."""
 
     collection: str
     after: int

@@ -122,9 +122,19 @@ def test_a_primary_that_says_it_took_more_than_was_sent_gets_no_more_for_it() ->
 
 def test_numbers_without_groups_are_passed_over() -> None:
     play = answered(last=3)
-    assert play.hears(UploadsTaken(NAME, 0, 0, ())) == []
+    assert play.hears(UploadsTaken(NAME, 0, 3, ())) == []
     assert play.uplink.sent == 3
     assert play.hears(read(held(4)))[0] == TakeUploads(NAME, 3, "msgpack", ROOM)
+
+
+def test_a_number_that_is_given_again_is_not_passed_over() -> None:
+    play = answered(last=1)
+    assert TakeUploads(NAME, 0, "msgpack", ROOM) in play.hears(UploadsTaken(NAME, 0, 0, ())), (
+        "the group of it is no more"
+    )
+    play.hears(read(held(0)))
+    play.hears(UploadsTaken(NAME, 0, 0, ()))
+    assert TakeUploads(NAME, 0, "msgpack", ROOM) in play.hears(read(held(1)))
 
 
 def test_frames_of_a_link_that_is_over_are_made_again_for_the_next() -> None:
