@@ -87,7 +87,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     dismiss = verb("dismiss", "On an auxiliary: forget a refused group.", asks)
     dismiss.add_argument("number", metavar="NUMBER", help="as `syncd conflicts` shows it")
     _settings(verb("settings", "On the primary: what is synchronized which way, how, and what is kept.", asks))
-    _turn(verb("pause", "Nothing travels until `syncd resume`; on an auxiliary: of what it takes.", asks))
+    _turn(verb("pause", "Nothing travels until `syncd resume`; on an auxiliary, nothing to or from it.", asks))
     _turn(verb("resume", "What was paused goes on.", asks))
     _turn(verb("now", "On the primary: what rests travels at once, and then rests again.", asks))
     ahead = verb("preview", "On the primary: what a decision would do, before it is made.", asks)

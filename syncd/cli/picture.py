@@ -81,6 +81,12 @@ def _collections(status: Json) -> list[Text]:
     return lines
 
 
+def _why_nothing(device: Json) -> str:
+    if not device.get("users"):
+        return f"is linked with no user: `syncd devices link {text(device, 'name')} USER`"
+    return "takes nothing yet: `syncd accept NAME --into sqlite:PATH` there"
+
+
 def _devices(status: Json, now: datetime) -> list[Text]:
     devices = records(status, "devices")
     lines = [Text(), Text("Devices", "bold")]
@@ -91,7 +97,7 @@ def _devices(status: Json, now: datetime) -> list[Text]:
         lines += _device(device, now)
         collections = _standings(device)
         if not collections and not text(device, "revoked"):
-            lines.append(Text("    takes nothing yet: `syncd accept NAME --into sqlite:PATH` there", "yellow"))
+            lines.append(Text(f"    {_why_nothing(device)}", "yellow"))
         for line in collections:
             lines += [Text("  ") + part for part in _standing(line, widths, "there")]
     return lines

@@ -51,6 +51,20 @@ def test_the_picture_names_each_thing_that_a_person_asks_for(daemon: FakeDaemon,
     assert "\x1b" not in said
 
 
+@pytest.mark.parametrize(
+    ("users", "advice"),
+    [
+        (["maria"], "takes nothing yet: `syncd accept NAME --into sqlite:PATH` there"),
+        ([], "is linked with no user: `syncd devices link laptop USER`"),
+    ],
+)
+def test_a_device_that_takes_nothing_tells_what_to_do(
+    daemon: FakeDaemon, capsys: Capture, users: list[str], advice: str
+) -> None:
+    daemon.answers["status"] = changed(devices=[{**STATUS["devices"][0], "users": users, "collections": []}])
+    assert advice in shown(capsys, "status")
+
+
 def test_of_many_addresses_the_first_is_shown(daemon: FakeDaemon, capsys: Capture) -> None:
     """What was heard by mDNS may be long, and made up by anybody."""
     daemon.answers["status"] = changed(address="192.0.2.1:8765, 192.0.2.2:8765, [2001:db8::1]:8765")

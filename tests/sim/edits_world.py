@@ -62,6 +62,7 @@ class EditsWorld(House):
     ) -> None:
         super().__init__(direction, policy, limits, seed)
         self.off: set[str] = set()
+        self.unlinked: set[str] = set()
         self.devices = list(devices)
         self.observer = Watching()
         self._deeds = itertools.count(1)
@@ -105,6 +106,17 @@ class EditsWorld(House):
         writer = WatchedWriter(self)
         writer.failing = self.failing
         return writer
+
+    def start(self, device: str) -> None:
+        super().start(device)
+        if device == PRIMARY:
+            self.primary.users |= dict.fromkeys(self.unlinked, ())
+
+    def link_or_unlink(self, device: str, linked: bool) -> None:
+        """Whether the device may have anything (R9); it outlives crashes."""
+        self.note(f"{device[0]} is {'linked' if linked else 'unlinked'}")
+        (self.unlinked.discard if linked else self.unlinked.add)(device)
+        self.nodes[PRIMARY].order(self.primary.relink(device, ("ada",) if linked else ()))
 
     # ------------------------------------------------------------ terms and deeds
 

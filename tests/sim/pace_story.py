@@ -181,6 +181,8 @@ class PaceStory(SelectionsStory):
         world = self.world
         for device in world.devices:
             world.switch_on(device)
+            if device in world.unlinked:
+                world.link_or_unlink(device, True)
             world.targets[device].failing.clear()
             if device in world.own:
                 world.pause_there(device, False)

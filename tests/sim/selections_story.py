@@ -3,10 +3,9 @@ the applications on both sides change the same objects; then peace.
 
 R2 and R8 are asked of every device in every state: what is known to be proven there is what its selection takes of the
 primary's state at its position; what it is sent its selection takes; and what it is told to delete its selection took
-in some state, or its own application made. The primary's application becomes an
-older copy of itself at times. In most stories much is deleted at once at times, with the log that tells of
-it or without, and selections that take very much away are held: then R13 is asked as well, until persons approve or
-reject what is held.
+in some state, or its own application made. Devices are unlinked at times, and linked again (R9). In most stories much
+is deleted at once at times, with the log that tells of it or without, and selections that take very much away are held:
+then R13 is asked as well, until persons approve or reject what is held.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
-from typing import Any
 
 from syncd.adapters.canonical import pack_values, unpack_values
 from syncd.core.edits import Direction, Policy
@@ -107,6 +105,7 @@ class Watcher(Watching):
             self.met[f"R5 {message.reason}"] += message.snapshot
         if not isinstance(message, Objects):
             return
+        assert device not in self.world.unlinked, f"R9: {device[0]} is sent objects, linked with nobody"
         self.publication()
         selection = self.world.selected.get(device, ALL)
         types = finish(self.world.store.open_collection(NAME)).types
@@ -142,7 +141,6 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
         self.world = world = self.world_of(seed, devices, Direction.BOTH, rng.choice(list(Policy)), limits)
         self._versions = 0
         self._engine: PrimaryEngine | None = None  # of which it was said what the one before may have sent
-        self._copied: Any = None
         self._edits = rng.random() < 0.5
         self._held: dict[str, Selection] = {}  # by device, until a person decides
         world.source.rows = dict(self._made() for _ in range(rng.randrange(10)))
@@ -177,12 +175,10 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
             if self.rng.random() < 0.3:
                 self.world.source.lose_log()
 
-    def _restore_source(self) -> None:
-        """The primary's application is an older copy of itself at times, also while something of it is held."""
-        if self._copied is None or self.rng.random() < 0.5:
-            self._copied = self.world.source.copy()
-        elif finish(self.world.store.open_collection(NAME)).published:
-            self.world.restore_source(self._copied)
+    def _link_or_unlink(self) -> None:
+        device = self._device()
+        self.world.link_or_unlink(device, device in self.world.unlinked)
+        self.watcher.met["unlinked"] += len(self.world.unlinked)
 
     def _decide(self) -> None:
         self.rng.choice((self.watcher.guard.approve, self.watcher.guard.reject))()
@@ -283,7 +279,7 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
             (1.0, self._delete_much),
             (1.0, self._decide),
             (1.0, self._decide_settings),
-            (0.4, self._restore_source),
+            (0.7, self._link_or_unlink),
             (3.0, self._select),
             (12.0, world.wake),
             (10.0, lambda: world.connect(self._device())),
@@ -305,6 +301,8 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
         world = self.world
         for device in world.devices:
             world.switch_on(device)
+            if device in world.unlinked:
+                world.link_or_unlink(device, True)
             world.targets[device].failing.clear()
         for _ in range(200):
             world.round()
