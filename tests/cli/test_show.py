@@ -61,7 +61,9 @@ def test_the_picture_names_each_thing_that_a_person_asks_for(daemon: FakeDaemon,
 def test_a_device_that_takes_nothing_tells_what_to_do(
     daemon: FakeDaemon, capsys: Capture, users: list[str], advice: str
 ) -> None:
-    daemon.answers["status"] = changed(devices=[{**STATUS["devices"][0], "users": users, "collections": []}])
+    devices = STATUS["devices"]
+    assert isinstance(devices, list)
+    daemon.answers["status"] = changed(devices=[{**devices[0], "users": users, "collections": []}])
     assert advice in shown(capsys, "status")
 
 
