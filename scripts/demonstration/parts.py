@@ -1,4 +1,4 @@
-"""A till that takes a part of the collection, then another part, then all again."""
+"""A till that takes a part of the collection, then another part, which is seen beforehand, then all again."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from scripts.demonstration.atlas import Data
 from scripts.demonstration.stage import COLLECTION, Machine, compare, milliseconds, must, say, wait_for
 
 VERB_S_MAX = 60.0
+SHOWN = 6  # lines of a preview
 
 
 def one_country(desk: Machine, others: list[Machine], data: Data) -> None:
@@ -16,9 +17,9 @@ def one_country(desk: Machine, others: list[Machine], data: Data) -> None:
     parts, everything = data.parts(desk.database)
     if not parts:
         say("      another table references that one: a part of it alone could not stand, so this step is left out")
-    for what, selection, count in parts:
+    for chooses, (what, selection, count) in zip((choose, choose_seen), parts, strict=False):
         began = time.monotonic()
-        choose(desk, f"{COLLECTION}.selection", selection)
+        chooses(desk, f"{COLLECTION}.selection", selection)
         rows = desk.number(count)
         wait_for(lambda: till.number(everything) == rows == till.number(count), f"{what} on the till")  # noqa: B023
         till.identical(desk.head())
@@ -43,3 +44,16 @@ def choose(desk: Machine, name: str, selection: str) -> None:
         desk.types("approve", held[1])
     else:
         must(asked.returncode == 0, "it holds at once")
+
+
+def choose_seen(desk: Machine, name: str, selection: str) -> None:
+    """What a choice would do is looked at, and then just that is done."""
+    words = ("preview", "settings", "set", name, selection, "--device", "till")
+    shown = f"preview settings set {name} '{selection}' --device till"
+    foreseen = desk.types(*words, shown=shown)
+    for line in foreseen.splitlines()[:SHOWN]:
+        say(f"      {line}")
+    found = re.search(r"--apply (\S+)", foreseen)
+    must(found is not None, "a preview ends with what it is done by")
+    if found is not None:
+        desk.types(*words, "--apply", found[1], shown=f"{shown} --apply {found[1]}")

@@ -41,6 +41,7 @@ def test_the_demonstration_holds_on_the_atlas() -> None:
     done = demo()
     assert_holds(done)
     assert "34,258 rows compared one by one" in done.stdout
+    assert "ok  the till holds Japan and its cities" in done.stdout
 
 
 def test_the_demonstration_holds_on_a_database_of_the_persons_own_which_stays_as_it_is(tmp_path: Path) -> None:
