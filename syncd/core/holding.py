@@ -74,8 +74,8 @@ def held_reason(collection: str, held: Held) -> str:
     if held.released:
         return f"{id_} goes into the order with what is read next"
     return (
-        f"{held.gone:,} of {held.of:,} objects are not in the application any more: they stay everywhere else, and so does"
-        f" what was changed with them ({held.objects:,} objects in all), until you say `syncd approve {id_}`, or `syncd"
+        f"{held.gone:,} of {held.of:,} objects are not in the application any more: they stay everywhere else, and so"
+        f" does what was changed with them ({held.objects:,} objects in all), until you say `syncd approve {id_}`, or `syncd"
         f" reject {id_}`: then the application gets them back"
     )
 
