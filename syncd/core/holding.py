@@ -75,8 +75,8 @@ def held_reason(collection: str, held: Held) -> str:
         return f"{id_} goes into the order with what is read next"
     return (
         f"{held.gone:,} of {held.of:,} objects are not in the application any more: they stay everywhere else, and so"
-        f" does what was changed with them ({held.objects:,} objects in all), until you say `syncd approve {id_}`, or `syncd"
-        f" reject {id_}`: then the application gets them back"
+        f" does what was changed with them ({held.objects:,} objects in all), until you say `syncd approve {id_}`, or"
+        f" `syncd reject {id_}`: then the application gets them back"
     )
 
 
