@@ -194,7 +194,7 @@ def test_adapter(fleet: Fleet, notes: str) -> None:
 
 @pytest.mark.parametrize(("name", "value"), [("guard.percent", "60 %"), ("guard.objects", "20")])
 def test_guard(fleet: Fleet, tmp_path: Path, name: str, value: str) -> None:
-    """A copy that lacks much is held, until what is much is something else."""
+    """What a copy lacks would be held by the usual measure; by another one it is deleted everywhere."""
     primary, notes = fleet.primary, begin(fleet, tmp_path, rows=24)
     source, copy = primary.databases[notes], tmp_path / "copy.db"
     with closing(sqlite3.connect(source)) as connection:
@@ -206,9 +206,8 @@ def test_guard(fleet: Fleet, tmp_path: Path, name: str, value: str) -> None:
     for end in ("", "-wal", "-shm"):
         source.with_name(f"{source.name}{end}").unlink(missing_ok=True)
     shutil.copyfile(copy, source)
-    primary.start()
-    primary.wait_state(notes, "held")
     primary.cli("settings", "set", f"{notes}.{name}", value)
+    primary.start()
     for auxiliary in fleet.auxiliaries:
         auxiliary.wait(lambda: body(auxiliary, notes, 101) is None, "is as the copy")  # noqa: B023
     identical(fleet, notes)
