@@ -6,16 +6,18 @@ nothing is sent; what comes all the same is taken, executed and reported.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from syncd.core import uplink as uplinks
 from syncd.core.effects import Effect, Send, SendFrame
 from syncd.core.frozen import replace as replaced
-from syncd.core.messages import Pace, Rest
+from syncd.core.messages import Offer, Pace, Rest
 from syncd.core.pace import Bucket, bucket
 from syncd.core.settings import Limits
 from syncd.core.target_state import Target
 from syncd.core.uplink_state import Mode, Uplink
+from syncd.core.upward_effects import HoldUploads
 
 NO_PACE = Pace(())
 
@@ -33,7 +35,7 @@ class OwnPause:
 
 class AuxiliaryPace:
     """``bidden``: what the primary said last on this link; ``own``: see there, and ``told``, what the primary was told
-    of it. ``account``: what may be sent, None without a rate."""
+    of it. ``account``: what may be sent, None without a rate. ``waiting``: frames that it holds back, in order."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -44,6 +46,7 @@ class AuxiliaryPace:
         self.own = OwnPause()
         self.told = NO_PACE
         self.account: Bucket | None = None
+        self.waiting: deque[SendFrame] = deque()
 
     def rest_of(self, collection: str) -> Rest | None:
         """Why nothing of it travels, None: it does."""
@@ -56,7 +59,7 @@ class AuxiliaryPace:
         before = {name for name in self.targets if self.rest_of(name)}
         self.own = own
         told = self._tell_own() if is_open else []
-        return told + self._turned(before, now)
+        return self._spent(told + self._turned(before, now), now)
 
     def _tell_own(self) -> list[Effect]:
         resting = tuple(Rest(name, "", 0) for name in sorted(self.targets) if self.own.has(name))
@@ -83,6 +86,7 @@ class AuxiliaryPace:
     def _unbidden(self, now: float) -> list[Effect]:
         """The link begins or is over: what the primary said is void."""
         self.told = NO_PACE
+        self.waiting.clear()
         return self._bid(NO_PACE, now)
 
     def _turned(self, rested: set[str], now: float) -> list[Effect]:
@@ -109,15 +113,38 @@ class AuxiliaryPace:
                 self.uplinks = {name: replaced(one, allowance_bytes=None) for name, one in self.uplinks.items()}
             return
         self.account = self.account.now(now)
-        allowance_bytes = max(0, int(self.account.bytes))
+        allowance_bytes = 0 if self.waiting else max(0, int(self.account.bytes))
         self.uplinks = {name: replaced(one, allowance_bytes=allowance_bytes) for name, one in self.uplinks.items()}
 
     def _spent(self, effects: list[Effect], now: float) -> list[Effect]:
-        """The same effects; what leaves with them is paid for."""
-        if self.account is not None:
-            frames = [one.frame for one in effects if isinstance(one, SendFrame)]
-            sent_bytes = sum(len(one) if isinstance(one, bytes) else len(one.encode()) for one in frames)
-            if sent_bytes:
-                self.account = self.account.spent(sent_bytes, now)
-                self._allow(now)
-        return effects
+        """The same effects; of the frames those that are paid for, in their order. What is offered anew, or rests from
+        here on, is taken again."""
+        if self.account is None and not self.waiting:
+            return effects
+        others: list[Effect] = []
+        for one in effects:
+            if isinstance(one, SendFrame):
+                self.waiting.append(one)
+                continue
+            others.append(one)
+            if (name := _begins_anew(one)) and self.waiting:
+                self.waiting = deque(frame for frame in self.waiting if frame.collection != name)
+        return others + self._paid(now)
+
+    def _paid(self, now: float) -> list[Effect]:
+        """Frames that may leave; one that the account does not cover is owed."""
+        leave: list[Effect] = []
+        while self.waiting and (self.account is None or self.account.ready(now)):
+            leave.append(one := self.waiting.popleft())
+            size_bytes = len(one.frame) if isinstance(one.frame, bytes) else len(one.frame.encode())
+            if self.account is not None:
+                self.account = self.account.spent(size_bytes, now)
+        self._allow(now)
+        return leave
+
+
+def _begins_anew(effect: Effect) -> str:
+    """The collection whose edits are offered from the first that waits, or do not travel from here on."""
+    if isinstance(effect, HoldUploads):
+        return effect.collection
+    return effect.message.collection if isinstance(effect, Send) and isinstance(effect.message, Offer) else ""

@@ -258,6 +258,32 @@ def test_no_more_is_taken_and_sent_than_the_rate_allows() -> None:
     assert take.bytes_max == pytest.approx(50, abs=1)
 
 
+def test_a_large_group_leaves_a_frame_at_a_time() -> None:
+    play = Play(last=5)
+    play.linked(Pace((), (), 100), BOTH, Taken(NAME, "box", 0, 0))
+    group = tuple(b"%d" % number * 200 for number in range(3))
+    assert [one.frame for one in frames(play.hears(UploadsTaken(NAME, 0, 1, group)))] == [group[0]]
+    assert not frames(play.later(0.9))
+    assert [one.frame for one in frames(play.later(0.2))] == [group[1]]
+    assert not takes(play.later(1.0)), "nothing more is taken while frames wait"
+    assert [one.frame for one in frames(play.says(GOES_ON))] == [group[2]], "without a rate all of it leaves"
+
+
+def test_frames_that_wait_are_made_again_where_edits_are_offered_anew_and_do_not_leave_while_they_rest() -> None:
+    play = Play(last=5)
+    play.linked(Pace((), (), 100), BOTH, Taken(NAME, "box", 0, 0))
+    group = (b"." * 200, b"." * 200)
+    play.hears(UploadsTaken(NAME, 0, 1, group))
+    play.says(replace(RESTS, rate_bytes_s=100))
+    assert not frames(play.later(100.0))
+    assert offers(play.says(Pace((), (), 100))) == [Offer(NAME, "box", 1, 5)]
+    assert not frames(play.later(100.0))
+    (take,) = takes(play.says(Taken(NAME, "box", 0, 0)))
+    assert take.after == 0
+    play.hears(LinkDown(PRIMARY, "away"))
+    assert not frames(play.linked(BOTH))
+
+
 def test_what_was_to_be_taken_with_the_next_edit_is_held_back_by_a_rate_that_comes_meanwhile() -> None:
     play = Play()
     play.linked(BOTH, Taken(NAME, "box", 0, 0))
