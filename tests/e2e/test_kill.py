@@ -57,6 +57,7 @@ def working(till: shop.Till) -> Iterator[None]:
 def set_up(fleet: Fleet, tmp_path: Path) -> Path:
     source = shop.make(tmp_path / "shop.db", 200)
     fleet.primary.share("shop", source)
+    fleet.primary.cli("settings", "set", "guard.percent", "100 %")  # it deletes much while the daemon is off
     fleet.auxiliary.accept("shop")
     fleet.auxiliary.wait_identical("shop")
     return source
@@ -85,6 +86,7 @@ def test_both_daemons_are_killed_during_a_bootstrap(tmp_path: Path, seed: int) -
     with Fleet(tmp_path) as fleet:
         source = shop.make(tmp_path / "shop.db", 20_000)
         fleet.primary.share("shop", source)
+        fleet.primary.cli("settings", "set", "guard.percent", "100 %")  # it deletes much while the daemon is off
         target = fleet.auxiliary.accept("shop")
         till = shop.Till(source, random.Random(rand.random()))
         with shop.Reader([target]) as reader, working(till):
