@@ -17,7 +17,7 @@ from syncd.core.edits import Direction, Policy
 from syncd.core.errors import UserError
 from syncd.core.loss import HeldSettings, Loss, Weighed
 from syncd.core.model import DataType, Role
-from syncd.core.preferences import TABLE, Changed, Chosen, Place, Preferences, Setting, split
+from syncd.core.preferences import TABLE, Changed, Chosen, Place, Preferences, Setting, split, with_chosen
 from syncd.core.selection import read_chosen
 from syncd.core.settings import Limits
 from syncd.core.settings_file import Entry, read_entries, written
@@ -259,9 +259,9 @@ class Choices:
     async def make(self, chosen: Sequence[Chosen], door: str = "") -> Made:
         """Sets these values, or keeps them as held (R13)."""
         async with self.changing:
-            await self._check_selections(chosen)
             lost, now_us = await self.guard.losses(chosen), self._on.wall_us()
             if await self.guard.holds(lost, now_us):
+                await self._check_selections(chosen)
                 held = await self._held_so(chosen, lost)
                 return Made([], held or await self._on.database.hold_settings(chosen, lost, self._who(door), now_us))
             return Made(await self.change(chosen, door, Weighed(lost, window_us=self.guard.window_us)))
@@ -288,9 +288,7 @@ class Choices:
         """Each different selection costs with each commit, and is kept by itself (R15)."""
         if all(one.name != "selection" for one in chosen):
             return
-        kept = {(one.place, one.name): one for one in await self._on.database.settings()}
-        kept |= {(one.place, one.name): one for one in chosen}
-        after = Preferences.of(self._on.limits, [one for one in kept.values() if one.value])
+        after = Preferences.of(self._on.limits, with_chosen(await self._on.database.settings(), chosen))
         known = await self.known()
         places = {name: self._at(known, Place(collection=name)) for name in self._on.owners()}
         check_few(after, places, self._on.limits.selections_max)

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -98,6 +98,13 @@ class Bed:
             for arrival in arrivals:
                 arrival.close()
         return list(moments.values())
+
+    def until(self, condition: Callable[[], bool], deadline_s: float = DEADLINE_S / 10) -> None:
+        end = time.monotonic() + deadline_s
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError(f"not so within {deadline_s} s: {self._states()}")
+            time.sleep(_STATUS_POLL_S)
 
     def verify(self) -> None:
         """Compares each auxiliary's database with the primary's, row by row."""

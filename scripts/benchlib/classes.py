@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from statistics import median
 from time import process_time
 
@@ -90,15 +91,21 @@ def classes(setting: Setting) -> Figure:
 
 
 async def _measured(setting: Setting, objects: int) -> tuple[float, float, float]:
-    store = await SqliteSyncStore.open(setting.directory / "store.db", Limits())
-    try:
-        shop = _Shop(store, objects)
-        await shop.fill()
+    async with _filled(setting, objects) as shop:
         filling = await shop.open(0)
         one = await shop.commit_us()
         for number in range(1, CLASSES):
             await shop.open(number)
         return filling, one, await shop.commit_us()
+
+
+@asynccontextmanager
+async def _filled(setting: Setting, objects: int) -> AsyncIterator[_Shop]:
+    store = await SqliteSyncStore.open(setting.directory / "store.db", Limits())
+    try:
+        shop = _Shop(store, objects)
+        await shop.fill()
+        yield shop
     finally:
         await store.close()
 
@@ -125,10 +132,8 @@ def catch_up(setting: Setting) -> Figure:
 
 async def _counted(setting: Setting, objects: int) -> tuple[int, int, int]:
     """Steps for the whole collection, for the class, and for what changed in it after that."""
-    store = await SqliteSyncStore.open(setting.directory / "store.db", Limits())
-    try:
-        shop = _Shop(store, objects)
-        await shop.fill()
+    async with _filled(setting, objects) as shop:
+        store, altered = shop.store, setting.of(ALTERED)
         rare, every = Selection('endswith(name, "00")'), Selection("total >= 0")
         for one in (rare, every):
             while (await store.open_class(NAME, one, FILLED_TOGETHER)).of(one) is None:
@@ -136,15 +141,12 @@ async def _counted(setting: Setting, objects: int) -> tuple[int, int, int]:
         whole, _, everything = await _steps(store, every, 0, 0)
         snapshot, head, taken = await _steps(store, rare, 0, 0)
         assert (everything, taken) == (objects, objects // 100 - 1), (everything, taken)
-        altered = setting.of(ALTERED)
         for begin in range(0, altered, 100):
             batch = [shop.changed(number * objects // altered) for number in range(begin, begin + 100)]
             await store.keep(NAME, Batch(batch, publish=True, loose=False), 1)
         later, _, came = await _steps(store, rare, head, head)
         assert 0 < came <= taken, came
         return whole, snapshot, later
-    finally:
-        await store.close()
 
 
 async def _steps(store: SqliteSyncStore, selection: Selection, base: int, cursor: int) -> tuple[int, int, int]:

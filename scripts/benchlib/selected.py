@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -25,7 +26,7 @@ SHARES = 10
 KNOWN, CONNECTED = 1_000, 16
 COMMIT_RATE = 100.0
 LATENCY_RATE = 200.0
-_POLL_S = 0.005
+_SETTLED_S_MAX = DEADLINE_S / 4
 _BEYOND = 50_000_000  # keys of writers, beyond those of all objects
 
 
@@ -111,7 +112,7 @@ def _commit_us(made: Bed, at: int, commits: int) -> float:
     made.meter()
     with writer(made.database, _BEYOND + at * commits, commits, COMMIT_RATE) as process:
         returned_ns(process)
-    _until(lambda: all(_is_identical(one) for one in made.auxiliaries), made)
+    made.until(lambda: all(_is_identical(one) for one in made.auxiliaries), _SETTLED_S_MAX)
     return made.costs()[0].cpu_s / commits * 1e6
 
 
@@ -147,11 +148,11 @@ def moved(setting: Setting) -> Figure:
 def _changed(device: Machine, made: Bed, selection: str, key: str, comes: bool) -> float:
     """Seconds from the command until the object came or went, in one transaction with all others, and the device is
     proven identical."""
-    begin = time.monotonic()
+    begin, there = time.monotonic(), "SELECT 1 FROM item WHERE id = ?"
     made.primary.cli("settings", "set", f"{COLLECTION}.selection", selection, "--device", device.name)
     with closing(work.open_application(device.databases[COLLECTION])) as connection:
-        _until(lambda: bool(connection.execute("SELECT 1 FROM item WHERE id = ?", (key,)).fetchone()) is comes, made)
-    _until(lambda: _is_identical(device), made)
+        made.until(lambda: bool(connection.execute(there, (key,)).fetchone()) is comes, _SETTLED_S_MAX)
+    made.until(lambda: _is_identical(device), _SETTLED_S_MAX)
     return time.monotonic() - begin
 
 
@@ -229,9 +230,14 @@ def _settled(made: Bed, parts: Sequence[tuple[str, str]]) -> None:
     """Each device is proven identical and holds just what it takes, row by row."""
     for one, part in zip(made.auxiliaries, parts, strict=True):
         database = one.databases[COLLECTION]
-        _until(lambda: database.exists() and _is_identical(one) and _count(database) == _taken(made, part), made)  # noqa: B023
+        made.until(partial(_is_settled, made, one, part), _SETTLED_S_MAX)
         if _rows(database, "0", "g") != _rows(made.database, *part):
             raise NotIdentical(f"{one.name} does not hold the keys from {part[0]} to {part[1]}, or others besides")
+
+
+def _is_settled(made: Bed, machine: Machine, part: tuple[str, str]) -> bool:
+    database = machine.databases[COLLECTION]
+    return database.exists() and _is_identical(machine) and _count(database) == _taken(made, part)
 
 
 def _count(database: Path) -> int:
@@ -244,15 +250,6 @@ def _taken(made: Bed, part: tuple[str, str]) -> int:
     with closing(work.open_application(made.database)) as connection:
         found = connection.execute("SELECT count(*) FROM item WHERE id >= ? AND id < ?", part).fetchone()
         return int(found[0])
-
-
-def _until(condition: Callable[[], bool], made: Bed) -> None:
-    end, pause_s = time.monotonic() + DEADLINE_S / 4, _POLL_S
-    while not condition():
-        if time.monotonic() > end:
-            machines: list[Machine] = [made.primary, *made.auxiliaries]
-            raise TimeoutError(f"not so in time: {[one.collection(COLLECTION) for one in machines]}")
-        time.sleep(pause_s)
 
 
 FIGURES: dict[str, Callable[[Setting], Figure]] = {

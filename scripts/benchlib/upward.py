@@ -12,16 +12,14 @@ from pathlib import Path
 from statistics import median
 
 from scripts.benchlib import work
-from scripts.benchlib.bed import COLLECTION, DEADLINE_S, Bed, NotIdentical, bed, filled, returned_ns, seen_ns, writer
+from scripts.benchlib.bed import COLLECTION, Bed, NotIdentical, bed, filled, returned_ns, seen_ns, writer
 from scripts.benchlib.figures import Figure, Measure, Setting
 from tests.e2e.compare import differences
-from tests.e2e.harness import Machine
 
 UP_RATE = 100.0  # commits per second of the auxiliary
 DOWN_RATE = 200.0  # of the primary while auxiliaries upload
 UPLOADERS, UPLOAD_RATE = 4, 50.0
 _APART = 10_000_000  # keys of different writers never meet
-_POLL_S = 0.005
 
 
 def up(setting: Setting) -> Figure:
@@ -55,7 +53,7 @@ def offline(setting: Setting) -> Figure:
         auxiliary.stop()
         last = work.modify(auxiliary.databases[COLLECTION], objects, changes, 100)
         begin = made.dial()
-        _until(lambda: _holds(made.database, last) and _nothing_pending(made), made)
+        made.until(lambda: _holds(made.database, last) and _nothing_pending(made))
         seconds = time.monotonic() - begin
         costs = made.costs()
         _settled(made)
@@ -143,7 +141,7 @@ def _uploading(made: Bed, seconds: float) -> Iterator[None]:
 
 def _settled(made: Bed) -> None:
     """Nothing waits anywhere, and all databases are equal row by row."""
-    _until(lambda: _nothing_pending(made), made)
+    made.until(lambda: _nothing_pending(made))
     for auxiliary in made.auxiliaries:
         if found := differences(made.database, auxiliary.databases[COLLECTION]):
             raise NotIdentical(f"{auxiliary.name}: {found[0]}")
@@ -159,15 +157,6 @@ def _holds(database: Path, row: tuple[str, str]) -> bool:
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         found = connection.execute("SELECT body FROM item WHERE id = ?", row[:1]).fetchone()
         return found is not None and found[0] == row[1]
-
-
-def _until(condition: Callable[[], bool], made: Bed) -> None:
-    end = time.monotonic() + DEADLINE_S / 10
-    while not condition():
-        if time.monotonic() > end:
-            machines: list[Machine] = [made.primary, *made.auxiliaries]
-            raise TimeoutError(f"not so in time: {[one.collection(COLLECTION) for one in machines]}")
-        time.sleep(_POLL_S)
 
 
 FIGURES: dict[str, Callable[[Setting], Figure]] = {
