@@ -3,6 +3,7 @@ of it is run, and neither time nor memory is without bound (R15)."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 import tracemalloc
@@ -56,6 +57,15 @@ def test_key_pattern_chars_max() -> None:
     assert KeyPatterns([longest]).takes(longest)
     with pytest.raises(ExpressionError, match="a pattern of 1,001 characters"):
         KeyPatterns([longest + "x"])
+
+
+def test_types_max() -> None:
+    def tables(count: int) -> str:
+        return "tables " + json.dumps([f"t{number:05}" for number in range(count)])
+
+    assert len(read_chosen(tables(LIMITS.types_max)).tables) == LIMITS.types_max
+    with pytest.raises(ExpressionError, match="10,001 tables"):
+        read_chosen(tables(LIMITS.types_max + 1))
 
 
 def test_key_text_chars_max() -> None:

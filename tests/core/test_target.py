@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from syncd.core.effects import BeginTransfer, Execute, OpenTarget, SaveTypes, Send, Stage
@@ -126,6 +128,16 @@ def test_begin_and_types_are_kept_before_frames_that_need_them() -> None:
     kept = frozenset({CITY.id, COUNTRY.id})  # a table that is named no more: all of it is to go
     assert play.hears(answer) == [BeginTransfer(NAME, answer, kept)]
     assert of_kind(play.hears(group), Stage) == [Stage(NAME, group, b"." * FRAME_BYTES)]
+
+
+def test_a_primary_that_names_more_types_than_there_may_be_is_refused() -> None:
+    play = Play()
+    play.hears(opened(NOTHING_HELD))
+    play.linked()
+    many = [replace(CITY, id=number, name=f"t{number}") for number in range(1, play.target.limits.types_max + 2)]
+    with pytest.raises(OrderError, match="more than 10000 types"):
+        play.hears(Types(NAME, tuple(many)))
+    assert play.hears(Types(NAME, tuple(many[:-2])))
 
 
 def test_a_begin_that_was_not_asked_for_closes_the_link() -> None:
