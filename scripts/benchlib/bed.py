@@ -19,7 +19,8 @@ from tests.e2e.harness import ROOT, Fleet, Machine
 COLLECTION = "items"
 DEADLINE_S = 600.0
 _POLL_S = 0.002
-_STATUS_POLL_S = 0.005
+_STATUS_POLL_S = 0.01
+_IDLE_S, _IDLE_CPU_S = 1.0, 0.05  # it idles where it needed no more processor time in so long
 
 Row = tuple[str, str]
 
@@ -65,7 +66,7 @@ class Bed:
     def dial(self) -> float:
         """Starts the auxiliaries. The primary is frozen until each has dialed, so that the start of their processes
         does not count; returns the moment at which it goes on."""
-        port = int(str(self.primary.status()["address"]).rpartition(":")[2])
+        port = self.port()
         with self.primary.frozen():
             for auxiliary in self.auxiliaries:
                 auxiliary.start(wait=False)
@@ -76,6 +77,17 @@ class Bed:
                 time.sleep(_POLL_S)
             self.meter()
             return time.monotonic()
+
+    def port(self) -> int:
+        """Where the primary listens."""
+        return int(str(self.primary.status()["address"]).rpartition(":")[2])
+
+    def until_idle(self, machine: Machine) -> None:
+        """Until a daemon has nothing to do."""
+        spent = -1.0
+        while (now := probe.cpu_s(machine.pid)) - spent > _IDLE_CPU_S:
+            spent = now
+            time.sleep(_IDLE_S)
 
     def wait_identical(self, last: Row, deadline_s: float = DEADLINE_S) -> list[float]:
         """Until each auxiliary's application has the row and its daemon says ``identical``: the moment for each.

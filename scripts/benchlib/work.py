@@ -49,14 +49,14 @@ def create(path: Path, objects: int) -> None:
         connection.execute("COMMIT")
 
 
-def modify(path: Path, objects: int, changes: int, together: int) -> tuple[str, str]:
+def modify(path: Path, objects: int, changes: int, together: int, version: int = 1) -> tuple[str, str]:
     """Modifies ``changes`` different objects spread over all, ``together`` in one transaction. Returns the last row."""
     step = objects // changes
     numbers = [number * step for number in range(changes)]
     last = ("", "")
     with closing(open_application(path)) as connection:
         for begin in range(0, changes, together):
-            changed = [(key(number), body(number, 1)) for number in numbers[begin : begin + together]]
+            changed = [(key(number), body(number, version)) for number in numbers[begin : begin + together]]
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(UPSERT, changed)
             connection.execute("COMMIT")
