@@ -27,7 +27,7 @@ from syncd.core.ports import Executed, TargetState, Tried, Unexecuted, Work
 from syncd.core.settings import Limits
 
 Result = TypeVar("Result")
-_BULK_CACHE_KIB = 32 * 1024
+_BULK_CACHE_KIB = 24 * 1024  # 32 is no faster at 100,000 objects, and more than the memory that a daemon may take
 _DISCARD_IDLE_S = 1.0  # the log is cut back when nothing happened for so long
 
 
