@@ -17,6 +17,7 @@ from syncd.applications.sqlite_bulk import held_rows, insert_all
 from syncd.applications.sqlite_common import name, primary_code
 from syncd.applications.sqlite_definition import Shape
 from syncd.applications.sqlite_noted import MADE, NEWEST, SEEN
+from syncd.applications.sqlite_sent import Sent, hashes_of
 from syncd.applications.sqlite_tables import (
     NOT_THE_ROWS,
     Chunks,
@@ -28,6 +29,7 @@ from syncd.applications.sqlite_tables import (
 )
 from syncd.core.digest import object_hash
 from syncd.core.model import Failure, Kind, ObjectId, OutcomeKind
+
 
 _LINKS = 1_000  # of a chain of objects that name one another, followed in one try
 
@@ -52,6 +54,7 @@ class Applier:
         self._noting = snapshot or watched
         self._empty: dict[int, bool] = {}
         self.whole: set[int] = set()  # name ids of tables that hold nothing but this work's rows
+        self.sent = Sent(plain=snapshot and not watched)
         self.mending = False  # what is as it was sent is left alone, and of other rows only what differs is written
         self.mended = False  # a row was written
         self._dividing = False  # note is taken of each object that was not there
@@ -81,6 +84,7 @@ class Applier:
         if (self.mending and self._repeated) or (
             superseded and any(not superseded.isdisjoint(one.types) for one in chunks())
         ):
+            self.sent.plain = False
             self._indexed(chunks, clear=False)
             return
         for columns in chunks():
@@ -88,6 +92,7 @@ class Applier:
 
     def execute_cleared(self, chunks: Chunks) -> None:
         """Removes all rows first, then inserts their last versions: values may be swapped under a UNIQUE index."""
+        self.sent.plain = False
         self._indexed(chunks, clear=True)
 
     def _columns(self, columns: Columns) -> None:
@@ -99,9 +104,12 @@ class Applier:
             if kind == Kind.WITHHELD:
                 raise cancelled(piece.fields[0].decode(errors="replace"), self._id(type_id, piece.keys[0]))
             if kind == Kind.DELETE:
+                self.sent.plain = False
                 shape = self._shape(self._tables.to_delete(type_id))
+                superseded = type_id in self._tables.superseded
                 for key, key_values in zip(piece.keys, unpack_many(piece.keys), strict=True):
-                    if type_id not in self._tables.superseded or not self._has_newest(shape, key):
+                    # What this work brought under the table's newest name is not removed under an older one.
+                    if not (superseded and NEWEST.has(self._connection, shape.name_id, key)):
                         self.guarded(shape, key, lambda: self.delete(shape, key, key_values))  # noqa: B023
             else:
                 self._write(self._shape(type_id), piece)
@@ -112,6 +120,7 @@ class Applier:
             NEWEST.add_all(self._connection, ((shape.name_id, key) for key in piece.keys))
         if self._noting and not self.was_empty(shape):
             self._seen_all(shape.name_id, piece.keys)
+        self.sent.plain &= not self._repeated
         if len(piece.keys) > 1 and not self.mending and self._write_all(shape, piece, keys, fields):
             return
         held = held_rows(self._connection, shape, keys) if self.mending and shape.table.exact else {}
@@ -121,6 +130,9 @@ class Applier:
                 continue
             row = [*keys[at], *fields[at]]
             self.guarded(shape, key, lambda: self.upsert(shape, key, piece.fields[at], row))  # noqa: B023
+        if self.sent.plain:
+            self.sent.holds(shape, len(keys), sum(hashes_of(shape, piece)))
+            self.sent.look_again(self._connection, shape, keys, piece.fields)
 
     def _write_all(self, shape: Shape, piece: Columns, keys: list[list[Value]], fields: list[list[Value]]) -> bool:
         """Rows of different objects in one go; False, and nothing is done, if that cannot be. Raises PieceFailed."""
@@ -132,8 +144,8 @@ class Applier:
         try:
             if fresh:
                 insert_all(self._connection, shape, keys, fields)
-                change = sum(map(object_hash, itertools.repeat(shape.prefix), piece.keys, piece.fields))
-                objects = len(keys)
+                change, objects = sum(hashes_of(shape, piece)), len(keys)
+                self.sent.holds(shape, objects, change)
             else:
                 change, objects = self._write_changed(shape, piece, keys, fields)
         except (sqlite3.Error, OverflowError, UnicodeError) as error:
@@ -159,30 +171,32 @@ class Applier:
         prefix, width, noted = shape.prefix, shape.width, self._tables.noted(shape)
         order = sorted(range(len(keys)), key=piece.keys.__getitem__)
         held = held_rows(self._connection, shape, [keys[i] for i in order])
-        fresh: tuple[list[list[Value]], list[list[Value]]] = [], []
-        updated: list[list[Value]] = []
+        hashes = list(hashes_of(shape, piece))
+        fresh, updated = list[int](), list[int]()
         change = 0
         for i in order:
-            key, packed, key_values, values = piece.keys[i], piece.fields[i], keys[i], fields[i]
-            old = held.get(tuple(key_values))
+            old = held.get(tuple(keys[i]))
             if old is None:
-                fresh[0].append(key_values)
-                fresh[1].append(values)
+                fresh.append(i)
             else:
                 old_packed = pack_values(old[width:])
-                if old_packed == packed:
+                if old_packed == piece.fields[i]:
                     continue
-                updated.append(values + key_values)
-                change -= object_hash(prefix, key, old_packed)
-            change += object_hash(prefix, key, packed)
+                updated.append(i)
+                change -= object_hash(prefix, piece.keys[i], old_packed)
+            change += hashes[i]
             if noted:
-                self._tables.foreign_keys.changed(self._connection, shape, key, old, key_values + values)
+                self._tables.foreign_keys.changed(self._connection, shape, piece.keys[i], old, keys[i] + fields[i])
         if updated:
-            self._connection.executemany(shape.update, updated)
-        insert_all(self._connection, shape, *fresh)
+            self._connection.executemany(shape.update, [fields[i] + keys[i] for i in updated])
+        insert_all(self._connection, shape, [keys[i] for i in fresh], [fields[i] for i in fresh])
         if self._dividing:
-            self._made(shape, map(pack_values, fresh[0]))
-        return change, len(fresh[0])
+            self._made(shape, [piece.keys[i] for i in fresh])
+        if self.sent.plain:
+            self.sent.holds(shape, len(keys), sum(hashes))
+            others = [keys[i] for i in updated], [piece.fields[i] for i in updated]
+            self.sent.look_again(self._connection, shape, *others)
+        return change, len(fresh)
 
     def _indexed(self, chunks: Chunks, clear: bool) -> None:
         """Two rounds: find the row that decides each object (and clear the objects), then execute those rows."""
@@ -258,11 +272,6 @@ class Applier:
         fresh = SEEN.add_all(self._connection, ((name_id, key) for key in sorted(keys)))
         self._repeated |= not (fresh == len(keys) or self.mending)
 
-    def _has_newest(self, shape: Shape, key: bytes) -> bool:
-        """Whether this work brought the object under the table's newest name: then its removal under an older name
-        removes nothing."""
-        return NEWEST.has(self._connection, shape.name_id, key)
-
     def upsert(self, shape: Shape, key: bytes, fields: bytes, row: Sequence[Value]) -> bool:
         """Writes an object; True if anything changed. A row with an equal key that is not the same is taken over."""
         key_values = row[: shape.width]
@@ -335,6 +344,7 @@ class Applier:
         """The work is divided in this try: what it makes may have to be taken away again."""
         MADE.clear(self._connection)
         self._dividing = True
+        self.sent.plain = False
 
     def _made(self, shape: Shape, keys: Iterable[bytes]) -> None:
         MADE.add_all(self._connection, ((shape.name_id, key) for key in keys))

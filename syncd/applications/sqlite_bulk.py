@@ -26,6 +26,14 @@ def insert_all(
     connection.executemany(shape.insert, map(list.__add__, keys[even:], fields[even:]))
 
 
+def delete_all(connection: sqlite3.Connection, shape: Shape, keys: list[list[Value]]) -> None:
+    """Removes rows. With a key of several columns one by one: an IN of row values reads the whole table."""
+    even = len(keys) - len(keys) % _ROWS if shape.width == 1 else 0
+    for at in range(0, even, _ROWS):
+        connection.execute(shape.delete_listed(_ROWS), list(itertools.chain.from_iterable(keys[at : at + _ROWS])))
+    connection.executemany(shape.delete, keys[even:])
+
+
 def held_rows(
     connection: sqlite3.Connection, shape: Shape, keys: list[list[Value]]
 ) -> dict[tuple[Value, ...], Sequence[Value]]:

@@ -68,6 +68,10 @@ class Shape:
         head, _, one = self.insert.rpartition(" VALUES")
         return f"{head} VALUES{', '.join([one] * rows)}"
 
+    def delete_listed(self, rows: int) -> str:
+        """SQL: removes the rows with so many keys, which are of one column."""
+        return f"{self.delete.removesuffix('= ?')}IN ({', '.join('?' * rows)})"
+
     def select_listed(self, rows: int) -> str:
         """SQL: the rows with the keys of a list of this length. As a join, which takes the index of a key of several
         columns; an IN of row values reads the whole table."""
