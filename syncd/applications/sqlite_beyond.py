@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from syncd.adapters.canonical import pack_values, unpack_many, unpack_values
 from syncd.applications.sqlite_apply import Applier
@@ -74,15 +74,24 @@ class Beyond:
         applier.mended = True
 
     def _find_unseen(self, shape: Shape, skip: Skip | None) -> None:
-        run, last = self._connection.execute, "0, 0, NULL"
+        run = self._connection.execute
         run("DELETE FROM temp._syncd_index")
-        rows = run(f"SELECT {names(shape.type.key)} FROM {name(shape.table.name)}")
+        for unseen in self._unseen(shape):
+            parked = skip(ObjectId(shape.type.name, key) for key in unseen) if skip else frozenset()
+            left = [key for key in unseen if (shape.type.name, key) not in parked]
+            if left:
+                listed = ", ".join([f"({shape.name_id:d}, ?, 0, 0, NULL)"] * len(left))
+                run(f"INSERT INTO temp._syncd_index VALUES {listed}", left)
+
+    def _unseen(self, shape: Shape) -> Iterator[list[bytes]]:
+        """Keys of rows that the work does not name, some at a time."""
+        marks = self._applier.marks.get(shape.name_id)
+        if marks is not None:
+            yield from marks.others(self._connection)
+            return
+        rows = self._connection.execute(f"SELECT {names(shape.type.key)} FROM {name(shape.table.name)}")
         while page := rows.fetchmany(_PAGE_ROWS):
             keys = list(map(pack_values, page))
             seen = SEEN.among(self._connection, shape.name_id, keys)
-            unseen = [key for key in keys if key not in seen]
-            parked = skip(ObjectId(shape.type.name, key) for key in unseen) if skip and unseen else frozenset()
-            left = [key for key in unseen if (shape.type.name, key) not in parked]
-            if left:
-                listed = ", ".join([f"({shape.name_id:d}, ?, {last})"] * len(left))
-                run(f"INSERT INTO temp._syncd_index VALUES {listed}", left)
+            if unseen := [key for key in keys if key not in seen]:
+                yield unseen

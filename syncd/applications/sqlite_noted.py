@@ -33,11 +33,10 @@ class Noted:
 
     def add_all(self, connection: sqlite3.Connection, objects: Iterable[tuple[int, bytes]]) -> int:
         """How many were not in it."""
-        before, left = connection.total_changes, [*objects]
-        even = len(left) - len(left) % _ROWS
-        for at in range(0, even, _ROWS):
-            connection.execute(self._add_listed, list(itertools.chain.from_iterable(left[at : at + _ROWS])))
-        connection.executemany(self._add, left[even:])
+        before, left = connection.total_changes, iter(objects)
+        while len(part := list(itertools.islice(left, _ROWS))) == _ROWS:
+            connection.execute(self._add_listed, list(itertools.chain.from_iterable(part)))
+        connection.executemany(self._add, part)
         return connection.total_changes - before
 
     def has(self, connection: sqlite3.Connection, name_id: int, key: bytes) -> bool:

@@ -55,8 +55,8 @@ class Sent:
         """Whether the table holds what was sent, and no other row."""
         if not (self.plain and shape.table.exact):
             return False
-        found = connection.execute(f"SELECT count(*) FROM {name(shape.table.name)}").fetchone()
-        return found == (self._rows[shape.name_id],)
+        rows: int = connection.execute(f"SELECT count(*) FROM {name(shape.table.name)}").fetchone()[0]
+        return rows == self._rows[shape.name_id]
 
     def total(self, connection: sqlite3.Connection, shapes: Sequence[Shape]) -> tuple[int, int] | None:
         """The sum of the hashes of all that the tables hold, and its number; None where that must be counted."""
