@@ -27,6 +27,7 @@ from syncd.applications.sqlite_tables import (
     Tables,
     UniqueFailed,
     robust,
+    verb,
 )
 from syncd.core.digest import object_hash
 from syncd.core.model import Failure, Kind, ObjectId, OutcomeKind
@@ -98,10 +99,9 @@ class Applier:
 
     def _columns(self, columns: Columns) -> None:
         at = 0
-        for (type_id, kind), group in itertools.groupby(zip(columns.types, map(_verb, columns.kinds), strict=True)):
-            end = at + sum(1 for _ in group)
-            piece = columns.part(at, end)
-            at = end
+        for (type_id, kind), rows in columns.pieces():
+            piece = columns.part(at, at + rows)
+            at += rows
             if kind == Kind.WITHHELD:
                 raise cancelled(piece.fields[0].decode(errors="replace"), self._id(type_id, piece.keys[0]))
             if kind == Kind.DELETE:
@@ -241,7 +241,7 @@ class Applier:
             )
 
     def _decided(self, columns: Columns, extra: bytes | None) -> None:
-        if extra is None or _verb(columns.kinds[0]) != Kind.MODIFY:
+        if extra is None or verb(columns.kinds[0]) != Kind.MODIFY:
             self._columns(columns)
             return
         shape, key, fields = self._shape(columns.types[0]), columns.keys[0], columns.fields[0]
@@ -384,11 +384,6 @@ class Applier:
 
     def _id(self, type_id: int, key: bytes) -> ObjectId:
         return ObjectId(self.tables.types[type_id].name, key)
-
-
-def _verb(kind: int) -> int:
-    """An add and a modify are executed alike: either may come twice (R6)."""
-    return Kind.MODIFY if kind == Kind.ADD else kind
 
 
 def _pairs(chunks: Iterable[Columns]) -> Iterator[tuple[int, bytes]]:

@@ -56,22 +56,28 @@ class Beyond:
         for shape in self._tables.current:
             if applier.was_empty(shape) or applier.sent.nothing_else(self._connection, shape):
                 continue
+            if not skip and (marks := applier.marks.get(shape.name_id)) and self._is_plain(shape):
+                marks.remove_others(self._connection)
+                continue
             robust(self._connection, lambda: self._find_unseen(shape, skip))  # noqa: B023
             unseen = self._connection.execute("SELECT key FROM temp._syncd_index")
             while page := unseen.fetchmany(_PAGE_ROWS):
                 self._remove(shape, [key for (key,) in page])
 
     def _remove(self, shape: Shape, keys: Sequence[bytes]) -> None:
-        """Together, where nothing but a fault of the disk can keep them from going: then it is not told what they were,
-        whoever removes them counts what is left."""
+        """Together, where that can be: then it is not told what they were, whoever removes them counts what is left."""
         applier = self._applier
         values = unpack_many(keys)
-        if not shape.table.exact or shape.table.triggers or self._tables.noted(shape):
+        if not self._is_plain(shape):
             for key, key_values in zip(keys, values, strict=True):
                 applier.guarded(shape, key, lambda: applier.delete(shape, key, key_values))  # noqa: B023
             return
         delete_all(self._connection, shape, values)
         applier.mended = True
+
+    def _is_plain(self, shape: Shape) -> bool:
+        """Whether rows can go without being looked at, and nothing but a fault of the disk can keep them."""
+        return shape.table.exact and not shape.table.triggers and not self._tables.noted(shape)
 
     def _find_unseen(self, shape: Shape, skip: Skip | None) -> None:
         run = self._connection.execute

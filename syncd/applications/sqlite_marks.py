@@ -15,7 +15,7 @@ from syncd.applications.sqlite_definition import Shape
 
 _MARKS_BYTES_MAX = 4 * 1024 * 1024  # of one table, a byte each from its first to its last rowid; then notes are taken
 _ROWID_MAX = 2**63 - 1  # above it SQLite gives any rowid that is free
-_PAGE_ROWS = 256
+_PAGE_ROWS = 512
 _NAMED = 1
 
 
@@ -33,9 +33,10 @@ class Marks:
         """None: the table has no rowids, too many, or keys that are equal and not the same."""
         if not (shape.table.rowid and shape.table.exact):
             return None
-        rowid = name(shape.table.rowid)
-        ends = connection.execute(f"SELECT min({rowid}), max({rowid}) FROM {name(shape.table.name)}").fetchone()
-        first, last = ends
+        rowid, table = name(shape.table.rowid), name(shape.table.name)
+        # Two queries of one end each: one of both reads the whole table.
+        ends = f"SELECT (SELECT min({rowid}) FROM {table}), (SELECT max({rowid}) FROM {table})"
+        first, last = connection.execute(ends).fetchone()
         if first is None or last == _ROWID_MAX or last - first >= _MARKS_BYTES_MAX:
             return None
         return cls(shape, first, last)
@@ -75,6 +76,16 @@ class Marks:
                     page = []
         if page:
             yield page
+
+    def remove_others(self, connection: sqlite3.Connection) -> None:
+        """Removes the rows that the work did not name, a page of them at a time."""
+        rowid, table, marks, first = name(self.rowid), name(self._shape.table.name), self._marks, self._first
+        rows = f"SELECT {rowid} FROM {table} WHERE {rowid} BETWEEN ? AND ? ORDER BY {rowid} LIMIT {_PAGE_ROWS}"
+        after, last = first, first + len(marks) - 1
+        while page := [found for (found,) in connection.execute(rows, (after, last))]:
+            after = page[-1] + 1
+            others = [found for found in page if not marks[found - first]]
+            connection.execute(f"DELETE FROM {table} WHERE {rowid} IN ({', '.join('?' * len(others))})", others)
 
     def _is_other(self, rowid: int) -> bool:
         at = rowid - self._first

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
+from collections.abc import Sequence
 
 from syncd.core.loss import Leaving
 from syncd.core.selection import ALL, Selection
-from syncd.store.class_choice import Choice, values_of
+from syncd.store.class_choice import Choice, ObjectRow, portions, values_of
 from syncd.store.store_classes import find
 from syncd.store.store_collections import CollectionRow, get
 from syncd.store.store_read import TypesOf
@@ -28,15 +30,16 @@ def leaving(
     before, after = (types.choice(one.canonical) for one in shift)
     if after.broken or not row.imported:
         return NONE_LEAVE
-    held = find(connection, row, shift[0]) if shift[0] != ALL else None
-    of_class = f"members_{held.id:d}" if held is not None and held.ready and not held.broken else ""
-    found = connection.execute(_read(row, of_class), page).fetchall()
-    objects = of = 0
-    for _, type_, key, fields, fault in found:
-        if of_class or before.broken or _takes(before, type_, key, fields, fault):
-            of += 1
-            objects += not _takes(after, type_, key, fields, fault)
-    return Leaving(objects, of, found[-1][0] if len(found) == page[1] else 0)
+    former = find(connection, row, shift[0]) if shift[0] != ALL else None
+    of_class = f"members_{former.id:d}" if former is not None and former.ready and not former.broken else ""
+    objects = of = count = last = 0
+    for rows in portions(connection.execute(_read(row, of_class), page)):
+        count, last = count + len(rows), rows[-1][0]
+        whole = of_class or before.broken
+        there = rows if whole else list(itertools.compress(rows, _taken(before, rows)))
+        of += len(there)
+        objects += len(there) - sum(_taken(after, there))
+    return Leaving(objects, of, last if count == page[1] else 0)
 
 
 def _read(row: CollectionRow, of_class: str) -> str:
@@ -49,6 +52,11 @@ def _read(row: CollectionRow, of_class: str) -> str:
     )
 
 
-def _takes(choice: Choice, type_: int, key: bytes, fields: bytes, fault: str) -> bool:
-    answer = choice.answers.get(type_, False)
-    return answer if answer is not None else choice.takes(type_, values_of(key, fields, fault), False)
+def _taken(choice: Choice, rows: Sequence[ObjectRow]) -> list[bool]:
+    together = choice.takes_each(rows)
+    return [_takes(choice, row) for row in rows] if together is None else together
+
+
+def _takes(choice: Choice, row: ObjectRow) -> bool:
+    answer = choice.answers.get(row[1], False)
+    return answer if answer is not None else choice.takes(row[1], values_of(*row[2:5]), False)
