@@ -7,7 +7,6 @@ empty at the start; there whole pieces are inserted at once, and a piece that do
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
