@@ -17,6 +17,7 @@ from syncd.core.model import DataType
 from syncd.core.ports import StoredRow
 from syncd.core.references import Followed, Object
 from syncd.core.selection import Chooser, Selection
+from syncd.store.answered import Answered
 
 Values = tuple[Sequence[Value], Sequence[Value]]  # of key and fields
 ObjectRow = tuple[int, int, bytes, bytes, str]  # change, type, key, fields, fault
@@ -62,11 +63,12 @@ def renamed(selection: Selection, before: Sequence[DataType], after: Sequence[Da
 class Choice:
     """A class's selection for the types of a collection. ``broken``: why it does not fit them. ``answers``: by type,
     whether all its objects are taken by themselves, or none; None: it depends on the object. ``projects``: types with
-    fewer fields. ``follows``: types with foreign keys that are followed.
+    fewer fields. ``follows``: types with foreign keys that are followed. ``answered``: what was asked lately.
     """
 
     def __init__(self, selection: Selection, types: Sequence[DataType]) -> None:
         self.selection = selection
+        self.answered = Answered()
         self.projects: frozenset[int] = frozenset()
         self.follows: Mapping[int, Sequence[Followed]] = {}
         self.answers: dict[int, bool | None] = {}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from syncd.core import digest
@@ -151,15 +151,10 @@ def _fill(connection: sqlite3.Connection, row: CollectionRow, one: ClassRow, typ
         f"SELECT change FROM {row.table} WHERE change > ? ORDER BY change LIMIT 1 OFFSET ?", (one.filled, rows_max - 1)
     ).fetchone()
     filled: int = row.last if end is None else end[0]
-    there = connection.execute(
-        f"SELECT change, type, key, fields, fault, hash FROM {row.table} WHERE change > ? AND change <= ?"
-        " AND hash IS NOT NULL ORDER BY change",
-        (one.filled, filled),
-    )
-    for rows in portions(there):
-        entering = _entering_together(choice, rows) or _entering(choice, rows)
+    for entering in _known(connection, row, choice, (one.filled, filled)) or _asked(
+        connection, row, choice, (one.filled, filled)
+    ):
         if entering is None:
-            there.close()
             return one._replace(broken=NOT_COMPARED)
         _enter(connection, one, entering)
         one = one._replace(
@@ -169,8 +164,41 @@ def _fill(connection: sqlite3.Connection, row: CollectionRow, one: ClassRow, typ
         )
     if filled < row.last:
         return one._replace(filled=filled)
+    choice.answered.forget()
     after = _closed(connection, row, one, choice)
     return after._replace(ready=int(not after.broken), filled=row.last, head=row.head)
+
+
+def _known(
+    connection: sqlite3.Connection, row: CollectionRow, choice: Choice, between: tuple[int, int]
+) -> list[_Entering]:
+    """What of the changes in (first, last] is taken, where each was asked lately; else empty."""
+    if not choice.answered or choice.projects or choice.follows:
+        return []
+    query = (
+        f"SELECT change, hash FROM {row.table} WHERE change > ? AND change <= ? AND hash IS NOT NULL ORDER BY change"
+    )
+    there = connection.execute(query, between).fetchall()
+    taken = choice.answered.of([change for change, _ in there])
+    if taken is None:
+        choice.answered.forget()
+        return []
+    entering = list(itertools.compress(there, taken))
+    weight = sum(int.from_bytes(hashed, "big") for _, hashed in entering)
+    return [_Entering([change for change, _ in entering], weight=weight)]
+
+
+def _asked(
+    connection: sqlite3.Connection, row: CollectionRow, choice: Choice, between: tuple[int, int]
+) -> Iterator[_Entering | None]:
+    """The same in parts; None: one cannot be asked."""
+    query = "SELECT change, type, key, fields, fault, hash FROM {} WHERE change > ? AND change <= ?"
+    there = connection.execute(f"{query.format(row.table)} AND hash IS NOT NULL ORDER BY change", between)
+    for rows in portions(there):
+        entering = _entering_together(choice, rows) or _entering(choice, rows)
+        if entering is None:
+            there.close()
+        yield entering
 
 
 def _entering_together(choice: Choice, there: Sequence[HashedRow]) -> _Entering | None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
 from collections.abc import Sequence
 
 from syncd.core.loss import Leaving
 from syncd.core.selection import ALL, Selection
 from syncd.store.class_choice import Choice, ObjectRow, portions, values_of
-from syncd.store.store_classes import find
+from syncd.store.store_classes import ClassRow, find
 from syncd.store.store_collections import CollectionRow, get
 from syncd.store.store_read import TypesOf
 
 NONE_LEAVE = Leaving(0, 0, 0)
+_LOOK_UP_COSTS = 3  # times as much as reading the next object
 
 
 def leaving(
@@ -31,24 +31,38 @@ def leaving(
     if after.broken or not row.imported:
         return NONE_LEAVE
     former = find(connection, row, shift[0]) if shift[0] != ALL else None
-    of_class = f"members_{former.id:d}" if former is not None and former.ready and not former.broken else ""
+    if former is not None and (not former.ready or former.broken):
+        former = None
     objects = of = count = last = 0
-    for rows in portions(connection.execute(_read(row, of_class), page)):
+    for rows in portions(connection.execute(_read(row, former), page)):
         count, last = count + len(rows), rows[-1][0]
-        whole = of_class or before.broken
-        there = rows if whole else list(itertools.compress(rows, _taken(before, rows)))
-        of += len(there)
-        objects += len(there) - sum(_taken(after, there))
+        together = after.takes_each(rows)
+        if together is not None and last <= row.head:
+            after.answered.note([one[0] for one in rows], together)
+        stays = together or _taken(after, rows)
+        if former is not None:
+            was = [bool(one[-1]) for one in rows]
+        else:
+            was = [True] * len(rows) if before.broken else _taken(before, rows)
+        of += sum(was)
+        objects += sum(one and not stay for one, stay in zip(was, stays, strict=True))
     return Leaving(objects, of, last if count == page[1] else 0)
 
 
-def _read(row: CollectionRow, of_class: str) -> str:
+def _read(row: CollectionRow, former: ClassRow | None) -> str:
+    """Objects, and whether each is in the former class. The members alone where they are few: each is looked up."""
     columns = "one.change, one.type, one.key, one.fields, one.fault"
-    if not of_class:
+    if former is None:
         return f"SELECT {columns} FROM {row.table} AS one WHERE change > ? AND hash IS NOT NULL ORDER BY change LIMIT ?"
+    if former.objects * _LOOK_UP_COSTS < row.objects:
+        return (
+            f"SELECT {columns}, 1 FROM {former.table} AS member JOIN {row.table} AS one ON one.change = member.change"
+            " WHERE member.change > ? AND member.type IS NULL ORDER BY member.change LIMIT ?"
+        )
     return (
-        f"SELECT {columns} FROM {of_class} AS member JOIN {row.table} AS one ON one.change = member.change"
-        " WHERE member.change > ? AND member.type IS NULL ORDER BY member.change LIMIT ?"
+        f"SELECT {columns}, member.change IS NOT NULL FROM {row.table} AS one LEFT JOIN {former.table} AS member"
+        " ON member.change = one.change AND member.type IS NULL"
+        " WHERE one.change > ? AND one.hash IS NOT NULL ORDER BY one.change LIMIT ?"
     )
 
 
