@@ -7,7 +7,6 @@ empty at the start; there whole pieces are inserted at once, and a piece that do
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -16,7 +15,9 @@ from syncd.applications.base import RowFailed, cancelled
 from syncd.applications.sqlite_bulk import held_rows, insert_all
 from syncd.applications.sqlite_common import name, primary_code
 from syncd.applications.sqlite_definition import Shape
+from syncd.applications.sqlite_marks import Marks
 from syncd.applications.sqlite_noted import MADE, NEWEST, SEEN
+from syncd.applications.sqlite_sent import Sent, hashes_of
 from syncd.applications.sqlite_tables import (
     NOT_THE_ROWS,
     Chunks,
@@ -25,11 +26,10 @@ from syncd.applications.sqlite_tables import (
     Tables,
     UniqueFailed,
     robust,
+    verb,
 )
 from syncd.core.digest import object_hash
 from syncd.core.model import Failure, Kind, ObjectId, OutcomeKind
-
-_LINKS = 1_000  # of a chain of objects that name one another, followed in one try
 
 
 class Applier:
@@ -47,11 +47,13 @@ class Applier:
         self.objects = 0
         self._careful = careful
         self._connection = connection
-        self._tables = tables
+        self.tables = tables
         self._watched = watched
         self._noting = snapshot or watched
         self._empty: dict[int, bool] = {}
         self.whole: set[int] = set()  # name ids of tables that hold nothing but this work's rows
+        self.sent = Sent(plain=snapshot and not watched)
+        self.marks: dict[int, Marks] = {}  # by name id: tables of which what the work names is not in SEEN, but here
         self.mending = False  # what is as it was sent is left alone, and of other rows only what differs is written
         self.mended = False  # a row was written
         self._dividing = False  # note is taken of each object that was not there
@@ -71,16 +73,19 @@ class Applier:
             self._empty[shape.name_id] = empty
             if empty:
                 self.whole.add(shape.name_id)
+            elif self.sent.plain and not self._careful and (marks := Marks.of(self._connection, shape)):
+                self.marks[shape.name_id] = marks
         return empty
 
     # ------------------------------------------------------------ roads
 
     def execute(self, chunks: Chunks) -> None:
         """All rows in order. Raises RowFailed."""
-        superseded = self._tables.superseded
+        superseded = self.tables.superseded
         if (self.mending and self._repeated) or (
             superseded and any(not superseded.isdisjoint(one.types) for one in chunks())
         ):
+            self.sent.plain = False
             self._indexed(chunks, clear=False)
             return
         for columns in chunks():
@@ -88,31 +93,37 @@ class Applier:
 
     def execute_cleared(self, chunks: Chunks) -> None:
         """Removes all rows first, then inserts their last versions: values may be swapped under a UNIQUE index."""
+        self.sent.plain = False
         self._indexed(chunks, clear=True)
 
     def _columns(self, columns: Columns) -> None:
         at = 0
-        for (type_id, kind), group in itertools.groupby(zip(columns.types, map(_verb, columns.kinds), strict=True)):
-            end = at + sum(1 for _ in group)
-            piece = columns.part(at, end)
-            at = end
+        for (type_id, kind), rows in columns.pieces():
+            piece = columns.part(at, at + rows)
+            at += rows
             if kind == Kind.WITHHELD:
                 raise cancelled(piece.fields[0].decode(errors="replace"), self._id(type_id, piece.keys[0]))
             if kind == Kind.DELETE:
-                shape = self._shape(self._tables.to_delete(type_id))
+                self.sent.plain = False
+                shape = self._shape(self.tables.to_delete(type_id))
+                superseded = type_id in self.tables.superseded
                 for key, key_values in zip(piece.keys, unpack_many(piece.keys), strict=True):
-                    if type_id not in self._tables.superseded or not self._has_newest(shape, key):
+                    # What this work brought under the table's newest name is not removed under an older one.
+                    if not (superseded and NEWEST.has(self._connection, shape.name_id, key)):
                         self.guarded(shape, key, lambda: self.delete(shape, key, key_values))  # noqa: B023
             else:
                 self._write(self._shape(type_id), piece)
 
     def _write(self, shape: Shape, piece: Columns) -> None:
         keys, fields = unpack_many(piece.keys), unpack_many(piece.fields)
-        if shape.name_id in self._tables.renamed and shape.type.id not in self._tables.superseded:
+        if shape.name_id in self.tables.renamed and shape.type.id not in self.tables.superseded:
             NEWEST.add_all(self._connection, ((shape.name_id, key) for key in piece.keys))
-        if self._noting and not self.was_empty(shape):
+        together = len(piece.keys) > 1 and not self.mending
+        noting = self._noting and not self.was_empty(shape)
+        if noting and not (together and shape.name_id in self.marks and len(set(piece.keys)) == len(piece.keys)):
             self._seen_all(shape.name_id, piece.keys)
-        if len(piece.keys) > 1 and not self.mending and self._write_all(shape, piece, keys, fields):
+        self.sent.plain &= not self._repeated
+        if together and self._write_all(shape, piece, keys, fields):
             return
         held = held_rows(self._connection, shape, keys) if self.mending and shape.table.exact else {}
         for at, key in enumerate(piece.keys):
@@ -121,6 +132,9 @@ class Applier:
                 continue
             row = [*keys[at], *fields[at]]
             self.guarded(shape, key, lambda: self.upsert(shape, key, piece.fields[at], row))  # noqa: B023
+        if self.sent.plain:
+            self.sent.holds(shape, len(keys), sum(hashes_of(shape, piece)))
+            self.sent.look_again(self._connection, shape, keys, piece.fields)
 
     def _write_all(self, shape: Shape, piece: Columns, keys: list[list[Value]], fields: list[list[Value]]) -> bool:
         """Rows of different objects in one go; False, and nothing is done, if that cannot be. Raises PieceFailed."""
@@ -132,8 +146,8 @@ class Applier:
         try:
             if fresh:
                 insert_all(self._connection, shape, keys, fields)
-                change = sum(map(object_hash, itertools.repeat(shape.prefix), piece.keys, piece.fields))
-                objects = len(keys)
+                change, objects = sum(hashes_of(shape, piece)), len(keys)
+                self.sent.holds(shape, objects, change)
             else:
                 change, objects = self._write_changed(shape, piece, keys, fields)
         except (sqlite3.Error, OverflowError, UnicodeError) as error:
@@ -156,33 +170,41 @@ class Applier:
     ) -> tuple[int, int]:
         """Inserts the rows that are not there and updates those that differ; returns what that changed. In the order
         of their keys, so that pages of the table are visited once."""
-        prefix, width, noted = shape.prefix, shape.width, self._tables.noted(shape)
+        prefix, width, noted = shape.prefix, shape.width, self.tables.noted(shape)
         order = sorted(range(len(keys)), key=piece.keys.__getitem__)
-        held = held_rows(self._connection, shape, [keys[i] for i in order])
-        fresh: tuple[list[list[Value]], list[list[Value]]] = [], []
-        updated: list[list[Value]] = []
+        marks = self.marks.get(shape.name_id)
+        held, end = held_rows(self._connection, shape, [keys[i] for i in order], marks is not None), None
+        if marks is not None:
+            self.sent.plain &= marks.mark(held.values())
+            end = -1
+        hashes = list(hashes_of(shape, piece))
+        fresh, updated = list[int](), list[int]()
         change = 0
         for i in order:
-            key, packed, key_values, values = piece.keys[i], piece.fields[i], keys[i], fields[i]
-            old = held.get(tuple(key_values))
+            old = held.get(tuple(keys[i]))
             if old is None:
-                fresh[0].append(key_values)
-                fresh[1].append(values)
+                fresh.append(i)
             else:
-                old_packed = pack_values(old[width:])
-                if old_packed == packed:
+                old_packed = pack_values(old[width:end])
+                if old_packed == piece.fields[i]:
                     continue
-                updated.append(values + key_values)
-                change -= object_hash(prefix, key, old_packed)
-            change += object_hash(prefix, key, packed)
+                updated.append(i)
+                change -= object_hash(prefix, piece.keys[i], old_packed)
+            change += hashes[i]
             if noted:
-                self._tables.foreign_keys.changed(self._connection, shape, key, old, key_values + values)
+                self.tables.foreign_keys.changed(self._connection, shape, piece.keys[i], old, keys[i] + fields[i])
         if updated:
-            self._connection.executemany(shape.update, updated)
-        insert_all(self._connection, shape, *fresh)
+            self._connection.executemany(shape.update, [fields[i] + keys[i] for i in updated])
+        insert_all(self._connection, shape, [keys[i] for i in fresh], [fields[i] for i in fresh])
+        if marks is not None:
+            marks.made(keys[i] for i in fresh)
         if self._dividing:
-            self._made(shape, map(pack_values, fresh[0]))
-        return change, len(fresh[0])
+            self._made(shape, [piece.keys[i] for i in fresh])
+        if self.sent.plain:
+            self.sent.holds(shape, len(keys), sum(hashes))
+            others = [keys[i] for i in updated], [piece.fields[i] for i in updated]
+            self.sent.look_again(self._connection, shape, *others)
+        return change, len(fresh)
 
     def _indexed(self, chunks: Chunks, clear: bool) -> None:
         """Two rounds: find the row that decides each object (and clear the objects), then execute those rows."""
@@ -195,7 +217,7 @@ class Applier:
                 (self._name_id(type_id), key, type_id, at),
             )
             if clear:
-                self._clear(self._shape(self._tables.to_delete(type_id)), key)
+                self._clear(self._shape(self.tables.to_delete(type_id)), key)
         at = 0
         for columns in chunks():
             for kind, type_id, key, fields in zip(*columns, strict=True):
@@ -218,7 +240,7 @@ class Applier:
             )
 
     def _decided(self, columns: Columns, extra: bytes | None) -> None:
-        if extra is None or _verb(columns.kinds[0]) != Kind.MODIFY:
+        if extra is None or verb(columns.kinds[0]) != Kind.MODIFY:
             self._columns(columns)
             return
         shape, key, fields = self._shape(columns.types[0]), columns.keys[0], columns.fields[0]
@@ -249,19 +271,21 @@ class Applier:
 
     def seen(self, name_id: int, key: bytes) -> bool:
         """Notes that the work names an object; True the first time."""
+        self._unmark(name_id)
         first = SEEN.add(self._connection, name_id, key)
         self._repeated |= not (first or self.mending)
         return first
 
     def _seen_all(self, name_id: int, keys: Sequence[bytes]) -> None:
         """The same for many."""
+        self._unmark(name_id)
         fresh = SEEN.add_all(self._connection, ((name_id, key) for key in sorted(keys)))
         self._repeated |= not (fresh == len(keys) or self.mending)
 
-    def _has_newest(self, shape: Shape, key: bytes) -> bool:
-        """Whether this work brought the object under the table's newest name: then its removal under an older name
-        removes nothing."""
-        return NEWEST.has(self._connection, shape.name_id, key)
+    def _unmark(self, name_id: int) -> None:
+        """What the work named so far is in SEEN from here on."""
+        if (marks := self.marks.pop(name_id, None)) is not None:
+            SEEN.add_all(self._connection, ((name_id, key) for key in marks.named(self._connection)))
 
     def upsert(self, shape: Shape, key: bytes, fields: bytes, row: Sequence[Value]) -> bool:
         """Writes an object; True if anything changed. A row with an equal key that is not the same is taken over."""
@@ -273,7 +297,7 @@ class Applier:
         old_fields = pack_values(old[shape.width :])
         if (old_key, old_fields) == (key, fields):
             return False
-        self._tables.foreign_keys.changed(self._connection, shape, key, old, row)
+        self.tables.foreign_keys.changed(self._connection, shape, key, old, row)
         if old_key == key:
             self._update(shape, old, row)
         else:
@@ -306,7 +330,7 @@ class Applier:
         self.change += object_hash(shape.prefix, key, fields)
         self.objects += 1
         if not self._empty.get(shape.name_id):
-            self._tables.foreign_keys.changed(self._connection, shape, key, None, row)
+            self.tables.foreign_keys.changed(self._connection, shape, key, None, row)
         return True
 
     def delete(self, shape: Shape, key: bytes, key_values: Sequence[Value]) -> bool:
@@ -316,7 +340,7 @@ class Applier:
         old = self.old(shape, key_values)
         if old is None or (not shape.table.exact and pack_values(old[: shape.width]) != key):
             return False
-        self._tables.foreign_keys.changed(self._connection, shape, key, old, None)
+        self.tables.foreign_keys.changed(self._connection, shape, key, old, None)
         self._connection.execute(shape.delete, key_values)
         self.mended = True
         self.change -= object_hash(shape.prefix, key, pack_values(old[shape.width :]))
@@ -328,61 +352,37 @@ class Applier:
     def note(self, objects: Iterable[ObjectId]) -> None:
         """The work names these objects, whether or not they can be executed here."""
         for one in objects:
-            if self._noting and one.type in self._tables.name_ids:
-                self.seen(self._tables.name_ids[one.type], one.key)
+            if self._noting and one.type in self.tables.name_ids:
+                self.seen(self.tables.name_ids[one.type], one.key)
 
     def divide(self) -> None:
         """The work is divided in this try: what it makes may have to be taken away again."""
         MADE.clear(self._connection)
         self._dividing = True
+        self.sent.plain = False
 
     def _made(self, shape: Shape, keys: Iterable[bytes]) -> None:
         MADE.add_all(self._connection, ((shape.name_id, key) for key in keys))
 
-    def remove_made(self, objects: Iterable[ObjectId]) -> dict[ObjectId, str]:
-        """Takes those of the objects away that were not there before this try, then what names them, and so on: what
-        cannot stay without them, with causes. The try is to be given up. Raises RowFailed."""
-        tables, found = self._tables, dict[ObjectId, str]()
-        self._connection.execute("DELETE FROM temp._syncd_parent")
-        shapes = {shape.name_id: shape for shape in tables.current}
-        for _ in range(_LINKS):
-            for one in objects:
-                shape = shapes.get(tables.name_ids[one.type])
-                if shape is None:
-                    continue
-                if shape.name_id in self.whole or MADE.has(self._connection, shape.name_id, one.key):
-                    self.guarded(shape, one.key, lambda: self.delete(shape, one.key, unpack_values(one.key)))  # noqa: B023
-            left = tables.foreign_keys.bereft(self._connection, tables.current)
-            objects = [one for one in left if one not in found]
-            if not objects:
-                break
-            found |= {one: left[one] for one in objects}
-        return found
-
     def violations(self, discreet: bool = False) -> Iterator[tuple[ObjectId, str]]:
         """Foreign keys that do not hold for what was touched; ``discreet`` as in ``ForeignKeys.violations``."""
-        tables = self._tables
+        tables = self.tables
         if not tables.foreign_keys.any:
             return iter(())
         return tables.foreign_keys.violations(self._connection, tables.current, frozenset(self.whole), discreet)
 
     def _shape(self, type_id: int) -> Shape:
-        shape = self._tables.shapes[type_id]
+        shape = self.tables.shapes[type_id]
         if isinstance(shape, str):
-            raise RowFailed(self._tables.broken[type_id])
+            raise RowFailed(self.tables.broken[type_id])
         self.was_empty(shape)
         return shape
 
     def _name_id(self, type_id: int) -> int:
-        return self._tables.name_ids[self._tables.types[type_id].name]
+        return self.tables.name_ids[self.tables.types[type_id].name]
 
     def _id(self, type_id: int, key: bytes) -> ObjectId:
-        return ObjectId(self._tables.types[type_id].name, key)
-
-
-def _verb(kind: int) -> int:
-    """An add and a modify are executed alike: either may come twice (R6)."""
-    return Kind.MODIFY if kind == Kind.ADD else kind
+        return ObjectId(self.tables.types[type_id].name, key)
 
 
 def _pairs(chunks: Iterable[Columns]) -> Iterator[tuple[int, bytes]]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from syncd.adapters.canonical import pack_values, unpack_many, unpack_values
 from syncd.applications.sqlite_apply import Applier
-from syncd.applications.sqlite_bulk import held_rows
+from syncd.applications.sqlite_bulk import delete_all
 from syncd.applications.sqlite_common import name, names
 from syncd.applications.sqlite_definition import Shape
 from syncd.applications.sqlite_noted import SEEN
 from syncd.applications.sqlite_tables import Chunks, Tables, robust
-from syncd.core.digest import object_hash
 from syncd.core.model import Kind, ObjectId
 from syncd.core.ports import Skip
 
@@ -55,7 +54,10 @@ class Beyond:
         """Removes what the tables hold beyond the snapshot (R5), but for parked objects. Raises RowFailed."""
         applier = self._applier
         for shape in self._tables.current:
-            if applier.was_empty(shape):
+            if applier.was_empty(shape) or applier.sent.nothing_else(self._connection, shape):
+                continue
+            if not skip and (marks := applier.marks.get(shape.name_id)) and self._is_plain(shape):
+                marks.remove_others(self._connection)
                 continue
             robust(self._connection, lambda: self._find_unseen(shape, skip))  # noqa: B023
             unseen = self._connection.execute("SELECT key FROM temp._syncd_index")
@@ -63,28 +65,39 @@ class Beyond:
                 self._remove(shape, [key for (key,) in page])
 
     def _remove(self, shape: Shape, keys: Sequence[bytes]) -> None:
-        """Together, where nothing but a fault of the disk can keep them from going."""
-        applier, run_many = self._applier, self._connection.executemany
+        """Together, where that can be: then it is not told what they were, whoever removes them counts what is left."""
+        applier = self._applier
         values = unpack_many(keys)
-        if not shape.table.exact or shape.table.triggers or self._tables.noted(shape):
+        if not self._is_plain(shape):
             for key, key_values in zip(keys, values, strict=True):
                 applier.guarded(shape, key, lambda: applier.delete(shape, key, key_values))  # noqa: B023
             return
-        held = robust(self._connection, lambda: held_rows(self._connection, shape, values))
-        gone = [(key, old) for key, one in zip(keys, values, strict=True) if (old := held.get(tuple(one))) is not None]
-        run_many(shape.delete, [old[: shape.width] for _, old in gone])
-        applier.mended |= bool(gone)
-        applier.change -= sum(object_hash(shape.prefix, key, pack_values(old[shape.width :])) for key, old in gone)
-        applier.objects -= len(gone)
+        delete_all(self._connection, shape, values)
+        applier.mended = True
+
+    def _is_plain(self, shape: Shape) -> bool:
+        """Whether rows can go without being looked at, and nothing but a fault of the disk can keep them."""
+        return shape.table.exact and not shape.table.triggers and not self._tables.noted(shape)
 
     def _find_unseen(self, shape: Shape, skip: Skip | None) -> None:
-        run, run_many = self._connection.execute, self._connection.executemany
+        run = self._connection.execute
         run("DELETE FROM temp._syncd_index")
-        rows = run(f"SELECT {names(shape.type.key)} FROM {name(shape.table.name)}")
+        for unseen in self._unseen(shape):
+            parked = skip(ObjectId(shape.type.name, key) for key in unseen) if skip else frozenset()
+            left = [key for key in unseen if (shape.type.name, key) not in parked]
+            if left:
+                listed = ", ".join([f"({shape.name_id:d}, ?, 0, 0, NULL)"] * len(left))
+                run(f"INSERT INTO temp._syncd_index VALUES {listed}", left)
+
+    def _unseen(self, shape: Shape) -> Iterator[list[bytes]]:
+        """Keys of rows that the work does not name, some at a time."""
+        marks = self._applier.marks.get(shape.name_id)
+        if marks is not None:
+            yield from marks.others(self._connection)
+            return
+        rows = self._connection.execute(f"SELECT {names(shape.type.key)} FROM {name(shape.table.name)}")
         while page := rows.fetchmany(_PAGE_ROWS):
-            keys = [pack_values(row) for row in page]
+            keys = list(map(pack_values, page))
             seen = SEEN.among(self._connection, shape.name_id, keys)
-            unseen = [key for key in keys if key not in seen]
-            parked = skip(ObjectId(shape.type.name, key) for key in unseen) if skip and unseen else frozenset()
-            left = [(shape.name_id, key) for key in unseen if (shape.type.name, key) not in parked]
-            run_many("INSERT INTO temp._syncd_index VALUES(?, ?, 0, 0, NULL)", left)
+            if unseen := [key for key in keys if key not in seen]:
+                yield unseen

@@ -26,16 +26,26 @@ def insert_all(
     connection.executemany(shape.insert, map(list.__add__, keys[even:], fields[even:]))
 
 
+def delete_all(connection: sqlite3.Connection, shape: Shape, keys: list[list[Value]]) -> None:
+    """Removes rows. With a key of several columns one by one: an IN of row values reads the whole table."""
+    even = len(keys) - len(keys) % _ROWS if shape.width == 1 else 0
+    for at in range(0, even, _ROWS):
+        connection.execute(shape.delete_listed(_ROWS), list(itertools.chain.from_iterable(keys[at : at + _ROWS])))
+    connection.executemany(shape.delete, keys[even:])
+
+
 def held_rows(
-    connection: sqlite3.Connection, shape: Shape, keys: list[list[Value]]
+    connection: sqlite3.Connection, shape: Shape, keys: list[list[Value]], with_rowid: bool = False
 ) -> dict[tuple[Value, ...], Sequence[Value]]:
-    """The rows that are there, by their keys. ``shape.table.exact``: equal keys are the same."""
+    """The rows that are there, by their keys. ``shape.table.exact``: equal keys are the same. ``with_rowid``:
+    it is the last value of each."""
     width, held = shape.width, {}
     most = max(1, min(_ROWS, _VALUES // width))
     for at in range(0, len(keys), most):
         asked = keys[at : at + most]
         size = min(most, 1 << (len(asked) - 1).bit_length())  # few sizes: each is one prepared statement
         asked += [asked[-1]] * (size - len(asked))
-        for row in connection.execute(shape.select_listed(size), list(itertools.chain.from_iterable(asked))):
+        select = shape.select_listed(size, with_rowid)
+        for row in connection.execute(select, list(itertools.chain.from_iterable(asked))):
             held[row[:width]] = row
     return held

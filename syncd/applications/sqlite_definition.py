@@ -68,10 +68,15 @@ class Shape:
         head, _, one = self.insert.rpartition(" VALUES")
         return f"{head} VALUES{', '.join([one] * rows)}"
 
-    def select_listed(self, rows: int) -> str:
-        """SQL: the rows with the keys of a list of this length. As a join, which takes the index of a key of several
-        columns; an IN of row values reads the whole table."""
-        columns = ", ".join(f"_syncd_row.{name(column)}" for column in self.columns)
+    def delete_listed(self, rows: int) -> str:
+        """SQL: removes the rows with so many keys, which are of one column."""
+        return f"{self.delete.removesuffix('= ?')}IN ({', '.join('?' * rows)})"
+
+    def select_listed(self, rows: int, with_rowid: bool = False) -> str:
+        """SQL: the rows with the keys of a list of this length, perhaps with their rowids. As a join, which takes the
+        index of a key of several columns; an IN of row values reads the whole table."""
+        rowid = (self.table.rowid,) if with_rowid else ()
+        columns = ", ".join(f"_syncd_row.{name(column)}" for column in (*self.columns, *rowid))
         keys = ", ".join([f"({', '.join('?' * self.width)})"] * rows)
         marks = [f"_syncd_key.column{at}" for at in range(1, self.width + 1)]
         equal = self.table.key_equal("_syncd_row.", marks)

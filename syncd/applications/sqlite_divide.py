@@ -10,15 +10,17 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from syncd.adapters.canonical import unpack_values
 from syncd.applications.base import Division, RowFailed, Unit, WholeType
 from syncd.applications.sqlite_apply import Applier
-from syncd.applications.sqlite_noted import BROUGHT
+from syncd.applications.sqlite_noted import BROUGHT, MADE
 from syncd.applications.sqlite_tables import Columns, Tables, UniqueFailed
 from syncd.core.inbound_queue import ids_of
 from syncd.core.model import Failure, ObjectId, OutcomeKind
 from syncd.core.ports import Work
 
 _ROUNDS = 16
+_LINKS = 1_000  # of a chain of objects that name one another, followed in one try
 _COLLECTED_BYTES = 16 * 1024 * 1024
 
 
@@ -127,7 +129,8 @@ class Divided:
             units |= found
             pieces = self._pieces(frozenset(found), by_pieces=False) if found else ()
             try:
-                guilty = self._applier.remove_made(one for _, part in pieces for one in ids_of(self._work, part))
+                made = (one for _, part in pieces for one in ids_of(self._work, part))
+                guilty = _remove_made(self._connection, self._applier, made)
             except RowFailed:
                 break
             if not guilty:
@@ -265,3 +268,24 @@ class Divided:
 
 def _size(columns: Columns) -> int:
     return sum(map(len, columns.fields)) + sum(map(len, columns.keys))
+
+
+def _remove_made(connection: sqlite3.Connection, applier: Applier, objects: Iterable[ObjectId]) -> dict[ObjectId, str]:
+    """Takes those of the objects away that were not there before this try, then what names them, and so on: what
+    cannot stay without them, with causes. The try is to be given up. Raises RowFailed."""
+    tables, found = applier.tables, dict[ObjectId, str]()
+    connection.execute("DELETE FROM temp._syncd_parent")
+    shapes = {shape.name_id: shape for shape in tables.current}
+    for _ in range(_LINKS):
+        for one in objects:
+            shape = shapes.get(tables.name_ids[one.type])
+            if shape is None:
+                continue
+            if shape.name_id in applier.whole or MADE.has(connection, shape.name_id, one.key):
+                applier.guarded(shape, one.key, lambda: applier.delete(shape, one.key, unpack_values(one.key)))  # noqa: B023
+        left = tables.foreign_keys.bereft(connection, tables.current)
+        objects = [one for one in left if one not in found]
+        if not objects:
+            break
+        found |= {one: left[one] for one in objects}
+    return found

@@ -151,6 +151,7 @@ class Executor:
                 if not state.epoch and not self._replace:
                     self._check_own(work, applier)
                 put_back(self._connection, applier, plan, kept.touched)
+                applier.sent.plain &= work.skip is None and plan.restore is None and not kept.tables.superseded
                 before = _done(applier, kept) if plan.restore else (0, 0)
                 body(applier)
                 state = self._finish(work, state, applier, before)
@@ -225,7 +226,8 @@ class Executor:
         kept, plan = self._kept, work.plan or _NO_PLAN
         there = work.snapshot and any(not applier.was_empty(shape) for shape in kept.tables.current)
         if there or (kept.recast and not work.snapshot):
-            change, objects = count(self._connection, kept.tables)
+            known = applier.sent.total(self._connection, kept.tables.current)
+            change, objects = known or count(self._connection, kept.tables)
             held = digest.EMPTY
         else:
             change, objects = _done(applier, kept)

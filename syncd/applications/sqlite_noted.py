@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+
+_ROWS = 256  # added by one statement
 
 
 class Noted:
@@ -14,6 +17,7 @@ class Noted:
         table = f"temp._syncd_{name}"
         self.table = f"CREATE TABLE {table}(name_id INTEGER, key BLOB, PRIMARY KEY(name_id, key)) WITHOUT ROWID"
         self._add = f"INSERT INTO {table} VALUES(?, ?) ON CONFLICT DO NOTHING"
+        self._add_listed = self._add.replace("(?, ?)", ", ".join(["(?, ?)"] * _ROWS))
         self._has = f"SELECT 1 FROM {table} WHERE name_id = ? AND key = ?"
         self._among = f"SELECT key FROM {table} WHERE name_id = ? AND key IN ({{}})"
         self._all = f"SELECT name_id, key FROM {table}"
@@ -29,8 +33,10 @@ class Noted:
 
     def add_all(self, connection: sqlite3.Connection, objects: Iterable[tuple[int, bytes]]) -> int:
         """How many were not in it."""
-        before = connection.total_changes
-        connection.executemany(self._add, objects)
+        before, left = connection.total_changes, iter(objects)
+        while len(part := list(itertools.islice(left, _ROWS))) == _ROWS:
+            connection.execute(self._add_listed, list(itertools.chain.from_iterable(part)))
+        connection.executemany(self._add, part)
         return connection.total_changes - before
 
     def has(self, connection: sqlite3.Connection, name_id: int, key: bytes) -> bool:

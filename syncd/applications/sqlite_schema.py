@@ -43,7 +43,8 @@ class Table:
     ``key_collations``: of the primary key ("" where the key is the rowid). ``nullable``: a key may hold NULL.
     ``exact``: two keys that SQLite calls equal are the same values (not so without affinity, where 1 = 1.0, nor under
     NOCASE). ``affinities``: of key and fields, in their order. ``unique``: the secondary unique indexes.
-    ``defaults``: what REPLACE writes for NULL, by column. ``triggers``: the application has triggers on it.
+    ``defaults``: what REPLACE writes for NULL, by column. ``triggers``: the application has triggers on it. ``rowid``:
+    what its rowid is called, the key where that is the same; empty: it has none.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Table:
     nullable: bool
     exact: bool
     triggers: bool
+    rowid: str
 
     def key_equal(self, prefix: str, values: Sequence[str]) -> str:
         """SQL: the key is equal to these, as the primary key compares, which may be another way than its columns."""
@@ -119,7 +121,18 @@ def inspect(connection: sqlite3.Connection, table: str) -> Table:
         nullable=not without_rowid and not rowid_alias and not all(column[4] for column in keyed),
         exact=exact,
         triggers=triggers,
+        rowid=keyed[0][0]
+        if keyed and rowid_alias
+        else ""
+        if without_rowid
+        else _rowid([column[0] for column in columns]),
     )
+
+
+def _rowid(columns: Sequence[str]) -> str:
+    """A name of the rowid that no column has."""
+    taken = set(map(fold, columns))
+    return next((one for one in ("rowid", "_rowid_", "oid") if one not in taken), "")
 
 
 def _indexes(

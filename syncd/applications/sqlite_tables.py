@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
@@ -13,8 +14,9 @@ from syncd.applications.sqlite_foreign_keys import TEMP_TABLES as FOREIGN_KEY_TA
 from syncd.applications.sqlite_foreign_keys import ForeignKeys
 from syncd.applications.sqlite_noted import ALL
 from syncd.applications.sqlite_read import unreadable
-from syncd.core.model import DataType, Failure, OutcomeKind
+from syncd.core.model import DataType, Failure, Kind, OutcomeKind
 
+_WRITTEN = frozenset((Kind.ADD, Kind.MODIFY))
 Result = TypeVar("Result")
 TEMP_TABLES = (
     *FOREIGN_KEY_TABLES,
@@ -54,6 +56,18 @@ class Columns(NamedTuple):
         """The rows at these places."""
         kinds, types, keys, fields = ([column[i] for i in rows] for column in self)
         return Columns(kinds, types, keys, fields)  # type: ignore[arg-type]
+
+    def pieces(self) -> Iterable[tuple[tuple[int, int], int]]:
+        """Types and verbs of rows that follow on one another, and of how many; mostly of all."""
+        if len(set(self.types)) == 1 and _WRITTEN.issuperset(self.kinds):
+            return (((self.types[0], Kind.MODIFY), len(self.types)),)
+        pairs = zip(self.types, map(verb, self.kinds), strict=True)
+        return ((which, sum(1 for _ in rows)) for which, rows in itertools.groupby(pairs))
+
+
+def verb(kind: int) -> int:
+    """An add and a modify are executed alike: either may come twice (R6)."""
+    return Kind.MODIFY if kind == Kind.ADD else kind
 
 
 Chunks = Callable[[], Iterable[Columns]]

@@ -65,8 +65,8 @@ class _GroupApplier(Applier):
 
     def begin(self, careful: bool) -> None:
         self._careful = careful
-        self._tables.foreign_keys.begin(self._connection)
-        if self._tables.renamed:
+        self.tables.foreign_keys.begin(self._connection)
+        if self.tables.renamed:
             NEWEST.clear(self._connection)
 
 

@@ -15,7 +15,7 @@ from syncd.core.conversation import Phase
 from syncd.core.edits import Direction, Policy
 from syncd.core.effects import CloseLink, DropClass, Effect, OpenClass
 from syncd.core.events import ClassDropped, ClassFailed, ClassOpened
-from syncd.core.ports import CollectionState
+from syncd.core.ports import ClassState, CollectionState
 from syncd.core.selection import ALL, Selection
 from syncd.core.settings import Limits
 from syncd.core.taking import NONE_APART, Taking
@@ -101,24 +101,22 @@ class Choosing(Taking):
         return [effect for name in sorted(self.sources) for effect in self._choose(name)]
 
     def _choose(self, name: str) -> list[Effect]:
-        """Opens the classes that are missing or not ready, drops those that nobody takes."""
+        """Opens the classes that are missing or not ready, drops those that nobody takes. What is opened goes first:
+        devices wait for it."""
         source = self.sources.get(name)
         if source is None or source.state is None or not source.sendable:
             return []
         wanted, there = self.taken(name), {one.selection: one for one in source.state.classes}
         if not wanted and not there:
             return []
-        effects: list[OpenClass | DropClass] = []
-        for selection in sorted(wanted | there.keys()):
-            known = there.get(selection)
-            if self.class_orders.get((name, selection), 0.0) > self.now:
-                continue
-            if selection not in wanted:
-                if not self._is_read(name, selection):
-                    effects.append(DropClass(name, selection))
-                    self._dropping.add((name, selection))
-            elif known is None or not (known.ready or known.broken):
-                effects.append(OpenClass(name, selection))
+        free = [one for one in sorted(wanted | there.keys()) if self.class_orders.get((name, one), 0.0) <= self.now]
+        lacking = [one for one in free if one in wanted and _is_lacking(there.get(one))]
+        gone = [one for one in free if one not in wanted and not self._is_read(name, one)]
+        if lacking or any(self.class_orders.get((name, one)) == inf for one in wanted):
+            gone = []
+        effects: list[OpenClass | DropClass] = [OpenClass(name, one) for one in lacking]
+        effects += [DropClass(name, one) for one in gone]
+        self._dropping |= {(name, one) for one in gone}
         self.class_orders |= {(name, one.selection): inf for one in effects}
         return [*effects]
 
@@ -157,3 +155,7 @@ class Choosing(Taking):
             head, moved = heads[selection]
             if head != moved and standing.report.position >= head:
                 self.standings[device, name] = replace(standing, moved_at=self.now)
+
+
+def _is_lacking(known: ClassState | None) -> bool:
+    return known is None or not (known.ready or known.broken)

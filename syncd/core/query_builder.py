@@ -10,6 +10,9 @@ from syncd.core.messages import Cut, Objects, Run
 from syncd.core.model import Kind
 from syncd.core.ports import ChunkRequest, StoredChunk, StoredRow
 
+_Columns = tuple[bytes, list[int], list[bytes], list[bytes]]  # kinds, types, keys, fields
+_ADD = bytes((Kind.ADD,))
+
 
 def kind_of(request: ChunkRequest, row: StoredRow) -> Kind | None:
     """What the row is for a device at ``request.base``; None: nothing, it never held the object."""
@@ -24,6 +27,27 @@ def kind_of(request: ChunkRequest, row: StoredRow) -> Kind | None:
 
 def build(request: ChunkRequest, chunk: StoredChunk) -> Objects:
     """One frame's generic messages, with the groups they belong to and, at the head, the cut."""
+    return _of_one_group(request, chunk) or _row_by_row(request, chunk)
+
+
+def _of_one_group(request: ChunkRequest, chunk: StoredChunk) -> Objects | None:
+    """Column by column: rows of a first import, or of another large group, are many. None: they are of several groups,
+    or some are not there or cannot be built."""
+    rows, groups = chunk.rows, chunk.groups
+    if not rows or len(groups) != 1 or not groups[0].first <= rows[0].change <= rows[-1].change <= groups[0].seq:
+        return None
+    _, borns, types, keys, fields, faults = zip(*rows, strict=True)
+    if None in fields or any(faults):
+        return None
+    if min(borns) > request.base:
+        kinds = _ADD * len(rows)
+    else:
+        kinds = bytes(Kind.MODIFY if born <= request.base else Kind.ADD for born in borns)
+    runs = (Run(groups[0].seq, groups[0].loose, len(rows)),)
+    return _objects(request, chunk, runs, (kinds, [*types], [*keys], [*fields]))
+
+
+def _row_by_row(request: ChunkRequest, chunk: StoredChunk) -> Objects:
     kinds = bytearray()
     types: list[int] = []
     keys: list[bytes] = []
@@ -51,18 +75,11 @@ def build(request: ChunkRequest, chunk: StoredChunk) -> Objects:
         fields.append(row.fault.encode() if kind is Kind.WITHHELD else row.fields or b"")
     if rows:
         runs.append(Run(seq, loose, rows))
+    return _objects(request, chunk, tuple(runs), (bytes(kinds), types, keys, fields))
+
+
+def _objects(request: ChunkRequest, chunk: StoredChunk, runs: tuple[Run, ...], columns: _Columns) -> Objects:
     cut = None
     if chunk.proof is not None:
         cut = Cut(chunk.proof.seq, chunk.proof.digest, chunk.proof.objects)
-    return Objects(
-        request.collection,
-        request.cursor,
-        chunk.last,
-        tuple(runs),
-        bytes(kinds),
-        types,
-        keys,
-        fields,
-        chunk.ties,
-        cut,
-    )
+    return Objects(request.collection, request.cursor, chunk.last, runs, *columns, chunk.ties, cut)

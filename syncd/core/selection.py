@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import blake2b
-from operator import itemgetter
+from operator import add, itemgetter
 
 from syncd.core.errors import ExpressionError
 from syncd.core.expression import compiled, parse
@@ -241,6 +241,17 @@ class Chooser:
         if choice is None or choice.lent or (choice.test is not None and not choice.test((*key, *fields))):
             return False
         return choice.patterns is None or choice.patterns.takes(key_text(choice.type.name, key))
+
+    def takes_each(self, type_id: int, keys: Sequence[list[Value]], fields: Sequence[list[Value]]) -> list[bool]:
+        """The same of many objects of one type."""
+        choice = self._choices.get(type_id)
+        if choice is None or choice.lent:
+            return [False] * len(keys)
+        taken = [True] * len(keys) if choice.test is None else list(map(choice.test, map(add, keys, fields)))
+        if choice.patterns is not None:
+            name, matches = choice.type.name, choice.patterns.takes
+            taken = [one and matches(key_text(name, key)) for one, key in zip(taken, keys, strict=True)]
+        return taken
 
     def leaves_out(self, type_id: int) -> bool:
         """Whether objects of the type have fewer fields in the class (then ``project`` each)."""

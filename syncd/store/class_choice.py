@@ -6,9 +6,10 @@ type, cannot be asked: it stays what it was, so that nothing is lost where it wa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
-from syncd.adapters.canonical import Value, pack_values, unpack_values
+from syncd.adapters.canonical import Value, pack_values, unpack_many, unpack_values
 from syncd.adapters.references import referenced
 from syncd.core import digest
 from syncd.core.errors import ExpressionError
@@ -16,10 +17,29 @@ from syncd.core.model import DataType
 from syncd.core.ports import StoredRow
 from syncd.core.references import Followed, Object
 from syncd.core.selection import Chooser, Selection
+from syncd.store.answered import Answered
 
 Values = tuple[Sequence[Value], Sequence[Value]]  # of key and fields
+ObjectRow = tuple[int, int, bytes, bytes, str]  # change, type, key, fields, fault
+HashedRow = tuple[int, int, bytes, bytes, str, bytes]  # and its hash
+Row = TypeVar("Row", ObjectRow, HashedRow)
+_TOGETHER_BYTES_MAX = 256 * 1024  # of objects that are unpacked together, but for the last of them
 OTHER_COLUMNS = "its table has other columns since it was read"  # why one cannot be built
 NOT_COMPARED = "the tables have other columns since their objects were read"  # why a class cannot be filled
+
+
+def portions(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """The rows in their order, as many together as there is memory for (R15)."""
+    held: list[Row] = []
+    size_bytes = 0
+    for row in rows:
+        held.append(row)
+        size_bytes += len(row[2]) + len(row[3] or b"")
+        if size_bytes >= _TOGETHER_BYTES_MAX:
+            yield held
+            held, size_bytes = [], 0
+    if held:
+        yield held
 
 
 def values_of(key: bytes, fields: bytes | None, fault: str) -> Values | None:
@@ -43,11 +63,12 @@ def renamed(selection: Selection, before: Sequence[DataType], after: Sequence[Da
 class Choice:
     """A class's selection for the types of a collection. ``broken``: why it does not fit them. ``answers``: by type,
     whether all its objects are taken by themselves, or none; None: it depends on the object. ``projects``: types with
-    fewer fields. ``follows``: types with foreign keys that are followed.
+    fewer fields. ``follows``: types with foreign keys that are followed. ``answered``: what was asked lately.
     """
 
     def __init__(self, selection: Selection, types: Sequence[DataType]) -> None:
         self.selection = selection
+        self.answered = Answered()
         self.projects: frozenset[int] = frozenset()
         self.follows: Mapping[int, Sequence[Followed]] = {}
         self.answers: dict[int, bool | None] = {}
@@ -77,6 +98,32 @@ class Choice:
             return was
         assert self._chooser is not None
         return self._chooser.takes(type_id, *values)
+
+    def takes_each(self, rows: Sequence[Row]) -> list[bool] | None:
+        """The same of many objects that are there and have not been in it; None where one of them must be looked at
+        alone: it cannot be built, or has other columns than its type."""
+        by_type: dict[int, list[int]] = {}
+        for at, row in enumerate(rows):
+            by_type.setdefault(row[1], []).append(at)
+        taken = [False] * len(rows)
+        for type_id, places in by_type.items():
+            answer = self.answers.get(type_id, False)
+            if answer is not None:
+                answers = [answer] * len(places)
+            elif any(rows[at][4] for at in places):
+                return None
+            else:
+                keys: list[list[Value]] = unpack_many([rows[at][2] for at in places])
+                fields: list[list[Value]] = unpack_many([rows[at][3] for at in places])
+                if ({*map(len, keys)}, {*map(len, fields)}) != tuple({one} for one in self._widths[type_id]):
+                    return None
+                assert self._chooser is not None
+                answers = self._chooser.takes_each(type_id, keys, fields)
+            if len(by_type) == 1:
+                return answers
+            for at, one in zip(places, answers, strict=True):
+                taken[at] = one
+        return taken
 
     def asks_in_vain(self, type_id: int, values: Values | None) -> bool:
         """Whether an object that can be built cannot be asked, or not told, before its columns are read again."""

@@ -8,8 +8,10 @@ holds objects up to ``filled`` only: what changes meanwhile goes, and is met lat
 
 from __future__ import annotations
 
+import itertools
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from syncd.core import digest
@@ -19,7 +21,7 @@ from syncd.core.references import Object
 from syncd.core.selection import ALL, Selection, read_selection
 from syncd.store import store_collections as collections
 from syncd.store import store_held
-from syncd.store.class_choice import NOT_COMPARED, Choice, renamed, values_of
+from syncd.store.class_choice import NOT_COMPARED, Choice, HashedRow, portions, renamed, values_of
 from syncd.store.database import give_back
 from syncd.store.store_collections import CollectionRow, TypeSet, get
 from syncd.store.store_references import References, reached
@@ -132,43 +134,114 @@ def _create(connection: sqlite3.Connection, collection: int, canonical: str, cho
     return ClassRow(number, canonical, 0, 0, 0, digest.EMPTY, 0, 0, 0, choice.broken)
 
 
+class _Entering(NamedTuple):
+    """Objects that a class takes: changes of those that are as they are in the collection, in their order; (change,
+    hash) of those that have fewer fields; what they reference; the sum of all hashes."""
+
+    plain: Sequence[int] = ()
+    projected: Sequence[tuple[int, bytes]] = ()
+    references: Sequence[tuple[Object, Object]] = ()
+    weight: int = 0
+
+
 def _fill(connection: sqlite3.Connection, row: CollectionRow, one: ClassRow, types: TypeSet, rows_max: int) -> ClassRow:
     """The class with the next ``rows_max`` objects in it."""
-    choice, more = types.choice(one.canonical), False
-    found = connection.execute(
-        f"SELECT change, type, key, hash, fields, fault FROM {row.table} WHERE change > ? ORDER BY change LIMIT ?",
-        (one.filled, rows_max + 1),
+    choice = types.choice(one.canonical)
+    end = connection.execute(
+        f"SELECT change FROM {row.table} WHERE change > ? ORDER BY change LIMIT 1 OFFSET ?", (one.filled, rows_max - 1)
+    ).fetchone()
+    filled: int = row.last if end is None else end[0]
+    for entering in _known(connection, row, choice, (one.filled, filled)) or _asked(
+        connection, row, choice, (one.filled, filled)
+    ):
+        if entering is None:
+            return one._replace(broken=NOT_COMPARED)
+        _enter(connection, one, entering)
+        one = one._replace(
+            digest=digest.add(one.digest, entering.weight),
+            objects=one.objects + len(entering.plain) + len(entering.projected),
+            last=max((one.last, *entering.plain[-1:], *(change for change, _ in entering.projected[-1:]))),
+        )
+    if filled < row.last:
+        return one._replace(filled=filled)
+    choice.answered.forget()
+    after = _closed(connection, row, one, choice)
+    return after._replace(ready=int(not after.broken), filled=row.last, head=row.head)
+
+
+def _known(
+    connection: sqlite3.Connection, row: CollectionRow, choice: Choice, between: tuple[int, int]
+) -> list[_Entering]:
+    """What of the changes in (first, last] is taken, where each was asked lately; else empty."""
+    if not choice.answered or choice.projects or choice.follows:
+        return []
+    query = (
+        f"SELECT change, hash FROM {row.table} WHERE change > ? AND change <= ? AND hash IS NOT NULL ORDER BY change"
     )
-    members: list[tuple[int, int, bytes | None]] = []
-    references: list[tuple[Object, Object]] = []
-    weight, filled = 0, one.filled
-    for count, (change, type_, key, hashed, fields, fault) in enumerate(found):
-        if more := count == rows_max:
-            break
-        filled = change
-        if hashed is None or (taken := choice.answers.get(type_, False)) is False:
+    there = connection.execute(query, between).fetchall()
+    taken = choice.answered.of([change for change, _ in there])
+    if taken is None:
+        choice.answered.forget()
+        return []
+    entering = list(itertools.compress(there, taken))
+    weight = sum(int.from_bytes(hashed, "big") for _, hashed in entering)
+    return [_Entering([change for change, _ in entering], weight=weight)]
+
+
+def _asked(
+    connection: sqlite3.Connection, row: CollectionRow, choice: Choice, between: tuple[int, int]
+) -> Iterator[_Entering | None]:
+    """The same in parts; None: one cannot be asked."""
+    query = "SELECT change, type, key, fields, fault, hash FROM {} WHERE change > ? AND change <= ?"
+    there = connection.execute(f"{query.format(row.table)} AND hash IS NOT NULL ORDER BY change", between)
+    for rows in portions(there):
+        entering = _entering_together(choice, rows) or _entering(choice, rows)
+        if entering is None:
+            there.close()
+        yield entering
+
+
+def _entering_together(choice: Choice, there: Sequence[HashedRow]) -> _Entering | None:
+    """None: each must be looked at alone."""
+    taken = None if choice.projects or choice.follows else choice.takes_each(there)
+    if taken is None:
+        return None
+    entering = list(itertools.compress(there, taken))
+    return _Entering(
+        [found[0] for found in entering], weight=sum(int.from_bytes(found[-1], "big") for found in entering)
+    )
+
+
+def _entering(choice: Choice, there: Sequence[HashedRow]) -> _Entering | None:
+    """None: one cannot be asked."""
+    plain, projected, references, weight = list[int](), list[tuple[int, bytes]](), list[tuple[Object, Object]](), 0
+    for change, type_, key, fields, fault, hashed in there:
+        if (taken := choice.answers.get(type_, False)) is False:
             continue
         if taken is None or type_ in choice.projects or type_ in choice.follows:
             values = values_of(key, fields, fault)
             if choice.asks_in_vain(type_, values):
-                return one._replace(broken=NOT_COMPARED)
+                return None
             taken = choice.takes(type_, values, False)
             references += [((type_, key), to) for to in choice.targets(type_, values) or ()] if taken else []
         if taken:
             own = choice.hash(type_, key, fields, fault) if type_ in choice.projects else None
-            members.append((change, change, own))
+            if own is None:
+                plain.append(change)
+            else:
+                projected.append((change, own))
             weight += int.from_bytes(own or hashed, "big")
-    found.close()
-    connection.executemany(f"INSERT INTO {one.table} (change, born, hash) VALUES (?, ?, ?)", members)
-    after = one._replace(digest=digest.add(one.digest, weight), objects=one.objects + len(members), filled=filled)
-    if members:
-        after = after._replace(last=members[-1][0])
-    if choice.follows:
-        References(connection, one.id).add(references)
-    if more:
-        return after
-    after = _closed(connection, row, after, choice)
-    return after._replace(ready=int(not after.broken), filled=row.last, head=row.head)
+    return _Entering(plain, projected, references, weight)
+
+
+def _enter(connection: sqlite3.Connection, one: ClassRow, entering: _Entering) -> None:
+    """By one statement where it can be: of many each is given away to other threads, and taken back, by itself."""
+    changes = json.dumps(entering.plain)
+    connection.execute(f"INSERT INTO {one.table} (change, born) SELECT value, value FROM json_each(?)", (changes,))
+    projected = [(change, change, own) for change, own in entering.projected]
+    connection.executemany(f"INSERT INTO {one.table} (change, born, hash) VALUES (?, ?, ?)", projected)
+    if entering.references:
+        References(connection, one.id).add(entering.references)
 
 
 def _closed(connection: sqlite3.Connection, row: CollectionRow, one: ClassRow, choice: Choice) -> ClassRow:

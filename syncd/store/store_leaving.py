@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 from syncd.core.loss import Leaving
 from syncd.core.selection import ALL, Selection
-from syncd.store.class_choice import Choice, values_of
-from syncd.store.store_classes import find
+from syncd.store.class_choice import Choice, ObjectRow, portions, values_of
+from syncd.store.store_classes import ClassRow, find
 from syncd.store.store_collections import CollectionRow, get
 from syncd.store.store_read import TypesOf
 
 NONE_LEAVE = Leaving(0, 0, 0)
+_LOOK_UP_COSTS = 3  # times as much as reading the next object
 
 
 def leaving(
@@ -28,27 +30,47 @@ def leaving(
     before, after = (types.choice(one.canonical) for one in shift)
     if after.broken or not row.imported:
         return NONE_LEAVE
-    held = find(connection, row, shift[0]) if shift[0] != ALL else None
-    of_class = f"members_{held.id:d}" if held is not None and held.ready and not held.broken else ""
-    found = connection.execute(_read(row, of_class), page).fetchall()
-    objects = of = 0
-    for _, type_, key, fields, fault in found:
-        if of_class or before.broken or _takes(before, type_, key, fields, fault):
-            of += 1
-            objects += not _takes(after, type_, key, fields, fault)
-    return Leaving(objects, of, found[-1][0] if len(found) == page[1] else 0)
+    former = find(connection, row, shift[0]) if shift[0] != ALL else None
+    if former is not None and (not former.ready or former.broken):
+        former = None
+    objects = of = count = last = 0
+    for rows in portions(connection.execute(_read(row, former), page)):
+        count, last = count + len(rows), rows[-1][0]
+        together = after.takes_each(rows)
+        if together is not None and last <= row.head:
+            after.answered.note([one[0] for one in rows], together)
+        stays = together or _taken(after, rows)
+        if former is not None:
+            was = [bool(one[-1]) for one in rows]
+        else:
+            was = [True] * len(rows) if before.broken else _taken(before, rows)
+        of += sum(was)
+        objects += sum(one and not stay for one, stay in zip(was, stays, strict=True))
+    return Leaving(objects, of, last if count == page[1] else 0)
 
 
-def _read(row: CollectionRow, of_class: str) -> str:
+def _read(row: CollectionRow, former: ClassRow | None) -> str:
+    """Objects, and whether each is in the former class. The members alone where they are few: each is looked up."""
     columns = "one.change, one.type, one.key, one.fields, one.fault"
-    if not of_class:
+    if former is None:
         return f"SELECT {columns} FROM {row.table} AS one WHERE change > ? AND hash IS NOT NULL ORDER BY change LIMIT ?"
+    if former.objects * _LOOK_UP_COSTS < row.objects:
+        return (
+            f"SELECT {columns}, 1 FROM {former.table} AS member JOIN {row.table} AS one ON one.change = member.change"
+            " WHERE member.change > ? AND member.type IS NULL ORDER BY member.change LIMIT ?"
+        )
     return (
-        f"SELECT {columns} FROM {of_class} AS member JOIN {row.table} AS one ON one.change = member.change"
-        " WHERE member.change > ? AND member.type IS NULL ORDER BY member.change LIMIT ?"
+        f"SELECT {columns}, member.change IS NOT NULL FROM {row.table} AS one LEFT JOIN {former.table} AS member"
+        " ON member.change = one.change AND member.type IS NULL"
+        " WHERE one.change > ? AND one.hash IS NOT NULL ORDER BY one.change LIMIT ?"
     )
 
 
-def _takes(choice: Choice, type_: int, key: bytes, fields: bytes, fault: str) -> bool:
-    answer = choice.answers.get(type_, False)
-    return answer if answer is not None else choice.takes(type_, values_of(key, fields, fault), False)
+def _taken(choice: Choice, rows: Sequence[ObjectRow]) -> list[bool]:
+    together = choice.takes_each(rows)
+    return [_takes(choice, row) for row in rows] if together is None else together
+
+
+def _takes(choice: Choice, row: ObjectRow) -> bool:
+    answer = choice.answers.get(row[1], False)
+    return answer if answer is not None else choice.takes(row[1], values_of(*row[2:5]), False)

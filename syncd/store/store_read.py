@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from syncd.core.model import Proof, Tie
@@ -26,6 +28,7 @@ class Most(NamedTuple):
     ties: int
 
 
+_change_of = itemgetter(0)
 TypesOf = Callable[[sqlite3.Connection, CollectionRow], TypeSet]
 
 
@@ -44,7 +47,9 @@ def read(connection: sqlite3.Connection, request: ChunkRequest, types_of: TypesO
         held, horizon = Proof(row.head, one.digest, one.objects), one.horizon
         choice = types_of(connection, row).choice(one.canonical)
         end = _end(connection, row, request.cursor, one)
-        found = map(choice.row, _of_class(connection, row, one, (request.cursor, end, most.rows + 1)))
+        found = _of_class(connection, row, one, (request.cursor, end, most.rows + 1))
+        if choice.projects:
+            found = map(choice.row, found)
         passed_over_max = _PASSED_OVER_BY_CLASS_MAX
     rows, last = _bounded(found, end, most)
     ties, last = _ties(connection, row, request.cursor, last, most.ties)
@@ -135,8 +140,7 @@ def _groups_of(
                 at += 1
             if at < len(rows) and rows[at].change <= seq:
                 groups.append(Group(seq, first, bool(loose), time_us, objects))
-                while at < len(rows) and rows[at].change <= seq:
-                    at += 1
+                at = bisect_right(rows, seq, lo=at, key=_change_of)
                 passed_over = 0
             elif (passed_over := passed_over + 1) > passed_over_max:
                 found.close()

@@ -29,7 +29,7 @@ from syncd.transport.tls import client_context
 from syncd.transport.websocket import SYNC_PATH, Call, open_websocket
 
 log = logging.getLogger("syncd.transport")
-STEADY_S = 5.0  # a link that lived longer was good: the pauses begin anew
+STEADY_S = 2.0  # a link that lived longer was good: the pauses begin anew
 _HINT_S = 1.0  # between rounds that hints begin: whoever announces whatever, nobody makes this device dial without end
 _PASSING = frozenset(("stopping", "disk", "bad-frame", "bad-order"))  # refusals that settle by themselves
 _FINAL = frozenset(("revoked",))  # nothing but pairing again changes it

@@ -78,7 +78,8 @@ class Writing:
                     ties if at == 0 else (),
                 )
 
-        return Work("c", "e", snapshot, frames, dict(self.types), Proof(self.seq, b"", 0), frozenset(skip).intersection)
+        parked = frozenset(skip).intersection if skip else None
+        return Work("c", "e", snapshot, frames, dict(self.types), Proof(self.seq, b"", 0), parked)
 
     async def done(self, work: Work) -> Executed:
         """The work is executed, and the target holds what it says."""

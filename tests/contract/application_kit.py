@@ -235,7 +235,8 @@ class WorkMaker:
         frames, self.frames = self.frames, []
         held = holds or {}
         proof = Proof(self.seq, digest_of(held), len(held))
-        return Work("c", epoch, snapshot, lambda: iter(frames), dict(self.types), proof, frozenset(skip).intersection)
+        parked = frozenset(skip).intersection if skip else None
+        return Work("c", epoch, snapshot, lambda: iter(frames), dict(self.types), proof, parked)
 
     def parked(self) -> Work:
         """The same as rows of a parked part, whose groups the target has passed."""

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from syncd.adapters.canonical import pack_values
+from syncd.core.digest import object_hash, type_prefix
+from syncd.core.digest import of as digest_of
 from syncd.core.loss import Leaving
 from syncd.core.ports import SyncStore
 from syncd.core.selection import ALL, Selection
@@ -102,3 +105,27 @@ async def test_it_is_what_the_filter_says_of_random_objects(store: SyncStore, se
     dear = {number for number, (_, total) in has.items() if isinstance(total, int) and total >= 10}
     assert await asked(store, FRENCH, DEAR, 7) == (len(french - dear), len(french))
     assert await asked(store, DEAR, FRENCH, 7) == (len(dear - french), len(dear))
+
+
+async def test_a_class_that_is_opened_after_it_was_asked_about_holds_what_its_filter_takes(
+    store: SyncStore, seed: int
+) -> None:
+    chance = random.Random(seed)
+    shop, has = await begun(store, HAS), dict[int, Fields](HAS)
+    for _ in range(8):
+        if chance.random() < 0.7:
+            await asked(store, chance.choice((ALL, FRENCH)), DEAR, chance.choice((3, 100)))
+        for _ in range(chance.randrange(4)):
+            number = chance.randrange(30)
+            has.pop(number, None)
+            if chance.random() < 0.7:
+                has[number] = item(chance.choice(("FR", "DE")), chance.randrange(20))
+            await shop.keep({number: has.get(number)}, publish=chance.random() < 0.7)
+        await shop.keep({})
+        state = (await shop.open(DEAR, rows_max=chance.choice((2, 7, 100)))).of(DEAR)
+        dear = [number for number, (_, total) in has.items() if isinstance(total, int) and total >= 10]
+        assert state is not None
+        assert state.objects == len(dear)
+        hashes = [object_hash(type_prefix("item"), shop.key(one), pack_values(has[one])) for one in dear]
+        assert state.digest == digest_of(hashes)
+        await store.drop_class(NAME, DEAR)

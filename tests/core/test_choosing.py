@@ -83,6 +83,22 @@ def test_a_class_is_dropped_with_its_last_device_and_comes_again_as_another_one(
     assert play.hears(ClassDropped(NAME, PARIS, state(20))) == [OPEN]
 
 
+def test_what_is_opened_goes_before_what_is_dropped_unless_it_fails() -> None:
+    """Devices wait for the one and nobody for the other; but a full disk may need what is dropped."""
+    other, drop = Selection('city == "Lyon"'), DropClass(NAME, PARIS)
+    opening = OpenClass(NAME, other)
+    for fails in (False, True):
+        play = chosen(of_class(18))
+        assert play.engine.set_selections(NAME, ALL, {A: other}) == [opening]
+        part = of_class(0, 4, other, ready=False)
+        assert play.hears(ClassOpened(NAME, other, state(20, of_class(18), part))) == [opening]
+        if fails:
+            assert play.hears(ClassFailed(NAME, other, "the disk is full"), Tick()) == [drop]
+        else:
+            ready = of_class(18, 4, other)
+            assert play.hears(ClassOpened(NAME, other, state(20, of_class(18), ready))) == [drop]
+
+
 def test_a_class_is_not_dropped_while_it_is_read() -> None:
     play = chosen(of_class(18))
     (order,) = of_kind(play.follows(A, 10, epoch=f"{EPOCH}.3"), ReadChunk)

@@ -225,3 +225,27 @@ def test_each_object_is_sent_once_however_often_it_changed() -> None:
     frame = build(ChunkRequest("c", ALL, 0, 0, 0), history.read(0, 100))
     assert len(frame) == 3
     assert [values for *_, values in frame.messages()] == [pack_values([str(turn)]) for turn in (47, 48, 49)]
+
+
+def test_rows_of_one_group_are_built_as_they_are_one_by_one() -> None:
+    rng = random.Random(7)
+    for _ in range(300):
+        request = rng.choice((CHANGES, SNAPSHOT))
+        changes = sorted(rng.sample(range(11, 60), rng.randint(1, 9)))
+        rare = rng.random() < 0.5
+        rows = [
+            row(
+                at,
+                rng.randint(1, at),
+                gone=rare and rng.random() < 0.2,
+                fault="no" if rare and rng.random() < 0.2 else "",
+            )
+            for at in changes
+        ]
+        first, seq = rng.choice((1, changes[0], changes[-1])), rng.choice((changes[-1], 70, changes[0]))
+        whole = chunk(*rows, groups=(group(first, max(first, seq)),))
+        one_by_one = [message for one in rows for message in build(request, chunk(one)).messages()]
+        assert [*build(request, whole).messages()] == one_by_one
+        known = [one.change for one in rows if first <= one.change <= seq and kind_of(request, one) is not None]
+        runs = [run for run in build(request, whole).runs if run.seq == seq and not run.loose]
+        assert sum(run.rows for run in runs) == len(known)
