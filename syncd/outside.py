@@ -18,6 +18,7 @@ from syncd.core.ports import SourceChanges, SyncStore, Target
 from syncd.core.references import Object
 from syncd.core.settings import Limits
 from syncd.core.source_port import Source
+from syncd.core.upward_effects import SettleUploads
 from syncd.core.upward_ports import Local, Outbox, UploadQueue, Writer
 
 Result = TypeVar("Result")
@@ -106,9 +107,10 @@ class Ports:
     Of targets whose edits are captured: ``locals``; ``merging``, what those hold when they are first filled is offered
     to the primary; ``lost``, of those it is not known what was edited, until all was offered and a snapshot executed;
     ``whole``, all that had been edited was in the outbox when they were last read; ``untold``, those that may have
-    carried out a plan of which the outbox was not told; ``known``, types that it was told; ``over``, how many links
-    are. ``alone``: held while a plan is made and carried out, and while changes are kept: neither may come between the
-    other's steps; on a primary while what was read of a source is kept, and while a decision is made.
+    carried out a plan of which the outbox was not told; ``settling``, verdicts that are kept in a moment;
+    ``uncounted``, since when they are not counted because edits wait; ``known``, types that it was told; ``over``, how
+    many links are. ``alone``: held while a plan is made and carried out, and while changes are kept: neither may come
+    between the other's steps; on a primary while what was read of a source is kept, and while a decision is made.
     """
 
     limits: Limits
@@ -126,6 +128,8 @@ class Ports:
     lost: set[str] = field(default_factory=set)
     whole: set[str] = field(default_factory=set)
     untold: set[str] = field(default_factory=set)
+    settling: dict[str, SettleUploads] = field(default_factory=dict)
+    uncounted: dict[str, float] = field(default_factory=dict)
     known: dict[str, set[DataType]] = field(default_factory=dict)
     over: dict[str, int] = field(default_factory=dict)
     uploads: UploadQueue | None = None

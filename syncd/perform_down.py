@@ -21,7 +21,7 @@ from syncd.core.ports import Executed, ParkedPart, TargetState, Tried, Unexecute
 from syncd.core.settings import back_off
 from syncd.core.target_state import executed
 from syncd.outside import Ports
-from syncd.perform_up import LocalLost, carry_out, know, offer_all, once_read, read_changes
+from syncd.perform_up import LocalLost, carry_out, know, offer_all, once_read, read_changes, settle_first
 
 Result = TypeVar("Result")
 
@@ -134,6 +134,8 @@ async def _planned(ports: Ports, work: Work, held: TargetState) -> tuple[Execute
         return await carry_out(ports, name, plan, lambda: ports.targets[name].execute(replace(work, plan=plan)))
 
     async with ports.alone(name):
+        if not work.at_hand:
+            await settle_first(ports, name)
         await know(ports, name, tuple(work.types.values()))
         return await once_read(ports, name, tried, anew=work.snapshot)
 
@@ -196,14 +198,24 @@ async def _recount(ports: Ports, effect: fx.Recount) -> ev.Event:
 
 async def _look(ports: Ports, effect: fx.LookAtTarget) -> ev.Event:
     name = effect.collection
-    if name in ports.locals and name not in ports.whole:
-        async with ports.alone(name):  # what is still to be read goes first, and is not held up by a count
+    if name in ports.locals and (name not in ports.whole or await _edits_wait(ports, name)):
+        async with ports.alone(name):  # edits go first, and are not held up by a count
             await read_changes(ports, name)  # an error tells that the target is not in its place
         return ev.LookedAtTarget(name)
     try:
         return ev.LookedAtTarget(name, await _counted(ports, name, ports.targets[name].look))
     except LocalLost:
         return ev.LookedAtTarget(name)  # it cannot be told before everything was fetched
+
+
+async def _edits_wait(ports: Ports, name: str) -> bool:
+    """Whether edits are to travel or to come back before all is counted; not for ever."""
+    if (await ports.edits.load(name)).pending:
+        since = ports.uncounted.setdefault(name, ports.now())
+        if ports.now() - since < ports.limits.count_s_max:
+            return True
+    ports.uncounted.pop(name, None)
+    return False
 
 
 async def _counted(ports: Ports, name: str, count: Callable[[Overlay | None], Awaitable[Result]]) -> Result:

@@ -222,10 +222,25 @@ async def _await_more(ports: Ports, count: int) -> None:
 
 async def _settle(ports: Ports, effect: fx.SettleUploads) -> ev.Event:
     name = effect.collection
-    await _await_more(ports, len(effect.verdicts))
-    async with ports.alone(name):
-        state = await ports.edits.settle(name, effect.verdicts, effect.position, ports.wall_us())
+    ports.settling[name] = effect
+    try:
+        await _await_more(ports, len(effect.verdicts))
+        async with ports.alone(name):
+            state = await settle_first(ports, name) or await ports.edits.load(name)
+    finally:
+        ports.settling.pop(name, None)  # numbers may mean others later
     return up.UploadsSettled(name, state)
+
+
+async def settle_first(ports: Ports, name: str) -> OutboxState | None:
+    """Verdicts that are to be kept are kept: what comes down after its verdict leaves at once. None: there are none.
+    The caller holds ``Ports.alone``."""
+    effect = ports.settling.get(name)
+    if effect is None:
+        return None
+    state = await ports.edits.settle(name, effect.verdicts, effect.position, ports.wall_us())
+    ports.settling.pop(name, None)
+    return state
 
 
 async def _renumber(ports: Ports, effect: fx.RenumberOutbox) -> ev.Event:

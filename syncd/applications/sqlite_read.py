@@ -19,6 +19,7 @@ from syncd.core.settings import Limits
 
 _LENGTH_MAX = 1_000_000_000  # SQLite's own bound for one value
 _LARGE = 1024  # bytes from which a value counts
+_SIZED = (str, bytes)
 _ENCODINGS = ("utf-8", "utf-16-le", "utf-16-be")  # of SQLite
 TOGETHER = 256  # objects that are looked up by one statement
 _FEW = 4  # of one table: from here on they are
@@ -51,7 +52,7 @@ def fetch(connection: sqlite3.Connection, sql: str, values: Sequence[RawValue], 
     for row in connection.execute(sql, tuple(values)):
         rows.append(row)
         for one in row:
-            if isinstance(one, str | bytes) and len(one) >= _LARGE:
+            if isinstance(one, _SIZED) and len(one) >= _LARGE:
                 size += len(one)
         if size >= bytes_max:
             break
@@ -284,25 +285,35 @@ def together(connection: sqlite3.Connection, asked: Iterable[Named | None]) -> d
 def touched(connection: sqlite3.Connection, rows: Sequence[Named | None], bytes_max: int) -> tuple[list[Observed], int]:
     """The distinct objects that rows of a log name, as they are; each once, its last reading. And the number of rows
     that were taken: the objects may be large."""
-    asked: set[tuple[int, bytes]] = set()
     observed: dict[tuple[int, bytes], Observed] = {}
+    asked: set[tuple[int, bytes]] = set()
     ahead: dict[tuple[int, bytes], Observed] = {}
     size = 0
     for at, named in enumerate(rows):
         if at % TOGETHER == 0 and len(rows) >= _FEW:
             ahead = together(connection, rows[at : at + TOGETHER])
-        if named is None or (named[0].type_id, named[2]) in asked:
+        if named is None or (one := (named[0].type_id, named[2])) in asked:
             continue
-        reader, values, key = named
-        asked.add((reader.type_id, key))
-        read = ahead.get((reader.type_id, key))
-        for one in reader.one(connection, values, key) if read is None else (read,):
-            if one.fields is not None or (reader.type_id, one.key) not in observed:
-                observed[reader.type_id, one.key] = one
-                size += size_bytes(one)
+        asked.add(one)
+        if (read := ahead.get(one)) is not None:
+            observed[one] = read
+            size += len(read.key) + len(read.fields or b"")
+        else:
+            size += _touched(connection, named, observed)
         if size >= bytes_max:
             return list(observed.values()), at + 1
     return list(observed.values()), len(rows)
+
+
+def _touched(connection: sqlite3.Connection, named: Named, observed: dict[tuple[int, bytes], Observed]) -> int:
+    """Reads one object by itself; the bytes that came of it."""
+    reader, values, key = named
+    size = 0
+    for one in reader.one(connection, values, key):
+        if one.fields is not None or (reader.type_id, one.key) not in observed:
+            observed[reader.type_id, one.key] = one
+            size += size_bytes(one)
+    return size
 
 
 def _decodes(value: RawValue) -> bool:

@@ -18,6 +18,7 @@ from syncd.core.ports import TargetState, Work
 from syncd.core.settings import Limits
 from syncd.store import outbox_carry as carry
 from syncd.store import outbox_plan as plans
+from syncd.store import outbox_planned as planned
 from syncd.store import outbox_rows as rows
 from syncd.store import outbox_send as send
 from syncd.store.database import Database, give_back
@@ -171,8 +172,8 @@ class SqliteOutbox:
                 return plan, True
             rows.save(connection, box)
             path, leaves, restores = self._database.path, *plans.leaves_and_restores(connection, box)
-            leave = plans.Leave(path, box.id, plan.id) if leaves else None
-            restore = plans.Restore(path, box.id, plan.id) if restores else None
+            leave = planned.Leave(path, box.id, plan.id) if leaves else None
+            restore = planned.Restore(path, box.id, plan.id) if restores else None
             return replace(plan, leave=leave, restore=restore), True
 
         plan, some_stand = await self._database.write(write)

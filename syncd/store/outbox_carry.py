@@ -25,18 +25,19 @@ def carried_out(connection: sqlite3.Connection, box: Box, state: TargetState) ->
     if echo.carried_out(connection, box, before):
         forget_plan(connection, box)
         return
-    query = "SELECT id, snapshot, digest, objects FROM plans WHERE box = ?"
+    query = "SELECT id, snapshot, whole, digest, objects FROM plans WHERE box = ?"
     plan = connection.execute(query, (box.id,)).fetchone()
     if plan is None:
         return
-    id_, snapshot, digest, objects = plan
+    id_, snapshot, whole, digest, objects = plan
     if id_ <= state.plan:
         if snapshot:
             box.digest, box.objects = bytes(len(box.digest)), 0
         else:
             box.stood(int.from_bytes(digest, "big"), objects)
-        _undo(connection, box)
-        _pass(connection, box)
+        if not (whole and _pass_whole(connection, box)):
+            _undo(connection, box)
+            _pass(connection, box)
         drop(connection, _EQUAL, (box.id,))
     forget_plan(connection, box)
 
@@ -73,6 +74,19 @@ def _pass(connection: sqlite3.Connection, box: Box) -> None:
         _shorten(connection, values)
         _rebase(connection, values)
     _stop(connection, f"SELECT e.id, e.grp {_PASSED}", values | {"sealed": 1})
+
+
+def _pass_whole(connection: sqlite3.Connection, box: Box) -> bool:
+    """The same where groups came down whole and nothing else stands of their objects. False, and nothing is done: one
+    was not sealed."""
+    connection.execute("CREATE TEMP TABLE IF NOT EXISTS stopped (grp INTEGER PRIMARY KEY)")
+    connection.execute("DELETE FROM temp.stopped")
+    connection.execute("INSERT INTO temp.stopped SELECT DISTINCT reached FROM plan_rows WHERE box = ?", (box.id,))
+    unsealed = "SELECT 1 FROM temp.stopped s CROSS JOIN groups g ON g.id = s.grp WHERE g.sealed = 0 LIMIT 1"
+    if connection.execute(unsealed).fetchone():
+        return False
+    _leave(connection)
+    return True
 
 
 def _shorten(connection: sqlite3.Connection, values: dict[str, object]) -> None:
@@ -131,6 +145,11 @@ def _stop(connection: sqlite3.Connection, edits: str, values: dict[str, object])
         "UPDATE edits SET passed = 1 WHERE id IN"
         " (SELECT edit FROM temp.passing WHERE grp NOT IN (SELECT grp FROM temp.stopped))"
     )
+    _leave(connection)
+
+
+def _leave(connection: sqlite3.Connection) -> None:
+    """Groups in ``stopped`` stand no longer, and leave if they have their verdict."""
     drop(connection, _LEAVING, ())
     stands_no_more = (
         "UPDATE objects SET stands = 0, base = NULL WHERE stands = 1 AND id IN ({})"

@@ -1,26 +1,22 @@
 """What a download means for edits that stand, and putting back what was refused (R7, R14).
 
-Everything stays in tables, so that memory does not grow with the work nor with what waits. The plan's callables read
-them by a connection of their own, in the thread that asks.
+Everything stays in tables, so that memory does not grow with the work nor with what waits. What a plan is asked when it
+is carried out is in ``outbox_planned``.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
 
 from syncd.core.digest import EMPTY, add, object_hash, type_prefix
-from syncd.core.edits import Plan, Restored
-from syncd.core.errors import EditsUnread, InvariantBroken
+from syncd.core.edits import Plan
+from syncd.core.errors import EditsUnread
 from syncd.core.messages import Objects
 from syncd.core.model import Kind, ObjectId
 from syncd.core.ports import Work
-from syncd.store.database import mapped
 from syncd.store.edit_groups import UNREAD
-from syncd.store.inbound_frames import reader
 from syncd.store.outbox_rows import Box, Row, lookup, next_plan
 
 # Kinds of rows of a plan.
@@ -36,6 +32,9 @@ Values = dict[str, dict[bytes, bytes | None]]
 Made = tuple[int, bytes | None]  # in which group, which version
 PlanRow = tuple[int, int, int, bool, int | None]
 _DELETE, _WITHHELD = int(Kind.DELETE), int(Kind.WITHHELD)
+_GROUPS_MAX = (
+    50_000  # groups of which is counted how much of them a work brings; where there are more, none comes whole
+)
 
 
 def some_stand(connection: sqlite3.Connection, box: Box, snapshot: bool) -> bool:
@@ -71,13 +70,6 @@ def _of_frame(work: Work, frame: Objects) -> Values:
     return values
 
 
-def by_type(objects: Iterable[ObjectId]) -> dict[str, list[bytes]]:
-    keys: dict[str, list[bytes]] = {}
-    for type_, key in objects:
-        keys.setdefault(type_, []).append(key)
-    return keys
-
-
 def _skipped(work: Work, type_: str, keys: Iterable[bytes]) -> frozenset[bytes]:
     """Those of the objects that are parked."""
     if work.skip is None:
@@ -96,15 +88,22 @@ def touches(connection: sqlite3.Connection, box: Box, work: Work) -> bool:
 
 
 _CHAINS = (
-    "SELECT o.id, o.key, o.base, e.fields, e.grp FROM objects o"
-    " LEFT JOIN edits e ON e.object = o.id AND e.stands AND NOT e.passed"
+    "SELECT o.id, o.key, o.base, e.fields, e.grp, e.passed FROM objects o"
+    " LEFT JOIN edits e ON e.object = o.id AND e.stands"
     " WHERE o.box = ? AND o.stands = 1 AND o.type = ? AND o.key IN ({})"
 )
 
 
-def _group(row: Row) -> int:
-    """Sorting here is cheaper than a sort in SQLite, which would carry all versions."""
-    return row[4] or 0
+def _chains(found: list[Row]) -> Iterator[tuple[Row, list[Made]]]:
+    """A row of each object, with the versions that stand of it and did not come down, oldest first. Sorting here is
+    cheaper than a sort in SQLite, which would carry all versions."""
+    found.sort(key=lambda row: row[4] or 0)
+    chains: dict[int, tuple[Row, list[Made]]] = {}
+    for row in found:
+        chain = chains.setdefault(row[0], (row, []))[1]
+        if row[4] is not None and not row[5]:
+            chain.append((row[4], row[3]))
+    yield from chains.values()
 
 
 def leaves_and_restores(connection: sqlite3.Connection, box: Box) -> tuple[bool, bool]:
@@ -121,12 +120,13 @@ class Planner:
         self._connection = connection
         self._box = box
         self._digest = self._objects = 0
-        self._passes = 0  # rows that were to pass when they were compared, summed up by that
+        self._alone = Counter[int]()  # by group: objects that pass of which nothing else stands
+        self._mixed = False  # something is not as simple as that
 
     def prepare(self, work: Work | None) -> Plan:
         """The plan, without its callables."""
         forget_plan(self._connection, self._box)
-        snapshot = work is not None and work.snapshot
+        snapshot, whole = work is not None and work.snapshot, False
         if work is None:
             self._seed(
                 "SELECT id FROM groups WHERE box = ? AND stands = 1 AND ruling <> '' AND seq <= ?",
@@ -139,19 +139,20 @@ class Planner:
         else:
             for values in named(work):
                 self._compare(work, values)
-            self._doubt()
-            self._seed(
-                "SELECT e.grp FROM plan_rows r JOIN edits e ON e.object = r.object AND e.stands"
-                " WHERE r.box = ? AND r.kind = ?",
-                self._box.id,
-                OVER,
-            )
-        if not snapshot:
+            if not (whole := self._comes_whole()):
+                self._doubt()
+                self._seed(
+                    "SELECT e.grp FROM plan_rows r JOIN edits e ON e.object = r.object AND e.stands"
+                    " WHERE r.box = ? AND r.kind = ?",
+                    self._box.id,
+                    OVER,
+                )
+        if not (snapshot or whole):
             self._close()
         self._refuse_open()
         if not self._some():
             return Plan(0, self._box.mark)
-        return self._finish(snapshot)
+        return self._finish(snapshot, whole)
 
     # ------------------------------------------------------------ comparing
 
@@ -159,23 +160,15 @@ class Planner:
         rows: list[PlanRow] = []
         none: list[tuple[int]] = []
         for type_, found in lookup(self._connection, _CHAINS, self._box.id, values):
-            skipped = _skipped(work, type_, (row[1] for row in found))
-            versions: dict[int, list[Made]] = {row[0]: [] for row in found}
-            if len(versions) < len(found):
-                found.sort(key=_group)
-            for id_, _, _, fields, group in found:
-                if group is not None:
-                    versions[id_].append((group, fields))
-            wanted = values[type_]
-            prefix = type_prefix(type_)
-            for id_, key, base, _, _ in found:
-                if (chain := versions.pop(id_, None)) is None or key in skipped:
+            wanted, skipped = values[type_], _skipped(work, type_, (row[1] for row in found))
+            several = len({row[0] for row in found}) < len(found)
+            for row, chain in _chains(found if several else self._compare_alone(wanted, found, skipped, rows)):
+                id_, key, base = row[:3]
+                if key in skipped:
                     continue
-                if row := self._row(id_, wanted[key], base, chain):
-                    rows.append(row)
-                    if row[2] == PASS:
-                        self._passes += 1
-                        self._gain(prefix, key, base, wanted[key])
+                self._mixed = True
+                if planned := self._row(id_, wanted[key], base, chain):
+                    rows.append(planned)
                 else:
                     none.append((id_,))
         self._connection.executemany("DELETE FROM plan_rows WHERE object = ?", none)  # of an earlier frame
@@ -185,6 +178,23 @@ class Planner:
             " reached = excluded.reached",
             rows,
         )
+
+    def _compare_alone(
+        self, wanted: dict[bytes, bytes | None], found: list[Row], skipped: frozenset[bytes], rows: list[PlanRow]
+    ) -> list[Row]:
+        """Objects of each of which one version stands: most of a work come down just so. Returns the others."""
+        box, others = self._box.id, list[Row]()
+        groups: list[int] = []
+        for row in found:
+            id_, key, _, fields, group, passed = row
+            if passed or group is None or wanted[key] != fields or key in skipped:
+                others.append(row)
+            else:
+                rows.append((id_, box, PASS, False, group))
+                groups.append(group)
+        if len(self._alone) <= _GROUPS_MAX:
+            self._alone.update(groups)
+        return others
 
     def _row(self, id_: int, value: bytes | None, base: bytes | None, chain: list[Made]) -> PlanRow | None:
         """What becomes of an object above whose version ``base`` the versions of the chain stand."""
@@ -269,28 +279,42 @@ class Planner:
 
     # ------------------------------------------------------------ sums
 
-    def _finish(self, snapshot: bool) -> Plan:
+    def _comes_whole(self) -> bool:
+        """Whether the work brings all of each group of which it brings anything, just as it was made, and nothing else
+        that an edit stands above: then nothing is in doubt and nothing is put back. An object that came again in a
+        later frame is counted twice, and has one row."""
+        if self._mixed or not 0 < len(self._alone) <= _GROUPS_MAX:
+            return False
+        query = "SELECT count(*) FROM edits WHERE grp = ?"
+        if any(self._count(query, group) != count for group, count in self._alone.items()):
+            return False
+        return self._count("SELECT count(*) FROM plan_rows WHERE box = ?", self._box.id) == self._alone.total()
+
+    def _count(self, query: str, value: int) -> int:
+        count: int = self._connection.execute(query, (value,)).fetchone()[0]
+        return count
+
+    def _finish(self, snapshot: bool, whole: bool) -> Plan:
         self._box.plans = next_plan(self._box.plans)
-        if not snapshot:
-            if not self._is_summed():
-                self._digest = self._objects = 0
-                self._sum(MADE, PASS)
+        if whole and self._nothing_else_stands():
+            standing = self._box.overlay()
+            self._digest, self._objects = -standing.digest, -standing.objects
+        elif not snapshot:
+            self._sum(MADE, PASS)
             self._sum(_TOP, OVER)
         plan = Plan(self._box.plans, self._box.mark, self._digest, self._objects)
-        if not snapshot:
+        if not snapshot and not whole:
             self._sum(_TOP, BACK)
         self._connection.execute(
-            "INSERT INTO plans (box, id, snapshot, digest, objects) VALUES (?, ?, ?, ?, ?)",
-            (self._box.id, plan.id, snapshot, add(EMPTY, self._digest), self._objects),
+            "INSERT INTO plans (box, id, snapshot, whole, digest, objects) VALUES (?, ?, ?, ?, ?, ?)",
+            (self._box.id, plan.id, snapshot, whole, add(EMPTY, self._digest), self._objects),
         )
         return plan
 
-    def _is_summed(self) -> bool:
-        """Whether those that pass are just those that were summed up when they were compared: none came again in a
-        later frame, and of none it was decided otherwise."""
-        count = "SELECT count(*) FROM plan_rows WHERE box = ? AND kind = ?"
-        (passes,) = self._connection.execute(count, (self._box.id, PASS)).fetchone()
-        return bool(passes == self._passes)
+    def _nothing_else_stands(self) -> bool:
+        """Then what the checksum gains is what counted all that stands back to what the primary sent."""
+        more = "SELECT 1 FROM objects WHERE box = ? AND stands = 1 LIMIT 1 OFFSET ?"
+        return self._connection.execute(more, (self._box.id, self._alone.total())).fetchone() is None
 
     def _sum(self, version: str, kind: int) -> None:
         """What the checksum and the count gain where the version becomes the base of objects of this kind."""
@@ -314,61 +338,3 @@ class Planner:
 
 _ABOVE = "FROM edits e WHERE e.object = plan_rows.object AND e.stands AND NOT e.passed"
 _TOP = f"iif(EXISTS (SELECT 1 {_ABOVE}), (SELECT e.fields {_ABOVE} ORDER BY e.grp DESC LIMIT 1), o.base)"
-
-
-# ---------------------------------------------------------------- in any thread
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """Says which objects stay as they are (``core.edits.Plan``). Asked for a frame at a time."""
-
-    path: Path
-    box: int
-    plan: int
-
-    def __call__(self, objects: Iterable[ObjectId]) -> frozenset[ObjectId]:
-        query = (
-            "SELECT o.key FROM objects o JOIN plan_rows r ON r.object = o.id AND r.leave"
-            " WHERE o.box = ? AND o.type = ? AND o.key IN ({})"
-        )
-        try:
-            with closing(reader(self.path)) as own:
-                own.execute("BEGIN")
-                _check(own, self.box, self.plan)
-                return frozenset(
-                    ObjectId(type_, key)
-                    for type_, rows in lookup(own, query, self.box, by_type(objects))
-                    for (key,) in rows
-                )
-        except sqlite3.Error as error:
-            raise mapped(error, self.path) from error
-
-
-@dataclass(frozen=True, slots=True)
-class Restore:
-    """Gives what is put back (``core.edits.Plan``), of one state, a row at a time."""
-
-    path: Path
-    box: int
-    plan: int
-
-    def __call__(self) -> Iterator[Restored]:
-        query = (
-            "SELECT o.type_id, o.key, o.base FROM plan_rows r JOIN objects o ON o.id = r.object"
-            " WHERE r.box = ? AND r.kind = ? ORDER BY o.type, o.key"
-        )
-        try:
-            with closing(reader(self.path)) as own:
-                own.execute("BEGIN")
-                _check(own, self.box, self.plan)
-                for row in own.execute(query, (self.box, BACK)):
-                    yield Restored(*row)
-        except sqlite3.Error as error:
-            raise mapped(error, self.path) from error
-
-
-def _check(connection: sqlite3.Connection, box: int, plan: int) -> None:
-    """A plan that was replaced would say that nothing stays."""
-    if connection.execute("SELECT 1 FROM plans WHERE box = ? AND id = ?", (box, plan)).fetchone() is None:
-        raise InvariantBroken(f"plan {plan} of the outbox was replaced or carried out")

@@ -66,7 +66,7 @@ def keep(connection: sqlite3.Connection, row: CollectionRow, types: TypeSet, bat
         settled = follow_references(connection, row, followers, changes)
         remembered = _remember(connection, row, changes.moved)
         _write(connection, row, changes)
-    alteration = Alteration(_altered(changes), row.head, _may_be_taken_back(row, batch), settled)
+    alteration = Alteration(_altered(changes) if classes else [], row.head, _may_be_taken_back(row, batch), settled)
     followed = _follow_classes(connection, types, classes, alteration)
     if changes.moved and not batch.loose and not row.loose:
         changes.ties = _tie(connection, row, changes.moved)

@@ -320,3 +320,36 @@ async def test_a_part_that_came_down_as_below_all_that_was_made_here_changes_not
     plan = await outbox.plan(NAME, work({"a": "1"}))
     assert gains(plan)
     assert put_back(plan) == {}
+
+
+async def test_an_object_that_comes_in_two_frames_makes_no_group_whole(outbox: Outbox) -> None:
+    """The work has the group's version of one object twice, and another object of the group not at all."""
+    await make(outbox, {"a": ("1", "2"), "b": ("1", "2")}, seal=True)
+    once = work({"a": "2"})
+    frames = [*once.frames(), *once.frames()]
+    plan = await outbox.plan(NAME, replace(once, frames=lambda: iter(frames)))
+    assert gains(plan, a=("1", "2"))
+    assert set(put_back(plan)) == {"b"}
+
+
+async def test_groups_that_come_down_whole_before_and_after_their_verdicts_leave_nothing(outbox: Outbox) -> None:
+    await make(outbox, {"a": ("1", "2"), "b": (None, "1")}, seal=True)
+    await make(outbox, {"c": ("1", None)}, seal=True)
+    await outbox.settle(NAME, [accepted(1, 9)], 7, S)
+    plan = await outbox.plan(NAME, work({"a": "2", "b": "1", "c": None}))
+    assert gains(plan, a=("1", "2"), b=(None, "1"), c=("1", None))
+    state = await outbox.carried_out(NAME, at(9, plan.id))
+    assert (state.first, state.pending) == (2, 1)
+    assert await overlaid(outbox)
+    state = await outbox.settle(NAME, [accepted(2, 9)], 9, S)
+    assert (state.first, state.pending) == (3, 0)
+    assert not await outbox.touches(NAME, work({"a": "3", "b": "3", "c": "3"}))
+
+
+async def test_a_whole_group_beside_others_that_stand_is_counted_for_itself(outbox: Outbox) -> None:
+    await make(outbox, {"a": ("1", "2")}, seal=True)
+    await make(outbox, {"b": ("1", "2")}, seal=True)
+    plan = await outbox.plan(NAME, work({"a": "2"}))
+    assert gains(plan, a=("1", "2"))
+    await outbox.carried_out(NAME, at(9, plan.id))
+    assert await overlaid(outbox, b=("1", "2"))

@@ -109,11 +109,13 @@ CREATE TABLE edits (
 CREATE UNIQUE INDEX edit_group ON edits (grp, object);
 CREATE INDEX edit_object ON edits (object, grp);
 
--- The plan that was prepared and not carried out. digest, objects: what the sums in outboxes gain with it.
+-- The plan that was prepared and not carried out. whole: all groups in it come down whole, and nothing else does that
+-- an edit stands above. digest, objects: what the sums in outboxes gain with it.
 CREATE TABLE plans (
     box INTEGER PRIMARY KEY,
     id INTEGER NOT NULL,
     snapshot INTEGER NOT NULL,
+    whole INTEGER NOT NULL,
     digest BLOB NOT NULL,
     objects INTEGER NOT NULL
 ) STRICT;
