@@ -125,11 +125,12 @@ class Driver:
         self.engine = engine
         self.ports = ports
         self._notify = notify
-        self._events: asyncio.Queue[ev.Event] = asyncio.Queue(ports.limits.events_max)
+        self._events: asyncio.Queue[ev.Event | Exception] = asyncio.Queue(ports.limits.events_max)
         self._inbound: asyncio.Queue[Inbound] = asyncio.Queue()
         self._outlets: dict[str, Outlet] = {}
         self._in_hand: Counter[str] = Counter()  # effects of each collection that are not done
         self._group: asyncio.TaskGroup | None = None
+        self._runs = False  # events are handed to the engine
         self.beat = 0.0  # when the loop last turned, for the watchdog
         self.changed = asyncio.Event()
         self.started = asyncio.Event()
@@ -141,22 +142,41 @@ class Driver:
             self._spawn(self._inbound_loop(), "inbound")
             self._spawn(self._tick_loop(), "tick")
             self.started.set()
-            while True:
-                event = await self._events.get()
-                now = self.beat = self.ports.now()
-                effects = self.engine.step(event, now)
-                self.order(effects)
-                self._events.task_done()
-                if effects or not isinstance(event, ev.Tick):
-                    self.changed.set()
+            try:
+                await self._run()
+            finally:
+                self._runs = False
+
+    async def _run(self) -> None:
+        self._runs = True
+        while True:
+            event = await self._events.get()
+            if isinstance(event, Exception):
+                raise event
+            self._step(event)
+            self._events.task_done()
+
+    def _step(self, event: ev.Event) -> None:
+        self.beat = self.ports.now()
+        effects = self.engine.step(event, self.beat)
+        self.order(effects)
+        if effects or not isinstance(event, ev.Tick):
+            self.changed.set()
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         assert self._group is not None
         self._group.create_task(work, name=name)
 
     async def tell(self, event: ev.Event) -> None:
-        """Hands an event to the engine; waits while too many wait already."""
-        await self._events.put(event)
+        """Hands an event to the engine: at once where none waits, which spares a turn of the loop; else it waits its
+        turn, and while too many do the caller waits."""
+        if not (self._runs and self._events.empty()):
+            await self._events.put(event)
+            return
+        try:
+            self._step(event)
+        except Exception as error:  # a fault of ours stops the daemon, whoever told the event
+            await self._events.put(error)
 
     async def settled(self, collection: str) -> None:
         """Returns when nothing that was ordered for the collection is under way, and the engine knows what came of
