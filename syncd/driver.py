@@ -156,10 +156,11 @@ class Driver:
             self._step(event)
             self._events.task_done()
 
-    def _step(self, event: ev.Event) -> None:
+    def _step(self, event: ev.Event, further: bool = True) -> None:
+        """``further``: chunks that are at hand then follow at once; those that follow on these wait their turn."""
         self.beat = self.ports.now()
         effects = self.engine.step(event, self.beat)
-        self.order(effects)
+        self.order(effects, further)
         if effects or not isinstance(event, ev.Tick):
             self.changed.set()
 
@@ -190,8 +191,9 @@ class Driver:
         self._in_hand[getattr(effect, "collection", "")] -= count
         self.changed.set()
 
-    def order(self, effects: list[Effect]) -> None:
+    def order(self, effects: list[Effect], further: bool = False) -> None:
         """Sets effects going, in order."""
+        chunks: list[ev.ChunkRead] = []
         for effect in effects:
             match effect:
                 case fx.SendFrame() | fx.Send() | fx.CloseLink() | fx.UseAdapter():
@@ -202,15 +204,21 @@ class Driver:
                 case fx.Stage() | fx.SaveTypes() | fx.BeginTransfer() | StageUpload():
                     self._in_hand[effect.collection] += 1
                     self._inbound.put_nowait(effect)  # bounded: then ``_receive`` waits
-                case fx.ReadChunk() if (chunk := self._at_hand(effect)) is not None:
-                    self._events.put_nowait(chunk)
+                case fx.ReadChunk() if (chunk := self._at_hand(effect, len(chunks))) is not None:
+                    chunks.append(chunk)
                 case _:
                     self._in_hand[getattr(effect, "collection", "")] += 1
                     self._spawn(self._perform(effect), type(effect).__name__)
+        for chunk in chunks:
+            if further and self._events.empty():
+                self._step(chunk, further=False)
+            else:
+                self._events.put_nowait(chunk)
 
-    def _at_hand(self, effect: fx.ReadChunk) -> ev.ChunkRead | None:
-        """The chunk, where there is no need of a task to read it."""
-        return None if self._events.full() else chunk_at_hand(self.ports, effect)
+    def _at_hand(self, effect: fx.ReadChunk, others: int) -> ev.ChunkRead | None:
+        """The chunk, where there is no need of a task to read it. ``others``: those that are at hand before it."""
+        full = self._events.qsize() + others >= self.ports.limits.events_max
+        return None if full else chunk_at_hand(self.ports, effect)
 
     async def _perform(self, effect: Effect) -> None:
         event = await perform(self.ports, effect)
