@@ -125,11 +125,12 @@ class Driver:
         self.engine = engine
         self.ports = ports
         self._notify = notify
-        self._events: asyncio.Queue[ev.Event] = asyncio.Queue(ports.limits.events_max)
+        self._events: asyncio.Queue[ev.Event | Exception] = asyncio.Queue(ports.limits.events_max)
         self._inbound: asyncio.Queue[Inbound] = asyncio.Queue()
         self._outlets: dict[str, Outlet] = {}
         self._in_hand: Counter[str] = Counter()  # effects of each collection that are not done
         self._group: asyncio.TaskGroup | None = None
+        self._runs = False  # events are handed to the engine
         self.beat = 0.0  # when the loop last turned, for the watchdog
         self.changed = asyncio.Event()
         self.started = asyncio.Event()
@@ -141,22 +142,42 @@ class Driver:
             self._spawn(self._inbound_loop(), "inbound")
             self._spawn(self._tick_loop(), "tick")
             self.started.set()
-            while True:
-                event = await self._events.get()
-                now = self.beat = self.ports.now()
-                effects = self.engine.step(event, now)
-                self.order(effects)
-                self._events.task_done()
-                if effects or not isinstance(event, ev.Tick):
-                    self.changed.set()
+            try:
+                await self._run()
+            finally:
+                self._runs = False
+
+    async def _run(self) -> None:
+        self._runs = True
+        while True:
+            event = await self._events.get()
+            if isinstance(event, Exception):
+                raise event
+            self._step(event)
+            self._events.task_done()
+
+    def _step(self, event: ev.Event, further: bool = True) -> None:
+        """``further``: chunks that are at hand then follow at once; those that follow on these wait their turn."""
+        self.beat = self.ports.now()
+        effects = self.engine.step(event, self.beat)
+        self.order(effects, further)
+        if effects or not isinstance(event, ev.Tick):
+            self.changed.set()
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         assert self._group is not None
         self._group.create_task(work, name=name)
 
     async def tell(self, event: ev.Event) -> None:
-        """Hands an event to the engine; waits while too many wait already."""
-        await self._events.put(event)
+        """Hands an event to the engine: at once where none waits, which spares a turn of the loop; else it waits its
+        turn, and while too many do the caller waits."""
+        if not (self._runs and self._events.empty()):
+            await self._events.put(event)
+            return
+        try:
+            self._step(event)
+        except Exception as error:  # a fault of ours stops the daemon, whoever told the event
+            await self._events.put(error)
 
     async def settled(self, collection: str) -> None:
         """Returns when nothing that was ordered for the collection is under way, and the engine knows what came of
@@ -170,8 +191,9 @@ class Driver:
         self._in_hand[getattr(effect, "collection", "")] -= count
         self.changed.set()
 
-    def order(self, effects: list[Effect]) -> None:
+    def order(self, effects: list[Effect], further: bool = False) -> None:
         """Sets effects going, in order."""
+        chunks: list[ev.ChunkRead] = []
         for effect in effects:
             match effect:
                 case fx.SendFrame() | fx.Send() | fx.CloseLink() | fx.UseAdapter():
@@ -182,15 +204,21 @@ class Driver:
                 case fx.Stage() | fx.SaveTypes() | fx.BeginTransfer() | StageUpload():
                     self._in_hand[effect.collection] += 1
                     self._inbound.put_nowait(effect)  # bounded: then ``_receive`` waits
-                case fx.ReadChunk() if (chunk := self._at_hand(effect)) is not None:
-                    self._events.put_nowait(chunk)
+                case fx.ReadChunk() if (chunk := self._at_hand(effect, len(chunks))) is not None:
+                    chunks.append(chunk)
                 case _:
                     self._in_hand[getattr(effect, "collection", "")] += 1
                     self._spawn(self._perform(effect), type(effect).__name__)
+        for chunk in chunks:
+            if further and self._events.empty():
+                self._step(chunk, further=False)
+            else:
+                self._events.put_nowait(chunk)
 
-    def _at_hand(self, effect: fx.ReadChunk) -> ev.ChunkRead | None:
-        """The chunk, where there is no need of a task to read it."""
-        return None if self._events.full() else chunk_at_hand(self.ports, effect)
+    def _at_hand(self, effect: fx.ReadChunk, others: int) -> ev.ChunkRead | None:
+        """The chunk, where there is no need of a task to read it. ``others``: those that are at hand before it."""
+        full = self._events.qsize() + others >= self.ports.limits.events_max
+        return None if full else chunk_at_hand(self.ports, effect)
 
     async def _perform(self, effect: Effect) -> None:
         event = await perform(self.ports, effect)

@@ -165,7 +165,8 @@ class Primary:
     def _share(self, entry: Collection, owner: User) -> None:
         self._owners[entry.name] = owner
         ports, limits = self.rooms.ports, self.rooms.limits
-        source, writer = SqliteSource(Path(entry.path), entry.tables, limits), SqliteWriter(Path(entry.path), limits)
+        source = SqliteSource(Path(entry.path), entry.tables, limits)
+        writer = SqliteWriter(Path(entry.path), limits, source.hush)
         ports.sources[entry.name], ports.writers[entry.name] = source, writer
         self._stack.push_async_callback(source.close)
         self._stack.push_async_callback(writer.close)

@@ -17,7 +17,6 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -205,10 +204,18 @@ class Database:
 
     async def run(self, function: Callable[[sqlite3.Connection], Result]) -> Result:
         """Runs ``function`` in the database's thread. Our own errors pass, those of SQLite are mapped."""
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._connection._tx.put_nowait((future, partial(function, self._connection._conn)))
+        loop, connection = asyncio.get_running_loop(), self._connection._conn
+        future: asyncio.Future[Result] = loop.create_future()
+
+        def done(outcome: Result | BaseException) -> None:
+            self.waiting -= 1
+            _settle(future, outcome)
+
+        def run() -> None:
+            loop.call_soon_threadsafe(done, _outcome(function, connection))
+
+        self._connection._tx.put_nowait((None, run))
         self.waiting += 1
-        future.add_done_callback(self._finished)
         if self.waiting + self._in_turns > 1:
             self.wanted()
         return await self._result(future)
@@ -216,31 +223,23 @@ class Database:
     async def in_turns(self, function: Callable[[sqlite3.Connection], Result | None]) -> Result:
         """The same for a function that idles. Where it returns None it gave way (``is_wanted``): it is run again when
         those that waited are done, and nobody is told of that."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Result | None] = loop.create_future()
-        connection, left = self._connection._conn, False
+        loop, connection = asyncio.get_running_loop(), self._connection._conn
+        future: asyncio.Future[Result] = loop.create_future()
+
+        def done(outcome: Result | BaseException | None) -> None:
+            self._in_turns -= 1
+            _settle(future, outcome)
 
         def turn() -> None:
-            try:
-                result = function(connection)
-            except BaseException as error:
-                loop.call_soon_threadsafe(future.set_exception, error)
-                return
-            if result is None and not left:
+            outcome = _outcome(function, connection)
+            if outcome is None and not future.cancelled():
                 self._connection._tx.put_nowait((None, turn))
             else:
-                loop.call_soon_threadsafe(future.set_result, result)
+                loop.call_soon_threadsafe(done, outcome)
 
         self._connection._tx.put_nowait((None, turn))
         self._in_turns += 1
-        future.add_done_callback(self._turns_over)
-        try:
-            result = await self._result(future)
-        except asyncio.CancelledError:
-            left = True
-            raise
-        assert result is not None
-        return result
+        return await self._result(future)
 
     def is_wanted(self) -> bool:
         """Whether functions wait for the one that asks. In the thread."""
@@ -248,7 +247,7 @@ class Database:
 
     async def _result(self, future: asyncio.Future[Result]) -> Result:
         try:
-            return await asyncio.shield(future)
+            return await future  # a caller that is cancelled gives up just this
         except sqlite3.Error as error:
             raise mapped(error, self.path) from error
 
@@ -274,16 +273,22 @@ class Database:
         except ApplicationOffline:
             return True
 
-    def _finished(self, future: asyncio.Future[Result]) -> None:
-        self.waiting -= 1
-        _seen(future)
 
-    def _turns_over(self, future: asyncio.Future[Result]) -> None:
-        self._in_turns -= 1
-        _seen(future)
+def _outcome(
+    function: Callable[[sqlite3.Connection], Result], connection: sqlite3.Connection
+) -> Result | BaseException:
+    """In the thread."""
+    try:
+        return function(connection)
+    except BaseException as error:
+        return error
 
 
-def _seen(future: asyncio.Future[Result]) -> None:
+def _settle(future: asyncio.Future[Result], outcome: Result | BaseException | None) -> None:
     """Nobody may wait for it any more."""
-    if not future.cancelled():
-        future.exception()
+    if future.done():
+        return
+    if isinstance(outcome, BaseException):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)  # type: ignore[arg-type]

@@ -177,6 +177,11 @@ class SqliteSource:
         if self._discard_to - self._discarded >= (_DISCARD_ROWS_ROLLBACK if rollback else _DISCARD_ROWS):
             await self._run(self._cut_back)
 
+    def hush(self, hushed: bool) -> None:
+        """We begin to write the database through another connection, or are done (``Waiter.hush``)."""
+        if self._waiter is not None:
+            self._waiter.hush(hushed)
+
     async def close(self) -> None:
         waiter, self._waiter = self._waiter, None
         database, self._database = self._database, None

@@ -22,9 +22,10 @@ from syncd.applications.watch import Watch
 
 _POLL_S = 0.0005  # after a notice, at first
 _LISTEN_S = 0.004  # from this pause on notices are listened to
-_LONGER = 1.3  # each pause is so much longer than the one before
+_LONGER, _LONGER_LISTENING = 1.3, 2.0  # each pause is so many times the one before
 _BLIND_POLL_S = 0.05  # no notifier
 _PLACE_S = 1.0  # how often the path is looked at
+_HUSHED_S = 0.02  # while we write through another connection
 _REST_S = 0.01  # without a change of any file: the application rests
 _WORKS_S_MAX = 0.5  # then the data version is asked although the application works on
 
@@ -45,7 +46,9 @@ class Waiter:
         self._looked_at = self._changed_at
         self._gone = False
         self._stopped = False
-        self.rollback = False  # the database has a rollback journal, as of the last wait
+        self._hushed = False
+        self.rollback = False  # the database has a rollback journal, as of the last time that this was asked
+        self._asked_at = -_PLACE_S
 
     def idle(self, now: float) -> float:
         """Seconds since the last change that was read."""
@@ -73,8 +76,11 @@ class Waiter:
     def wait(self, connection: sqlite3.Connection, timeout_s: float, wanted: Callable[[], bool]) -> bool:
         """Blocks until a commit, until the file is not in place, until the thread is wanted, or for ``timeout_s``.
         Whether it gave way: then nothing is known."""
-        until = time.monotonic() + timeout_s
-        self.rollback = connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal"
+        begin = time.monotonic()
+        until = begin + timeout_s
+        if begin - self._asked_at >= _PLACE_S:
+            self._asked_at = begin
+            self.rollback = connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal"
         since, works = 0.0, False  # when the application began to work, and whether it still does
         while True:
             noticed = self._watch.noticed()
@@ -90,7 +96,9 @@ class Waiter:
                 or (not works and self._version != data_version(connection))
             ):
                 return False
-            if not self._watch.works:
+            if self._hushed:
+                self._watch.wait(min(_HUSHED_S, until - now), deaf=True)
+            elif not self._watch.works:
                 self._watch.wait(min(_BLIND_POLL_S, until - now))
             elif self.rollback:
                 self._watch.wait(_REST_S if works else min(until - now, _PLACE_S))
@@ -102,7 +110,15 @@ class Waiter:
             self._pause_s = _POLL_S
             self._looked_at = min(self._looked_at, time.monotonic() - _PLACE_S / 2)
         self._watch.wait(min(self._pause_s, most_s), deaf=self._pause_s < _LISTEN_S)
-        self._pause_s = min(_LONGER * self._pause_s, _PLACE_S)
+        longer = _LONGER if self._pause_s < _LISTEN_S else _LONGER_LISTENING
+        self._pause_s = min(longer * self._pause_s, _PLACE_S)
+
+    def hush(self, hushed: bool) -> None:
+        """While we write through another connection nobody else commits: what is noticed is that, and the end of it is
+        told here. From any thread."""
+        self._hushed = hushed
+        if not hushed:
+            self._watch.wake()
 
     def stop(self) -> None:
         """Ends a wait that runs; from any thread."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from syncd.applications.sqlite_common import Database
@@ -22,11 +22,13 @@ from syncd.core.settings import Limits
 
 
 class SqliteWriter:
-    """``core.upward_ports.Writer`` on the database at ``path``, which is opened with the first write."""
+    """``core.upward_ports.Writer`` on the database at ``path``, which is opened with the first write. ``hush``: tells
+    the source of the same database that a write begins (True), or is over."""
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: Limits, hush: Callable[[bool], None] = lambda _: None) -> None:
         self._path = path
         self._limits = limits
+        self._hush = hush
         self._database: Database | None = None
         self._groups: Groups | None = None
         self._source = ""
@@ -60,7 +62,11 @@ class SqliteWriter:
         def write(connection: sqlite3.Connection) -> list[Written] | None:
             return executor.write(order) if database.in_place(connection) else None
 
-        written = await database.run(write)
+        self._hush(True)
+        try:
+            written = await database.run(write)
+        finally:
+            self._hush(False)
         if written is None:
             await self.close()  # what is there by then is opened
             raise ApplicationOffline(

@@ -56,11 +56,11 @@ class Watch:
     def noticed(self) -> bool:
         """Whether something changed since this was last asked. What was to wake before counts no more."""
         changed = False
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._woken)
-        if self._notify >= 0:
-            with contextlib.suppress(BlockingIOError):
-                changed = bool(os.read(self._notify, _READ_BYTES))
+        for descriptor, _ in self._all.poll(0):
+            if descriptor == self._woken:
+                os.eventfd_read(descriptor)
+            else:
+                changed = bool(os.read(descriptor, _READ_BYTES))
         return changed
 
     def wait(self, timeout_s: float, deaf: bool = False) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from syncd.core.events import ChunkRead
+from syncd.core.frozen import replace
 from syncd.core.messages import Begin, Follow
 from syncd.core.ports import ChunkRequest, CollectionState
 from syncd.core.selection import ALL, Selection
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots, for ``frozen.replace``
 class Following:
     """``asked``: the Follow that waits for the collection to be ready, None once it was answered.
 

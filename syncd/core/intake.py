@@ -9,12 +9,12 @@ waits, small frames go a shorter road (``core.intake_direct``).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from syncd.core import intake_direct as direct
 from syncd.core.effects import CloseLink, Effect, Send
 from syncd.core.errors import InvariantBroken, OrderError
 from syncd.core.events import Event, Tick
+from syncd.core.frozen import replace
 from syncd.core.intake_state import Frame, Ground, Intake, IntakePhase, Sender, Step, full, with_known, with_sender
 from syncd.core.messages import Offer, Taken, Verdict, Verdicts
 from syncd.core.settings import back_off

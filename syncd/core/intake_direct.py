@@ -12,10 +12,9 @@ What of that was executed is settled before anything of the queue is executed, s
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from syncd.core.edits import Written
 from syncd.core.effects import Effect
+from syncd.core.frozen import replace
 from syncd.core.intake_state import (
     Frame,
     Ground,

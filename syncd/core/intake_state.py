@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
 from syncd.core.edits import Policy, Written
 from syncd.core.effects import Effect
+from syncd.core.frozen import replace
 from syncd.core.messages import Upload
 from syncd.core.ports import CollectionState
 from syncd.core.selection import Selection
@@ -66,7 +67,7 @@ class IntakePhase(Enum):
     PAUSED = "paused"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots, for ``frozen.replace``
 class Sender:
     """A linked device that offered its groups. ``outbox``: whose numbers they have; ``number``: up to which all are in
     the queue, or were. ``arrived_bytes``, ``staged_bytes``: came on this link and are durable; ``told_bytes``: as it
@@ -87,7 +88,7 @@ class Sender:
     half: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots, for ``frozen.replace``
 class Intake:
     """``cursor``: groups of the queue up to it were executed; ``more``: others may wait after it; ``counted``: none but
     those that the senders count. ``written``: executed and not settled, in order; ``settling``: how many of them are

@@ -7,7 +7,6 @@ Its parts are in ``core.reception``, ``core.pacing``, ``core.sending``, ``core.t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from syncd.core import intake as intakes
 from syncd.core import source as sources
@@ -34,6 +33,7 @@ from syncd.core.events import (
     StoreMoved,
     Tick,
 )
+from syncd.core.frozen import replace
 from syncd.core.intake_state import Intake
 from syncd.core.messages import Credit, Follow, Hello, Offer, Pace, Refusal, Report, Types, Upload
 from syncd.core.model import Role
@@ -173,7 +173,8 @@ class PrimaryEngine(Turns):
         if peer is None or peer.phase is Phase.CLOSED:
             return []
         try:
-            self.peers[device] = peer = replace(peer, phase=advance(Role.PRIMARY, peer.phase, message))
+            if (phase := advance(Role.PRIMARY, peer.phase, message)) is not peer.phase:
+                self.peers[device] = peer = replace(peer, phase=phase)
             if peer.hello is not None and not peer.adapter and not isinstance(message, Refusal):
                 raise OrderError(f"the device sent {type(message).__name__} before it was welcomed")
             match message:

@@ -7,19 +7,20 @@ it may not have is, in every answer and effect, like something that is not share
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from syncd.core.conversation import Phase, choose_version
 from syncd.core.effects import CloseLink, Effect, SaveAdapter, SaveName, Send, UseAdapter
 from syncd.core.engine import refuse
 from syncd.core.errors import OrderError, Refused
 from syncd.core.events import AdapterSaved, NameSaved
+from syncd.core.frozen import replace
 from syncd.core.messages import Hello, Welcome
 from syncd.core.model import Role
 from syncd.core.settings import Limits
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots, for ``frozen.replace``
 class Peer:
     """A linked device: the phase of its conversation, since when, and its greeting. ``adapter``: which it speaks, as
     the sync database says; empty until it is welcomed."""

@@ -8,7 +8,7 @@ whose collection comes from auxiliaries only, or from that device only, waits in
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from syncd.core.conversation import Phase
 from syncd.core.edits import Direction, Policy
@@ -17,6 +17,7 @@ from syncd.core.engine import refuse
 from syncd.core.errors import OrderError, Refused
 from syncd.core.events import ChunkFailed, ChunkRead
 from syncd.core.follow import Following, begin, restored
+from syncd.core.frozen import replace
 from syncd.core.messages import Credit, Follow, Report, Types
 from syncd.core.model import Span
 from syncd.core.pacing import Pacing

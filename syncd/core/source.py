@@ -9,7 +9,7 @@ holds that, as a group, and everything else goes on.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 from syncd.core.effects import BeginScan, Effect, OpenSource, ReadSource, ScanSource, SweepSource, WaitSource
@@ -26,6 +26,7 @@ from syncd.core.events import (
     Swept,
     Tick,
 )
+from syncd.core.frozen import replace
 from syncd.core.ports import ClassState, CollectionState
 from syncd.core.settings import Limits, back_off
 
@@ -39,7 +40,7 @@ class SourcePhase(Enum):
     OFFLINE = "offline"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots, for ``frozen.replace``
 class Source:
     """``state``: what the store holds, None until the first opening. ``retry_at``: when offline ends."""
 

@@ -1,16 +1,16 @@
 """One SQLite database of ours: one writer, one reader, group commit. The only module that knows aiosqlite.
 
-A transaction is one synchronous function that runs in the thread of a connection. The writer task hands all functions
-that wait to the thread at once; they share one commit (group commit) and stand apart by savepoints. Who asked is told
-after the commit, so whatever was answered survives a power cut (``synchronous=FULL``). A caller that is cancelled
-leaves its function and the transaction intact.
+A transaction is one synchronous function that runs in the thread of a connection. A function that comes while the
+thread rests goes there at once; all that wait meanwhile go together: they share one commit (group commit) and stand
+apart by savepoints. Who asked is told after the commit, so whatever was answered survives a power cut
+(``synchronous=FULL``). A caller that is cancelled leaves its function and the transaction intact.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sqlite3
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,9 +29,11 @@ TOGETHER_MAX = 200  # functions in one commit
 OPEN_S_MAX = 60.0  # opening, migration included
 _WRITER_CACHE_KIB = 16 * 1024
 _READER_CACHE_KIB = 4 * 1024
-# The write-ahead log is folded back into the file, which takes as long as there is in it. Once nobody waits: after so
-# many commits, and after so many rows and such a pause. When it has so many pages, whoever waits.
-FOLD_COMMITS = 32
+# The write-ahead log is folded back into the file, which takes as long as there is in it, and who comes meanwhile
+# waits. Once nobody waits: after so many commits, the fewer where they are large, and after so many rows and such a
+# pause. When it has so many pages, whoever waits.
+FOLD_COMMITS = 256
+_FOLD_COMMITS_LARGE, _FOLD_ROWS_LARGE = 32, 8_000
 FOLD_ROWS = 1_000
 _FOLD_IDLE_S = 0.2
 _FOLD_PAGES_MAX = 8_000
@@ -95,12 +97,15 @@ class Database:
         self._folded = 0, writer.total_changes  # commits and rows when the log was last folded back
         self._writer = writer
         self._reader = reader
-        self._waiting: asyncio.Queue[_Waiting[Any]] = asyncio.Queue(WAITING_MAX)
+        self._waiting: deque[_Waiting[Any]] = deque()
+        self._room = asyncio.Event()  # for more of them
+        self._room.set()
+        self._busy = False  # the writer's thread is
+        self._idle: asyncio.TimerHandle | None = None  # until the log is folded back
         self._unsettled = 0  # functions asked for of which nobody was told yet what became
         self._at_rest = asyncio.Event()
         self._at_rest.set()
         self._closed = False
-        self._task = asyncio.create_task(self._write_all(), name=f"writer of {path.name}")
 
     @classmethod
     async def open(cls, path: Path, schema: Schema) -> Database:
@@ -129,7 +134,7 @@ class Database:
     @property
     def waiting(self) -> int:
         """How many functions wait for the writer, bounded by ``WAITING_MAX``."""
-        return self._waiting.qsize()
+        return len(self._waiting)
 
     async def write(self, function: Callable[[sqlite3.Connection], T], lazily: bool = False) -> T:
         """Durable. Runs the function in a transaction of the writer and returns after the commit. ``lazily``: it is
@@ -140,11 +145,16 @@ class Database:
         self._unsettled += 1
         self._at_rest.clear()
         try:
-            await self._waiting.put(_Waiting(function, future, lazily))
+            while len(self._waiting) >= WAITING_MAX:
+                self._room.clear()
+                await self._room.wait()
         except asyncio.CancelledError:
             self._settle(future, DiskError("cancelled while waiting for the writer"))
             future.exception()
             raise
+        self._waiting.append(_Waiting(function, future, lazily))
+        if not self._busy:
+            self._write_together()
         return await future  # a caller that is cancelled gives up just this
 
     async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
@@ -162,55 +172,89 @@ class Database:
             return
         self._closed = True
         await self._at_rest.wait()
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        if self._idle is not None:
+            self._idle.cancel()
         await self._reader.close()
         await self._writer.close()
 
-    async def _write_all(self) -> None:
-        while True:
-            much = self._writer.total_changes - self._folded[1] >= FOLD_ROWS
-            try:
-                async with asyncio.timeout(_FOLD_IDLE_S if much else None):
-                    together = [await self._waiting.get()]
-            except TimeoutError:
-                await self._fold()
-                continue
-            while len(together) < TOGETHER_MAX and not self._waiting.empty():
-                together.append(self._waiting.get_nowait())
-            await self._write_together(together)
-            if self._waiting.empty() and self.commits - self._folded[0] >= FOLD_COMMITS:
-                await self._fold()
+    # ------------------------------------------------------------ the writer's thread, one thing after the other
 
-    async def _fold(self) -> None:
-        self._folded = self.commits, self._writer.total_changes
-        with contextlib.suppress(sqlite3.Error):  # the next commit meets it, and says so
-            await in_thread(self._writer, _fold)
+    def _write_together(self) -> None:
+        """Hands over all that wait, bounded by ``TOGETHER_MAX``."""
+        together = [self._waiting.popleft() for _ in range(min(len(self._waiting), TOGETHER_MAX))]
+        self._room.set()
+        functions = [one.function for one in together]
+        lazily = all(one.lazily for one in together)
+        self._hand_over(
+            lambda connection: _in_write(connection, functions, lazily),
+            lambda outcome: self._written(together, lazily, outcome),
+        )
 
-    async def _write_together(self, waiting: list[_Waiting[Any]]) -> None:
-        functions = [one.function for one in waiting]
-        lazily = all(one.lazily for one in waiting)
-        outcomes: Sequence[object]
-        try:
-            outcomes = await in_thread(self._writer, lambda connection: _in_write(connection, functions, lazily))
+    def _written(self, together: list[_Waiting[Any]], lazily: bool, outcome: list[object] | BaseException) -> None:
+        if isinstance(outcome, BaseException):
+            for one in together:
+                self._settle(one.future, self._as_ours(outcome))
+        else:
             self.commits += 1
             self.synced = not lazily
-        except BaseException as error:
-            for one in waiting:
-                self._settle(one.future, self._as_ours(error))
-            if not isinstance(error, Exception):
-                raise
+            for one, its in zip(together, outcome, strict=True):
+                self._settle(one.future, self._as_ours(its))
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """What waits is written; the log is folded back when nobody waits."""
+        if self._waiting:
+            self._write_together()
+        if self._busy or self._closed:
             return
-        for one, outcome in zip(waiting, outcomes, strict=True):
-            self._settle(one.future, self._as_ours(outcome))
+        commits, rows = self.commits - self._folded[0], self._writer.total_changes - self._folded[1]
+        if commits >= FOLD_COMMITS or (commits >= _FOLD_COMMITS_LARGE and rows >= _FOLD_ROWS_LARGE):
+            self._fold()
+        elif self._idle is None and rows >= FOLD_ROWS:
+            self._idle = asyncio.get_running_loop().call_later(_FOLD_IDLE_S, self._fold_idle, self.commits)
+
+    def _fold_idle(self, commits: int) -> None:
+        """Where nothing was written meanwhile."""
+        self._idle = None
+        if self._busy or self._closed:
+            return
+        if commits == self.commits:
+            self._fold()
+        else:
+            self._go_on()
+
+    def _fold(self) -> None:
+        self._folded = self.commits, self._writer.total_changes
+        # An error is met by the next commit, which says so.
+        self._hand_over(_fold, lambda outcome: self._go_on())
+
+    def _hand_over(
+        self, function: Callable[[sqlite3.Connection], T], then: Callable[[T | BaseException], None]
+    ) -> None:
+        """Runs the function in the writer's thread, then ``then`` here. In one turn of the loop, where a future that a
+        task waits for needs three."""
+        loop, connection = asyncio.get_running_loop(), self._writer._conn
+        self._busy = True
+
+        def done(outcome: T | BaseException) -> None:
+            self._busy = False
+            then(outcome)
+
+        def run() -> None:
+            outcome: T | BaseException
+            try:
+                outcome = function(connection)
+            except BaseException as error:
+                outcome = error
+            loop.call_soon_threadsafe(done, outcome)
+
+        self._writer._tx.put_nowait((None, run))
 
     def _as_ours(self, outcome: object) -> object:
         if isinstance(outcome, sqlite3.Error):
             error = mapped(outcome, self.path)
             error.__cause__ = outcome
             return error
-        if isinstance(outcome, asyncio.CancelledError):
-            return DiskError(f"{self.path} is closing")
         return outcome
 
     def _settle(self, future: asyncio.Future[Any], outcome: object) -> None:
