@@ -50,6 +50,10 @@ class MemoryHeld:
         if (grown and not self.open) or not self.number:
             self.number = self.last = self.last + 1
 
+    def seen_later(self, one: ObjectId, seen: Observed) -> Observed:
+        """As a comparison saw it, if that holds it, after it was observed so."""
+        return seen._replace(fields=None if self.objects[one] else b"") if one in self.objects else seen
+
     def close(self, open_: bool) -> None:
         self.open = open_
         self.released = self.released or not (open_ or any(self.objects.values()))

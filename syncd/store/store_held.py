@@ -97,6 +97,28 @@ def join(
     return row
 
 
+def join_whole(
+    connection: sqlite3.Connection,
+    row: CollectionRow,
+    group: tuple[Sequence[Observed], Sequence[Observed]],
+    now_us: int,
+) -> CollectionRow:
+    """``group``: what was taken back, as it was observed before, and what was observed at this moment. What was taken
+    back and is of the held group already was observed later, by a comparison."""
+    back, observed = group
+    find = "SELECT gone FROM held_objects WHERE collection = ? AND type = ? AND key = ?"
+    held = {(one.type, one.key): connection.execute(find, (row.id, one.type, one.key)).fetchone() for one in back}
+    seen = [one if (was := held[one.type, one.key]) is None else _as_held(one, was[0]) for one in back]
+    row = join(connection, row, [*seen, *observed], now_us)
+    if back:
+        connection.execute("UPDATE held SET of_ = max(of_, ?) WHERE collection = ?", (row.objects, row.id))
+    return row
+
+
+def _as_held(one: Observed, gone: bool) -> Observed:
+    return one._replace(fields=None if gone else b"")
+
+
 def close(connection: sqlite3.Connection, row: CollectionRow, open_: bool) -> None:
     """The read that was held is complete, or is not. A group of which nothing is gone any more is held no longer."""
     connection.execute(

@@ -3,9 +3,10 @@ the applications on both sides change the same objects; then peace.
 
 R2 and R8 are asked of every device in every state: what is known to be proven there is what its selection takes of the
 primary's state at its position; what it is sent its selection takes; and what it is told to delete its selection took
-in some state, or its own application made. Devices are unlinked at times, and linked again (R9). In most stories much
-is deleted at once at times, with the log that tells of it or without, and selections that take very much away are held:
-then R13 is asked as well, until persons approve or reject what is held.
+in some state, or its own application made. Devices are unlinked at times, and linked again (R9). In
+most stories much is deleted at once at times, with the log that tells of it or without, an older copy is put in the
+place of the primary's data, and selections that take very much away are held: then R13 is asked as well, until persons
+approve or reject what is held.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections import Counter
 from dataclasses import replace
 
 from syncd.adapters.canonical import pack_values, unpack_values
+from syncd.applications.memory import Copy
 from syncd.core.edits import Direction, Policy
 from syncd.core.events import StoreMoved
 from syncd.core.guard import guard_of_groups
@@ -143,6 +145,7 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
         self._engine: PrimaryEngine | None = None  # of which it was said what the one before may have sent
         self._edits = rng.random() < 0.5
         self._held: dict[str, Selection] = {}  # by device, until a person decides
+        self._copy: Copy | None = None  # of the primary's data
         world.source.rows = dict(self._made() for _ in range(rng.randrange(10)))
         self.watcher = self.watcher_of(world)
         for device in devices:
@@ -174,6 +177,17 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
             self.world.source.commit(dict([self._made()]) | dict.fromkeys(gone))
             if self.rng.random() < 0.3:
                 self.world.source.lose_log()
+
+    def _restore_source(self) -> None:
+        """The primary's application is put back to a copy made before; not while changes were read in part: see
+        ``EditsStory``."""
+        if self._copy is not None and self.rng.random() < 0.5:
+            if finish(self.world.store.open_collection(NAME)).published:
+                self.world.restore_source(self._copy)
+                self.watcher.met["restored"] += 1
+                self.watcher.met["R13 restored while held"] += bool(self.watcher.guard.standing)
+        else:
+            self._copy = self.world.source.copy()
 
     def _link_or_unlink(self) -> None:
         device = self._device()
@@ -277,6 +291,7 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
             (6.0, self._commit),
             (6.0, self._edit),
             (1.0, self._delete_much),
+            (1.0, self._restore_source),
             (1.0, self._decide),
             (1.0, self._decide_settings),
             (0.7, self._link_or_unlink),
