@@ -261,7 +261,8 @@ class MemorySyncStore(MemoryPast):
                 return StoredChunk((), request.cursor, (), None, (), collection.version, collection.last + 1)
             held, horizon = Proof(collection.head, of_class.digest, of_class.objects), of_class.horizon
             replaced += [member.change for member in of_class.before.values()]
-            seen = of_class.rows(collection.rows, {type_: number for number, type_ in collection.names().items()})
+            numbers = {type_: number for number, type_ in collection.names().items()}
+            seen = of_class.rows(collection.rows, numbers, max(request.base, request.floor))
         last = end = collection.end(replaced, request.cursor)
         for row in seen:
             if not request.cursor < row.change <= end:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from syncd.core.model import Proof, Tie
 from syncd.core.ports import ChunkRequest, Group, StoredChunk, StoredRow
 from syncd.core.selection import ALL
+from syncd.store.stays import since, unpacked
 from syncd.store.store_classes import ClassRow, find
 from syncd.store.store_collections import CollectionRow, TypeSet, get
 
@@ -44,7 +45,10 @@ def read(connection: sqlite3.Connection, request: ChunkRequest, types_of: TypesO
         held, horizon = Proof(row.head, one.digest, one.objects), one.horizon
         choice = types_of(connection, row).choice(one.canonical)
         end = _end(connection, row, request.cursor, one)
-        found = map(choice.row, _of_class(connection, row, one, (request.cursor, end, most.rows + 1)))
+        members = _of_class(
+            connection, row, one, (request.cursor, end, most.rows + 1), max(request.base, request.floor)
+        )
+        found = map(choice.row, members)
         passed_over_max = _PASSED_OVER_BY_CLASS_MAX
     rows, last = _bounded(found, end, most)
     ties, last = _ties(connection, row, request.cursor, last, most.ties)
@@ -79,17 +83,19 @@ def _all(connection: sqlite3.Connection, row: CollectionRow, between: tuple[int,
 
 
 def _of_class(
-    connection: sqlite3.Connection, row: CollectionRow, one: ClassRow, between: tuple[int, int, int]
+    connection: sqlite3.Connection, row: CollectionRow, one: ClassRow, between: tuple[int, int, int], base: int
 ) -> Iterator[StoredRow]:
-    """Rows in the order of the class, with all their fields. ``between``: see ``_all``."""
+    """Rows in the order of the class, with all their fields. ``between``: see ``_all``. ``base``: where the device
+    stands at least."""
     found = connection.execute(
         "SELECT member.change, member.born, ifnull(member.type, held.type), ifnull(member.key, held.key), held.fields,"
-        f" ifnull(held.fault, '') FROM {one.table} AS member LEFT JOIN {row.table} AS held"
+        f" ifnull(held.fault, ''), member.stays FROM {one.table} AS member LEFT JOIN {row.table} AS held"
         " ON member.type IS NULL AND held.change = member.change"
         " WHERE member.change > ? AND member.change <= ? ORDER BY member.change LIMIT ?",
         between,
     )
-    return map(StoredRow._make, found)
+    for change, born, *columns, stays in found:
+        yield StoredRow(change, born if stays is None else since(unpacked(stays), born, base), *columns)
 
 
 def _bounded(found: Iterator[StoredRow], end: int, most: Most) -> tuple[list[StoredRow], int]:

@@ -3,7 +3,7 @@ the applications on both sides change the same objects; then peace.
 
 R2 and R8 are asked of every device in every state: what is known to be proven there is what its selection takes of the
 primary's state at its position; what it is sent its selection takes; and what it is told to delete its selection took
-in some state, or its own application made. Devices are unlinked at times, and linked again (R9). In
+at its position or since then, or its own application made. Devices are unlinked at times, and linked again (R9). In
 most stories much is deleted at once at times, with the log that tells of it or without, an older copy is put in the
 place of the primary's data, and selections that take very much away are held: then R13 is asked as well, until persons
 approve or reject what is held.
@@ -55,7 +55,8 @@ GUARDED = replace(LIMITS, guard_s=86_400.0, guard_objects_min=4, guard_percent_m
 
 class Watcher(Watching):
     """``published``: states of the primary by the store's epoch and number. ``ever``: what was in any of them that a
-    selection takes. ``made``: by the application of each device."""
+    selection takes, and the number of the last. ``base``: where each device stands at least, of what it is being sent.
+    ``made``: by the application of each device."""
 
     def __init__(self, world: EditsWorld) -> None:
         self.world = world
@@ -63,7 +64,8 @@ class Watcher(Watching):
         self.met: Counter[str] = Counter()
         self.published: dict[tuple[str, int], State] = {}
         self.selection_of: dict[str, Selection] = {}  # by epoch
-        self.ever: dict[Selection, set[ObjectId]] = {selection: set() for selection in SELECTIONS}
+        self.ever: dict[Selection, dict[ObjectId, int]] = {selection: {} for selection in SELECTIONS}
+        self.base: dict[str, int] = {}
         self.made: dict[str, set[ObjectId]] = {device: set() for device in world.devices}
         self.edited: set[str] = set()
         self.epochs = 1  # that the store has had, as far as it was told to
@@ -80,7 +82,7 @@ class Watcher(Watching):
         if state.published and state.imported and (state.epoch, state.head) not in self.published:
             rows = self.published[state.epoch, state.head] = contents(self.world.store, NAME)[0]
             for selection, ever in self.ever.items():
-                ever.update(taken(selection, rows))
+                ever.update(dict.fromkeys(taken(selection, rows), state.head))
 
     def look(self) -> None:
         self.publication()
@@ -105,6 +107,7 @@ class Watcher(Watching):
     def leaves(self, device: str, message: Message) -> None:
         if isinstance(message, Begin):
             self.met[f"R5 {message.reason}"] += message.snapshot
+            self.base[device] = max(message.base, message.floor)
         if not isinstance(message, Objects):
             return
         assert device not in self.world.unlinked, f"R9: {device[0]} is sent objects, linked with nobody"
@@ -118,8 +121,9 @@ class Watcher(Watching):
                 self.met["R8 delete"] += 1
                 self.guard.deletes(selection, one)
                 # one that takes everything may hear of what came and went within a transaction that was read in parts
-                known = selection == ALL or one in self.ever[selection] | self.made[device]
-                assert known, f"R8: {device[0]} is told to delete {one}, which it never took"
+                may_hold = self.ever[selection].get(one, -1) >= self.base[device]
+                known = selection == ALL or may_hold or one in self.made[device]
+                assert known, f"R8: {device[0]} is told to delete {one}, which it cannot hold"
             else:
                 self.met["R8 object"] += selection != ALL
                 if selection.without and one.type == "note":
@@ -128,6 +132,8 @@ class Watcher(Watching):
                     continue  # what is left out may be asked for all the same
                 lent = selection.follow and one in self.ever[selection]
                 assert lent or taken(selection, {one: fields}), f"R8: {device[0]} is sent {one}, not taken"
+        if message.cut is not None:
+            self.base[device] = message.cut.seq
 
 
 class SelectionsStory(Tale[EditsWorld, Watcher]):
