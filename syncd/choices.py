@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from syncd.choices_checked import check_few, check_left_out
+from syncd.choices_asked import asked_of, entry_of, text_of
+from syncd.choices_checked import check_few, check_left_out, led_out
 from syncd.core.devices import Device, SyncDatabase, find_device
 from syncd.core.edits import Direction, Policy
 from syncd.core.errors import UserError
@@ -175,37 +176,52 @@ class Choices:
         """What a verb is to set, or to set no more, checked."""
         if verb == "settings_import":
             return await self._of_file(args)
-        entry, one = _asked(args)
+        entry, one = asked_of(args)
         return [
             await self._one_wanted(entry, one, await self._value(entry, one, args) if verb == "settings_set" else "")
         ]
 
     async def _set(self, args: Json) -> Json:
         """One value."""
-        entry, one = _asked(args)
+        entry, one = asked_of(args)
         return await self._chosen(entry, one, await self._value(entry, one, args))
 
     async def _value(self, entry: Entry, one: Setting, args: Json) -> str:
-        value = one.canonical(_text(args, "value"))
+        value = one.canonical(text_of(args, "value"))
         if not value:
             raise UserError(f"{one.name} cannot be empty", f"use {one.kind.allowed}, or `syncd settings unset`")
-        await self._check(await self.known(), entry, one, _text(args, "value"))
+        await self._check(await self.known(), entry, one, text_of(args, "value"))
         return value
 
     async def _check(self, known: Known, entry: Entry, one: Setting, text: str) -> None:
         """A selection fits each collection for which it is chosen."""
         if one.name != "selection":
             return
-        place = self._place(known, entry)
+        for collection in self._reached(known, self._place(known, entry)):
+            types = await self._on.types(collection)
+            check_left_out(read_chosen(text, types), types, self._on.required)
+
+    def _reached(self, known: Known, place: Place) -> list[str]:
+        """The collections for which a selection is chosen there."""
+        found = []
         for collection, owner in sorted(self._on.owners().items()):
             user = known.users.get(owner, 0)
             linked = not place.device or (user, place.device) in known.links
             if place.collection in ("", collection) and place.user in (0, user) and linked:
-                types = await self._on.types(collection)
-                check_left_out(read_chosen(text, types), types, self._on.required)
+                found.append(collection)
+        return found
+
+    async def warnings(self, chosen: Sequence[Chosen]) -> list[str]:
+        """What selections among these leave out that what they take may reference."""
+        known, found = await self.known(), dict[str, None]()
+        for one in chosen:
+            if one.name == "selection" and one.value:
+                for name in self._reached(known, one.place):
+                    found |= dict.fromkeys(led_out(name, one.value, await self._on.types(name)))
+        return list(found)[: self._on.limits.selection_warnings_max]
 
     async def _unset(self, args: Json) -> Json:
-        entry, one = _asked(args)
+        entry, one = asked_of(args)
         return await self._chosen(entry, one, "")
 
     async def _one_wanted(self, entry: Entry, one: Setting, value: str) -> Chosen:
@@ -218,7 +234,7 @@ class Choices:
         made, known = await self.make([wanted]), await self.known()
         at, chosen = self._at(known, wanted.place), await self.load()
         return {
-            **await self._made_line(made),
+            **await self._made_line(made, [wanted]),
             "value": one.kind.show(chosen.value(one.name, at)),
             "from": step_words(known, chosen.decides(one.name, at)),
         }
@@ -226,7 +242,7 @@ class Choices:
     async def named(self, args: Json) -> tuple[Known, Place, Place]:
         """The place that a person names, and the same with the user whose values count there."""
         known = await self.known()
-        place = self._place(known, _entry(args))
+        place = self._place(known, entry_of(args))
         return known, place, self._at(known, place)
 
     async def keep(self, chosen: Sequence[Chosen]) -> list[Json]:
@@ -240,12 +256,13 @@ class Choices:
 
     async def _import(self, args: Json) -> Json:
         """All values of a file, or none."""
-        return await self._made_line(await self.make(await self._of_file(args), "import"))
+        wanted = await self._of_file(args)
+        return await self._made_line(await self.make(wanted, "import"), wanted)
 
     async def _of_file(self, args: Json) -> list[Chosen]:
         known = await self.known()
         chosen: list[Chosen] = []
-        for entry in read_entries(_text(args, "toml")):
+        for entry in read_entries(text_of(args, "toml")):
             place = self._place(known, entry)
             for name, text in entry.values.items():
                 one = split(name)[1]
@@ -333,12 +350,13 @@ class Choices:
             raise UserError(f"settings-{number} is not held", "`syncd held` names what is")
         return found
 
-    async def _made_line(self, made: Made) -> Json:
+    async def _made_line(self, made: Made, wanted: Sequence[Chosen]) -> Json:
         known = await self.known()
         held = [made.held] if made.held is not None else []
         return {
             "changed": [change_line(known, change) for change in made.changed],
             "held": [{"group": one.id, "reason": held_line(known, one)["reason"]} for one in held],
+            "warnings": await self.warnings(wanted),
         }
 
     # ------------------------------------------------------------ what there is
@@ -346,7 +364,7 @@ class Choices:
     async def _list(self, args: Json) -> Json:
         """What counts in general, for a collection, on a device; and all that was set."""
         known, chosen = await self.known(), await self.load()
-        place = self._place(known, _entry(args))
+        place = self._place(known, entry_of(args))
         at = self._at(known, place)
         kept = await self._on.database.settings()
         return {
@@ -356,7 +374,7 @@ class Choices:
         }
 
     async def _explain(self, args: Json) -> Json:
-        entry, one = _asked(args)
+        entry, one = asked_of(args)
         known, chosen = await self.known(), await self.load()
         at = self._at(known, self._place(known, entry))
         decides = chosen.decides(one.name, at)
@@ -377,19 +395,3 @@ class Choices:
             entry = entries.setdefault(place, Entry(user, device, place.collection, {}, known.device_name(device)))
             entry.values[name] = value
         return {"toml": written(entries.values())}
-
-
-def _entry(args: Json) -> Entry:
-    return Entry(_text(args, "user"), _text(args, "device"), _text(args, "collection"), {})
-
-
-def _asked(args: Json) -> tuple[Entry, Setting]:
-    collection, one = split(_text(args, "name"))
-    return Entry(_text(args, "user"), _text(args, "device"), collection, {}), one
-
-
-def _text(args: Json, name: str) -> str:
-    given = args.get(name)
-    if given is not None and not isinstance(given, str):
-        raise UserError(f"the argument {name!r} is no text", "see `syncd settings --help`")
-    return given or ""

@@ -75,6 +75,7 @@ class Limits:
     guard_s: float = 86_400.0  # deletions of so long count together; 0: only comparisons are held, no groups
     # selections: a longer one is refused with advice
     selections_max: int = 200  # different ones of one collection, each a class of its own; one more is refused
+    selection_warnings_max: int = 20  # of references that lead out of what is chosen; more are not told
     expression_chars_max: int = 16_384
     expression_tokens_max: int = 4_000
     expression_depth_max: int = 20  # brackets, `not` and `-` within each other; SQLite's parser has a stack of 100
