@@ -32,7 +32,7 @@ class Desk:
         self.now_us = 0
         self.holding: list[tuple[str, str]] = []
         self.takes: dict[Selection, set[int]] = {ALL: set(range(100))}
-        self.types = {
+        self.types: dict[str, tuple[DataType, ...]] = {
             "notes": (DataType(1, "note", ("id",), ("country", "total")),),
             "bills": (DataType(2, "bill", ("id",), ("sum",)),),
         }
