@@ -96,9 +96,15 @@ def _errand(uplink: Uplink, now: float) -> Step:
             settled_at=now,
         )
         return settling, [SettleUploads(uplink.name, uplink.verdicts, position)]
-    if outbox.undo and uplink.direction in (Direction.OUT, Direction.BOTH) and uplink.holding:
+    if outbox.undo and uplink.holding and _puts_back(uplink):
         return replace(uplink, errand=Errand.UNDOING), [UndoEdits(uplink.name)]
     return uplink, []
+
+
+def _puts_back(uplink: Uplink) -> bool:
+    """Whether what was refused gives way to the primary's version. What left before all came from the primary only is
+    refused there, and stays if a person chose that."""
+    return uplink.direction is Direction.BOTH or (uplink.direction is Direction.OUT and not uplink.keep_edits)
 
 
 def _condemned(uplink: Uplink, outbox: OutboxState) -> Uplink:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from syncd.core import uplink as uplinks
@@ -288,6 +290,15 @@ def test_or_leaves_them_if_a_person_chose_that() -> None:
     play.hears(read(held(4)))
     play.linked()
     assert of_kind(play.says(OUT), SettleUploads | Send) == []  # type: ignore[arg-type]
+
+
+def test_and_what_was_refused_meanwhile_stays_until_edits_travel_again() -> None:
+    play = answered(1)
+    play.uplink = replace(play.uplink, keep_edits=True)
+    play.says(OUT)
+    play.says(Verdicts(NAME, "box", (verdict(1, Ruling.REFUSED),)))
+    assert of_kind(play.hears(UploadsSettled(NAME, held(1, first=2, undo=True))), UndoEdits) == []
+    assert of_kind(play.says(BOTH), UndoEdits) == [UndoEdits(NAME)]
 
 
 def test_where_all_comes_from_here_everything_is_offered_first() -> None:
