@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from syncd.adapters.canonical import pack_values
 from syncd.core.edits import Direction
+from syncd.core.selection import ALL, Selection
 from tests.sim.network import PRIMARY
 from tests.test_two_way import BEGUN, MINE, THEIRS
 from tests.two_way_kit import NAME, A, B, House, note, text
@@ -40,6 +42,8 @@ def turned(house: House, direction: Direction) -> None:
 def goes_on(house: House) -> None:
     """All that can be done is done, also by those who wait before they try again."""
     for _ in range(5):
+        for device in house.targets:
+            house.connect(device)
         house.wake()
         house.run()
         house.tick()
@@ -84,3 +88,76 @@ def test_a_device_that_only_gives_is_sent_nothing_and_gives_all_it_has_once() ->
     house.crash(A)
     house.rest()
     assert house.ears.edits[A] == 3, "it offers everything once"
+
+
+# ---------------------------------------------------------------- other fields, of a device that only gives
+
+LESS = Selection(without=("text",))
+
+
+BARE = pack_values(["one"])
+
+
+def giving(first: Selection, own: bytes) -> House:
+    """A has given a note of its own."""
+    house = House(direction=Direction.IN)
+    house.select(A, first)
+    house.targets[A] = house.new_target({note(1): own})
+    return house.open(A)
+
+
+def takes(house: House, selection: Selection, own: bytes) -> None:
+    """Other fields, by which the application's note reads so from then on."""
+    house.targets[A].rows[note(1)] = own
+    house.select(A, selection)
+    goes_on(house)
+
+
+def test_what_is_edited_after_a_field_is_taken_again_reaches_the_primary() -> None:
+    house = giving(LESS, BARE)
+    takes(house, ALL, pack_values(["one", None]))
+    house.targets[A].commit({note(1): text("ONE", "mine"), note(2): text("two", "mine")})
+    house.rest()
+    assert house.source.rows == {note(1): text("ONE", "mine"), note(2): text("two", "mine")}
+    assert house.refused(A) == []
+
+
+def test_what_is_edited_after_a_field_is_left_out_reaches_the_primary() -> None:
+    house = giving(ALL, text("one", "mine"))
+    takes(house, LESS, BARE)
+    house.targets[A].commit({note(1): pack_values(["ONE"])})
+    house.rest()
+    assert house.source.rows == {note(1): text("ONE", "mine")}
+    assert house.refused(A) == []
+
+
+def test_also_where_its_daemon_was_off_when_that_was_said() -> None:
+    house = giving(LESS, BARE)
+    house.nodes.pop(A)
+    house.select(A, ALL)
+    house.targets[A].rows[note(1)] = pack_values(["one", None])
+    house.start(A)
+    goes_on(house)
+    house.targets[A].commit({note(1): text("ONE", "mine")})
+    house.rest()
+    assert house.source.rows == {note(1): text("ONE", "mine")}
+
+
+def test_a_device_that_held_what_it_was_sent_gives_other_fields_and_is_sent_them_again_later() -> None:
+    house = House()
+    house.source.rows = {note(1): text("one", "first"), note(2): text("two", "second")}
+    house.select(A, LESS)
+    house.open(A, B)
+    turned(house, Direction.IN)
+    goes_on(house)
+    house.targets[A].rows[note(2)] = text("two", "second")
+    takes(house, ALL, text("one", "first"))
+    house.targets[A].commit({note(1): text("ONE", "mine")})
+    house.rest()
+    assert (house.source.rows[note(1)], house.refused(A)) == (text("ONE", "mine"), [])
+    turned(house, Direction.BOTH)
+    house.rest()
+    assert house.all_hold({note(1): text("ONE", "mine"), note(2): text("two", "second")})
+    house.targets[A].commit({note(2): None})
+    house.rest()
+    assert house.all_hold({note(1): text("ONE", "mine")})
