@@ -35,7 +35,7 @@ class MemoryHeld:
         if not self.number:
             return None
         gone = sum(self.objects.values())
-        return Held(self.number, len(self.objects), gone, self.of, self.since_us, self.released)
+        return Held(self.number, len(self.objects), gone, self.of, self.since_us, self.released, self.open)
 
     def join(self, observed: Iterable[Named], there: Collection[ObjectId], of: int, since_us: int) -> None:
         """``there``: objects that the store has."""

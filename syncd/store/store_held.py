@@ -36,9 +36,9 @@ class Back(NamedTuple):
 def state(connection: sqlite3.Connection, row: CollectionRow) -> Held | None:
     if not row.held:
         return None
-    columns = "SELECT objects, gone, of_, since_us, released FROM held WHERE collection = ?"
-    objects, gone, of, since_us, released = connection.execute(columns, (row.id,)).fetchone()
-    return Held(row.held, objects, gone, of, since_us, bool(released))
+    columns = "SELECT objects, gone, of_, since_us, released, open_ FROM held WHERE collection = ?"
+    objects, gone, of, since_us, released, open_ = connection.execute(columns, (row.id,)).fetchone()
+    return Held(row.held, objects, gone, of, since_us, bool(released), bool(open_))
 
 
 def is_open(connection: sqlite3.Connection, row: CollectionRow) -> bool:
