@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from syncd.choices_asked import asked_of, entry_of, text_of
+from syncd.choices_asked import Asked, asked_of, entry_of, text_of
 from syncd.choices_checked import check_few, check_left_out, led_out
 from syncd.core.devices import Device, SyncDatabase, find_device
 from syncd.core.edits import Direction, Policy
@@ -36,17 +36,6 @@ from syncd.known import (
 from syncd.rooms import iso_time
 from syncd.settings_guard import Counting, SettingsGuard
 
-
-class Asked(Protocol):
-    """What `syncd share` asks for."""
-
-    @property
-    def direction(self) -> str: ...
-
-    @property
-    def conflicts(self) -> str: ...
-
-
 Verb = Callable[[Json], Awaitable[Json]]
 JOURNAL_USUAL = 50
 
@@ -56,7 +45,7 @@ class Standpoint:
     """What choices stand on. ``owners``: whose each collection is, by name; ``user``: the usual one. ``who``: through
     which door the change at hand comes. ``types``: of a collection, empty where it was never read. ``in_force``: called
     with all that holds from then on. ``holding``, ``counting``: see ``settings_guard``. ``required``: columns of a type
-    without which its application can have no row."""
+    without which its application can have no row. ``held_moved``: called when other changes are held than before."""
 
     database: SyncDatabase
     limits: Limits
@@ -69,6 +58,7 @@ class Standpoint:
     holding: Callable[[], Awaitable[Iterable[tuple[str, str]]]]
     counting: Counting
     required: Callable[[DataType], frozenset[str]]
+    held_moved: Callable[[], None] = lambda: None
 
 
 class Made(NamedTuple):
@@ -280,7 +270,7 @@ class Choices:
             if await self.guard.holds(lost, now_us):
                 await self._check_selections(chosen)
                 held = await self._held_so(chosen, lost)
-                return Made([], held or await self._on.database.hold_settings(chosen, lost, self._who(door), now_us))
+                return Made([], held or await self._hold(chosen, lost, self._who(door), now_us))
             return Made(await self.change(chosen, door, Weighed(lost, window_us=self.guard.window_us)))
 
     async def _held_so(self, chosen: Sequence[Chosen], lost: Sequence[Loss]) -> HeldSettings | None:
@@ -288,6 +278,11 @@ class Choices:
         found = next((one for one in await self._on.database.held_settings() if one.chosen == tuple(chosen)), None)
         more = found is not None and await self.guard.holds(lost, self._on.wall_us(), found.losses)
         return None if more else found
+
+    async def _hold(self, chosen: Sequence[Chosen], lost: Sequence[Loss], who: str, now_us: int) -> HeldSettings:
+        held = await self._on.database.hold_settings(chosen, lost, who, now_us)
+        self._on.held_moved()
+        return held
 
     def _who(self, door: str) -> str:
         return ", ".join(one for one in (self._on.who(), door) if one)
@@ -297,6 +292,7 @@ class Choices:
         journal."""
         await self._check_selections(chosen)
         changed = await self._on.database.change_settings(chosen, self._who(door), self._on.wall_us(), weighed)
+        self._on.held_moved()
         if changed:
             await self._on.in_force(await self.load())
         return changed
@@ -326,7 +322,7 @@ class Choices:
             held = await self.held_as(number)
             lost, now_us = await self.guard.losses(held.chosen), self._on.wall_us()
             if await self.guard.holds(lost, now_us, held.losses):
-                again = await self._on.database.hold_settings(held.chosen, lost, held.who, now_us)
+                again = await self._hold(held.chosen, lost, held.who, now_us)
                 raise UserError(
                     f"{held.id} would take away more than it did: it is {again.id} from here on",
                     f"look at {again.id} with `syncd held`, then approve or reject that",
@@ -341,6 +337,7 @@ class Choices:
         async with self.changing:
             held = await self.held_as(number)
             await self._on.database.drop_held_settings(number)
+            self._on.held_moved()
         return {"group": held.id}
 
     async def held_as(self, number: int) -> HeldSettings:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from syncd.core.errors import UserError
 from syncd.core.preferences import Setting, split
 from syncd.core.settings_file import Entry
 from syncd.core.status import Json
+
+
+class Asked(Protocol):
+    """What `syncd share` asks for."""
+
+    @property
+    def direction(self) -> str: ...
+
+    @property
+    def conflicts(self) -> str: ...
 
 
 def entry_of(args: Json) -> Entry:

@@ -30,6 +30,7 @@ class Desk:
         self.owners = {"notes": "ada", "my.photos": "ada", "bills": "bob"}
         self.in_force: list[Preferences] = []
         self.now_us = 0
+        self.held_moved: list[int] = []
         self.holding: list[tuple[str, str]] = []
         self.takes: dict[Selection, set[int]] = {ALL: set(range(100))}
         self.types: dict[str, tuple[DataType, ...]] = {
@@ -49,6 +50,7 @@ class Desk:
                 self._holding,
                 self._counted,
                 lambda one: frozenset({"sum"}) if one.name == "bill" else frozenset(),
+                lambda: self.held_moved.append(self.now_us),
             )
         )
 
