@@ -150,6 +150,7 @@ async def test_a_device_that_never_reported_keeps_deleted_objects_remembered(tmp
 
 
 async def test_deleted_objects_are_forgotten_after_ninety_days_whoever_was_away(tmp_path: Path) -> None:
+    """``tombstone_s_max``"""
     async with desk(tmp_path, wall_us=90 * DAY_US) as here:
         deleted = await here.deletes("a")
         assert await here.forgets() == 0, "they are ninety days old at the most"
@@ -280,6 +281,7 @@ async def conflict_of(here: Desk, device: str, time_us: int) -> None:
 
 
 async def test_conflicts_are_counted_and_forgotten_after_thirty_days(tmp_path: Path) -> None:
+    """``conflict_s_max``"""
     async with desk(tmp_path, wall_us=31 * DAY_US) as here:
         await here.shares()
         await conflict_of(here, here.devices[0].id, DAY_US - 1)
