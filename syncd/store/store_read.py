@@ -9,11 +9,15 @@ from typing import NamedTuple
 from syncd.core.model import Proof, Tie
 from syncd.core.ports import ChunkRequest, Group, StoredChunk, StoredRow
 from syncd.core.selection import ALL
-from syncd.store.stays import since, unpacked
 from syncd.store.store_classes import ClassRow, find
 from syncd.store.store_collections import CollectionRow, TypeSet, get
 
 _GROUP = "SELECT seq, first, loose, time_us, objects FROM groups_ WHERE collection = ?"
+
+# Since when a device that stands at ? or later may hold a member of a class; as ``stays.since``.
+_SINCE = """CASE WHEN member.stays IS NULL THEN member.born ELSE ifnull(
+    (SELECT min(json_extract(value, '$[0]')) FROM json_each(member.stays) WHERE json_extract(value, '$[1]') > ?),
+    member.born) END"""
 
 _PASSED_OVER_MAX = 16  # groups in sequence; looking for one costs about as much as reading these
 _PASSED_OVER_BY_CLASS_MAX = 1  # the same where most groups have nothing to do with what is read
@@ -86,16 +90,15 @@ def _of_class(
     connection: sqlite3.Connection, row: CollectionRow, one: ClassRow, between: tuple[int, int, int], base: int
 ) -> Iterator[StoredRow]:
     """Rows in the order of the class, with all their fields. ``between``: see ``_all``. ``base``: where the device
-    stands at least."""
+    stands at least; what it may hold of earlier stays counts from there (see ``stays``)."""
     found = connection.execute(
-        "SELECT member.change, member.born, ifnull(member.type, held.type), ifnull(member.key, held.key), held.fields,"
-        f" ifnull(held.fault, ''), member.stays FROM {one.table} AS member LEFT JOIN {row.table} AS held"
+        f"SELECT member.change, {_SINCE}, ifnull(member.type, held.type), ifnull(member.key, held.key), held.fields,"
+        f" ifnull(held.fault, '') FROM {one.table} AS member LEFT JOIN {row.table} AS held"
         " ON member.type IS NULL AND held.change = member.change"
         " WHERE member.change > ? AND member.change <= ? ORDER BY member.change LIMIT ?",
-        between,
+        (base, *between),
     )
-    for change, born, *columns, stays in found:
-        yield StoredRow(change, born if stays is None else since(unpacked(stays), born, base), *columns)
+    return map(StoredRow._make, found)
 
 
 def _bounded(found: Iterator[StoredRow], end: int, most: Most) -> tuple[list[StoredRow], int]:
