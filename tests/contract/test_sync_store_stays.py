@@ -165,6 +165,13 @@ async def test_a_tombstone_stays_while_a_device_may_hold_the_object_from_an_earl
     assert await forgotten(Span(gone, gone), Span(last, last)) == 1
 
 
+async def test_a_tombstone_goes_where_all_that_may_be_seen_is_a_stay_within_a_group(shop: Shop) -> None:
+    gone = await leaves(shop)
+    await comes(shop, publish=False)
+    last = await leaves(shop)
+    assert await shop.store.forget_gone(NAME, FRENCH, Spans([Span(gone, last)]), last) == 1
+
+
 async def test_of_many_stays_the_oldest_are_joined(shop: Shop) -> None:
     """Who stood between those two may be told of what it does not hold; nobody holds what is gone."""
     between = []
