@@ -132,6 +132,7 @@ class Admission:
         self.trust.admit(device.certificate)
         if device.revoked_us or device.copied_us:
             self.trust.refuse(device.id, "revoked" if device.revoked_us else "copied")
+        self._driver.order(self._engine.set_revoked(device.id, bool(device.revoked_us)))
 
     def records(self) -> list[Device]:
         """All devices, each with the name and the adapter that it said last: it may have others since its record was

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from syncd.choices_checked import check_few, check_left_out
+from syncd.choices_asked import Asked, asked_of, entry_of, text_of
+from syncd.choices_checked import check_few, check_left_out, led_out
 from syncd.core.devices import Device, SyncDatabase, find_device
 from syncd.core.edits import Direction, Policy
 from syncd.core.errors import UserError
@@ -35,17 +36,6 @@ from syncd.known import (
 from syncd.rooms import iso_time
 from syncd.settings_guard import Counting, SettingsGuard
 
-
-class Asked(Protocol):
-    """What `syncd share` asks for."""
-
-    @property
-    def direction(self) -> str: ...
-
-    @property
-    def conflicts(self) -> str: ...
-
-
 Verb = Callable[[Json], Awaitable[Json]]
 JOURNAL_USUAL = 50
 
@@ -55,7 +45,7 @@ class Standpoint:
     """What choices stand on. ``owners``: whose each collection is, by name; ``user``: the usual one. ``who``: through
     which door the change at hand comes. ``types``: of a collection, empty where it was never read. ``in_force``: called
     with all that holds from then on. ``holding``, ``counting``: see ``settings_guard``. ``required``: columns of a type
-    without which its application can have no row."""
+    without which its application can have no row. ``held_moved``: called when other changes are held than before."""
 
     database: SyncDatabase
     limits: Limits
@@ -68,6 +58,7 @@ class Standpoint:
     holding: Callable[[], Awaitable[Iterable[tuple[str, str]]]]
     counting: Counting
     required: Callable[[DataType], frozenset[str]]
+    held_moved: Callable[[], None] = lambda: None
 
 
 class Made(NamedTuple):
@@ -175,37 +166,52 @@ class Choices:
         """What a verb is to set, or to set no more, checked."""
         if verb == "settings_import":
             return await self._of_file(args)
-        entry, one = _asked(args)
+        entry, one = asked_of(args)
         return [
             await self._one_wanted(entry, one, await self._value(entry, one, args) if verb == "settings_set" else "")
         ]
 
     async def _set(self, args: Json) -> Json:
         """One value."""
-        entry, one = _asked(args)
+        entry, one = asked_of(args)
         return await self._chosen(entry, one, await self._value(entry, one, args))
 
     async def _value(self, entry: Entry, one: Setting, args: Json) -> str:
-        value = one.canonical(_text(args, "value"))
+        value = one.canonical(text_of(args, "value"))
         if not value:
             raise UserError(f"{one.name} cannot be empty", f"use {one.kind.allowed}, or `syncd settings unset`")
-        await self._check(await self.known(), entry, one, _text(args, "value"))
+        await self._check(await self.known(), entry, one, text_of(args, "value"))
         return value
 
     async def _check(self, known: Known, entry: Entry, one: Setting, text: str) -> None:
         """A selection fits each collection for which it is chosen."""
         if one.name != "selection":
             return
-        place = self._place(known, entry)
+        for collection in self._reached(known, self._place(known, entry)):
+            types = await self._on.types(collection)
+            check_left_out(read_chosen(text, types), types, self._on.required)
+
+    def _reached(self, known: Known, place: Place) -> list[str]:
+        """The collections for which a selection is chosen there."""
+        found = []
         for collection, owner in sorted(self._on.owners().items()):
             user = known.users.get(owner, 0)
             linked = not place.device or (user, place.device) in known.links
             if place.collection in ("", collection) and place.user in (0, user) and linked:
-                types = await self._on.types(collection)
-                check_left_out(read_chosen(text, types), types, self._on.required)
+                found.append(collection)
+        return found
+
+    async def warnings(self, chosen: Sequence[Chosen]) -> list[str]:
+        """What selections among these leave out that what they take may reference."""
+        known, found = await self.known(), dict[str, None]()
+        for one in chosen:
+            if one.name == "selection" and one.value:
+                for name in self._reached(known, one.place):
+                    found |= dict.fromkeys(led_out(name, one.value, await self._on.types(name)))
+        return list(found)[: self._on.limits.selection_warnings_max]
 
     async def _unset(self, args: Json) -> Json:
-        entry, one = _asked(args)
+        entry, one = asked_of(args)
         return await self._chosen(entry, one, "")
 
     async def _one_wanted(self, entry: Entry, one: Setting, value: str) -> Chosen:
@@ -218,7 +224,7 @@ class Choices:
         made, known = await self.make([wanted]), await self.known()
         at, chosen = self._at(known, wanted.place), await self.load()
         return {
-            **await self._made_line(made),
+            **await self._made_line(made, [wanted]),
             "value": one.kind.show(chosen.value(one.name, at)),
             "from": step_words(known, chosen.decides(one.name, at)),
         }
@@ -226,7 +232,7 @@ class Choices:
     async def named(self, args: Json) -> tuple[Known, Place, Place]:
         """The place that a person names, and the same with the user whose values count there."""
         known = await self.known()
-        place = self._place(known, _entry(args))
+        place = self._place(known, entry_of(args))
         return known, place, self._at(known, place)
 
     async def keep(self, chosen: Sequence[Chosen]) -> list[Json]:
@@ -240,12 +246,13 @@ class Choices:
 
     async def _import(self, args: Json) -> Json:
         """All values of a file, or none."""
-        return await self._made_line(await self.make(await self._of_file(args), "import"))
+        wanted = await self._of_file(args)
+        return await self._made_line(await self.make(wanted, "import"), wanted)
 
     async def _of_file(self, args: Json) -> list[Chosen]:
         known = await self.known()
         chosen: list[Chosen] = []
-        for entry in read_entries(_text(args, "toml")):
+        for entry in read_entries(text_of(args, "toml")):
             place = self._place(known, entry)
             for name, text in entry.values.items():
                 one = split(name)[1]
@@ -263,7 +270,7 @@ class Choices:
             if await self.guard.holds(lost, now_us):
                 await self._check_selections(chosen)
                 held = await self._held_so(chosen, lost)
-                return Made([], held or await self._on.database.hold_settings(chosen, lost, self._who(door), now_us))
+                return Made([], held or await self._hold(chosen, lost, self._who(door), now_us))
             return Made(await self.change(chosen, door, Weighed(lost, window_us=self.guard.window_us)))
 
     async def _held_so(self, chosen: Sequence[Chosen], lost: Sequence[Loss]) -> HeldSettings | None:
@@ -271,6 +278,11 @@ class Choices:
         found = next((one for one in await self._on.database.held_settings() if one.chosen == tuple(chosen)), None)
         more = found is not None and await self.guard.holds(lost, self._on.wall_us(), found.losses)
         return None if more else found
+
+    async def _hold(self, chosen: Sequence[Chosen], lost: Sequence[Loss], who: str, now_us: int) -> HeldSettings:
+        held = await self._on.database.hold_settings(chosen, lost, who, now_us)
+        self._on.held_moved()
+        return held
 
     def _who(self, door: str) -> str:
         return ", ".join(one for one in (self._on.who(), door) if one)
@@ -280,6 +292,7 @@ class Choices:
         journal."""
         await self._check_selections(chosen)
         changed = await self._on.database.change_settings(chosen, self._who(door), self._on.wall_us(), weighed)
+        self._on.held_moved()
         if changed:
             await self._on.in_force(await self.load())
         return changed
@@ -309,7 +322,7 @@ class Choices:
             held = await self.held_as(number)
             lost, now_us = await self.guard.losses(held.chosen), self._on.wall_us()
             if await self.guard.holds(lost, now_us, held.losses):
-                again = await self._on.database.hold_settings(held.chosen, lost, held.who, now_us)
+                again = await self._hold(held.chosen, lost, held.who, now_us)
                 raise UserError(
                     f"{held.id} would take away more than it did: it is {again.id} from here on",
                     f"look at {again.id} with `syncd held`, then approve or reject that",
@@ -324,6 +337,7 @@ class Choices:
         async with self.changing:
             held = await self.held_as(number)
             await self._on.database.drop_held_settings(number)
+            self._on.held_moved()
         return {"group": held.id}
 
     async def held_as(self, number: int) -> HeldSettings:
@@ -333,12 +347,13 @@ class Choices:
             raise UserError(f"settings-{number} is not held", "`syncd held` names what is")
         return found
 
-    async def _made_line(self, made: Made) -> Json:
+    async def _made_line(self, made: Made, wanted: Sequence[Chosen]) -> Json:
         known = await self.known()
         held = [made.held] if made.held is not None else []
         return {
             "changed": [change_line(known, change) for change in made.changed],
             "held": [{"group": one.id, "reason": held_line(known, one)["reason"]} for one in held],
+            "warnings": await self.warnings(wanted),
         }
 
     # ------------------------------------------------------------ what there is
@@ -346,7 +361,7 @@ class Choices:
     async def _list(self, args: Json) -> Json:
         """What counts in general, for a collection, on a device; and all that was set."""
         known, chosen = await self.known(), await self.load()
-        place = self._place(known, _entry(args))
+        place = self._place(known, entry_of(args))
         at = self._at(known, place)
         kept = await self._on.database.settings()
         return {
@@ -356,7 +371,7 @@ class Choices:
         }
 
     async def _explain(self, args: Json) -> Json:
-        entry, one = _asked(args)
+        entry, one = asked_of(args)
         known, chosen = await self.known(), await self.load()
         at = self._at(known, self._place(known, entry))
         decides = chosen.decides(one.name, at)
@@ -377,19 +392,3 @@ class Choices:
             entry = entries.setdefault(place, Entry(user, device, place.collection, {}, known.device_name(device)))
             entry.values[name] = value
         return {"toml": written(entries.values())}
-
-
-def _entry(args: Json) -> Entry:
-    return Entry(_text(args, "user"), _text(args, "device"), _text(args, "collection"), {})
-
-
-def _asked(args: Json) -> tuple[Entry, Setting]:
-    collection, one = split(_text(args, "name"))
-    return Entry(_text(args, "user"), _text(args, "device"), collection, {}), one
-
-
-def _text(args: Json, name: str) -> str:
-    given = args.get(name)
-    if given is not None and not isinstance(given, str):
-        raise UserError(f"the argument {name!r} is no text", "see `syncd settings --help`")
-    return given or ""

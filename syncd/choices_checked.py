@@ -1,4 +1,5 @@
-"""What a chosen selection must keep to beside its own words: the application's columns, and their number (R8, R15).
+"""What a chosen selection must keep to beside its own words: the application's columns, and their number (R8, R15); and
+what a person is warned of, because a device may refuse it.
 
 Raises UserError, which says what else to choose.
 """
@@ -7,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from syncd.core.errors import UserError
+from syncd.core.errors import ExpressionError, UserError
 from syncd.core.model import DataType
 from syncd.core.preferences import Place, Preferences
-from syncd.core.selection import Selection
+from syncd.core.selection import Selection, read_selection
+from syncd.core.unfollowed import unfollowed, warning
 
 
 def check_left_out(
@@ -24,6 +26,16 @@ def check_left_out(
                     f"{one.name}.{column} cannot be left out: it is NOT NULL and has no default",
                     "leave out other fields, or give it a default in the application",
                 )
+
+
+def led_out(collection: str, canonical: str, types: Sequence[DataType]) -> list[str]:
+    """Warnings of a selection that takes objects and not what they may reference."""
+    selection = read_selection(canonical)
+    try:
+        selection.check(types)
+    except ExpressionError:
+        return []  # its devices are held, and get nothing by it
+    return [warning(collection, one) for one in unfollowed(selection, types)]
 
 
 def check_few(chosen: Preferences, places: Mapping[str, Place], most: int) -> None:

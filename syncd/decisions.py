@@ -37,12 +37,13 @@ NEW_DEVICE = "(new device)"  # stands for one that is not paired yet
 @dataclass(frozen=True, slots=True)
 class Foreseen:
     """What a decision would do. ``left``: objects that it names and that stay as they are. ``applies``: it can be made
-    by its hash."""
+    by its hash. ``warnings``: of what devices may refuse."""
 
     change: str
     outcomes: tuple[Outcome, ...]
     left: tuple[ObjectId, ...] = ()
     applies: bool = True
+    warnings: tuple[str, ...] = ()
 
     @property
     def hash(self) -> str:
@@ -107,7 +108,7 @@ class Moved(UserError):
 
 class Shifting:
     """Devices take other objects. ``after``: what all take then, of what is known and holds at the moment. ``make``
-    None: it is made elsewhere."""
+    None: it is made elsewhere. ``wanted``: the settings that are to be made so."""
 
     def __init__(
         self,
@@ -115,11 +116,13 @@ class Shifting:
         change: str,
         after: Callable[[Known, Sequence[Chosen]], Access],
         make: Callable[[], Awaitable[object]] | None,
+        wanted: Sequence[Chosen] = (),
     ) -> None:
         self._on = grounds
         self._change = change
         self._after = after
         self._make = make
+        self._wanted = wanted
         self._shifts: tuple[Shift, ...] = ()
         self._moving: dict[str, Moving] = {}
         self.collections: tuple[str, ...] = ()
@@ -133,7 +136,8 @@ class Shifting:
             state = check(await self._on.deeds.collection(name))
             self._moving[name] = Moving(state, [one for one in self._shifts if one.collection == name])
             outcomes += await self._moving[name].look(store)
-        return Foreseen(self._change, tuple(outcomes), applies=self._make is not None)
+        warnings = tuple(await self._on.choices.warnings(self._wanted))
+        return Foreseen(self._change, tuple(outcomes), applies=self._make is not None, warnings=warnings)
 
     async def _shifted(self) -> tuple[Shift, ...]:
         known, kept = await self._on.choices.known(), await self._on.choices.kept()
@@ -185,7 +189,7 @@ async def _of_chosen(grounds: Grounds, wanted: Sequence[Chosen], door: str, held
         return access(known, choices.owners, Preferences.of(grounds.limits, with_chosen(kept, wanted)))
 
     change = "; ".join(line for line in lines if line) or "no setting changes"
-    return Shifting(grounds, change, chosen_then, lambda: choices.change(wanted, door, weighed))
+    return Shifting(grounds, change, chosen_then, lambda: choices.change(wanted, door, weighed), wanted)
 
 
 def _words(known: Known, one: Chosen, before: str) -> str:

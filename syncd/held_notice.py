@@ -1,5 +1,7 @@
 """What is held is told to people on the primary (R13): each held group and each held change of settings is a line in
 the log, once in a run of the daemon, and again when it has another number; ``status`` counts the changes.
+
+Of groups the engine knows; changes of settings are in the sync database, which is asked when one of them moved.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ log = logging.getLogger("syncd")
 
 
 class HeldNotice:
-    """``reason``: what is held of a change of settings, and what to do, in words."""
+    """``reason``: what is held of a change of settings, and what to do, in words. ``moved``: what is held of them may
+    be something else than when it was told last."""
 
     def __init__(
         self,
@@ -32,10 +35,23 @@ class HeldNotice:
         self._groups: dict[str, int] = {}  # number of what was told last, by collection
         self._changes: set[int] = set()
         self._count = 0
+        self.moved = True
+
+    def move(self) -> None:
+        self.moved = True
 
     async def tell(self) -> None:
         for name, source in self._sources().items():
             self._tell_group(name, source)
+        if self.moved:
+            self.moved = False
+            try:
+                await self._tell_changes()
+            except DiskError:
+                self.moved = True
+                raise
+
+    async def _tell_changes(self) -> None:
         changes = await self._database.held_settings()
         for one in changes:
             if one.number not in self._changes:

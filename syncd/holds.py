@@ -3,7 +3,9 @@ it, to reject it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from syncd.core.edits import Side
@@ -82,6 +84,7 @@ class Holds:
             "gone": held.gone,
             "of": held.of,
             "released": held.released,
+            "reading": held.reading,
             "reason": held_reason(name, held),
         }
 
@@ -109,16 +112,17 @@ class Holds:
             return await self._settings.approve(number)
         asked = await self.asked(args)
         if not await self._deeds.store.release(asked.collection, asked.number):
-            raise UserError(f"{asked.id} is still being read", "look again with `syncd held`, then say it again")
+            raise _being_read(asked)
         self._releasing.add(asked.collection)
         return self._line(asked.collection, asked.held)
 
     async def _reject(self, args: Json) -> Json:
-        """The application gets back what was deleted. What is there again since stays as it is; what else is in the
-        group deletes nothing, and goes into the order."""
+        """The application gets back what was deleted, when all of that was read. What is there again since stays as it
+        is; what else is in the group deletes nothing, and goes into the order."""
         if number := of_settings(args):
             return await self._settings.reject(number)
         asked = await self.asked(args)
+        await self._is_read(asked)
         after, count, left, conflicts = 0, 0, list[Side](), list[int]()
         while True:
             edits, after = await self._deeds.store.lost(asked.collection, after, self._limits.uploads_bytes_max)
@@ -135,6 +139,22 @@ class Holds:
             "more": max(0, len(left) - NAMED_MAX),
             "conflicts": [{"id": one} for one in conflicts],
         }
+
+    async def _is_read(self, asked: Asked) -> None:
+        """Raises UserError where the application cannot be read just now."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.held_read_s_max):
+                while True:
+                    self._deeds.changed.clear()
+                    held = (await self._deeds.collection(asked.collection)).held
+                    if held is None or not held.reading:
+                        return
+                    await self._deeds.changed.wait()
+        raise _being_read(asked)
+
+
+def _being_read(asked: Asked) -> UserError:
+    return UserError(f"{asked.id} is still being read", "look again with `syncd held`, then say it again")
 
 
 def of_settings(args: Json) -> int:

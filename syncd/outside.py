@@ -144,8 +144,11 @@ class Ports:
     ahead: dict[str, Ahead[SourceChanges]] = field(default_factory=dict)
     added: dict[tuple[str, str], dict[Object, None]] = field(default_factory=dict)
     local_ahead: dict[str, Ahead[LocalChanges]] = field(default_factory=dict)
-    cache: FrameCache = field(default_factory=lambda: FrameCache(Limits().cache_bytes_max))
+    cache: FrameCache = field(init=False)
     _alone: dict[str, asyncio.Lock] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.cache = FrameCache(self.limits.cache_bytes_max)
 
     def limits_of(self, collection: str) -> Limits:
         """What a person chose for the collection, else the usual."""

@@ -126,7 +126,8 @@ async def _planned(ports: Ports, work: Work, held: TargetState) -> tuple[Execute
         if name in ports.lost and not work.snapshot:
             raise LocalLost
         if offers or name in ports.lost:
-            await offer_all(ports, name, work.types)
+            await ports.locals[name].describe(work.types)
+            await offer_all(ports, name)
             offers = False
             if held.epoch:  # else a snapshot that agrees with what was counted would leave what is not known
                 await ports.targets[name].recount(await ports.edits.overlay(name))

@@ -6,7 +6,7 @@ Each function does its durable work first and returns the event that says so.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -166,11 +166,10 @@ async def _hold(ports: Ports, effect: fx.HoldUploads) -> None:
     ports.over[effect.collection] = effect.link
 
 
-async def offer_all(ports: Ports, name: str, types: Mapping[int, DataType]) -> OutboxState:
+async def offer_all(ports: Ports, name: str) -> OutboxState:
     """All that the application holds becomes edits without base. The mark is kept with the last page: what was broken
-    off begins anew. The caller holds ``Ports.alone``."""
+    off begins anew. The types are described. The caller holds ``Ports.alone``."""
     outbox, local = ports.edits, ports.locals[name]
-    await local.describe(types)
     page, after = await local.offer(None, ports.limits.scan_rows_max)
     mark = page.mark
     while after is not None:
@@ -185,12 +184,13 @@ async def _offer_local(ports: Ports, effect: fx.OfferLocal) -> ev.Event:
     name = effect.collection
     async with ports.alone(name):
         state = await ports.edits.load(name)
-        if state.mark == 0 or name in ports.lost:
-            types = (await ports.queue.load(name))[1]
+        types = {one.id: one for one in effect.types or (await ports.queue.load(name))[1]}
+        anew = bool(types) and await ports.locals[name].describe(types, True)
+        if state.mark == 0 or name in ports.lost or anew:
             if not types:
                 raise ApplicationOffline("what the primary takes of it is not described yet")
-            await know(ports, name, types)
-            state = await offer_all(ports, name, {one.id: one for one in types})
+            await know(ports, name, tuple(types.values()))
+            state = await offer_all(ports, name)
     return up.LocalOffered(name, state)
 
 

@@ -85,6 +85,7 @@ class Previews:
             "untouched": len(foreseen.outcomes) - len(outcomes),
             "left": [_named(one) for one in foreseen.left[:LEFT_MAX]],
             "left_more": max(0, len(foreseen.left) - LEFT_MAX),
+            "warnings": list(foreseen.warnings),
         }
 
     def _line(self, one: Outcome) -> Json:

@@ -22,6 +22,7 @@ from syncd.core.edits import Direction
 from syncd.core.errors import DiskError, UserError
 from syncd.core.events import StoreMoved
 from syncd.core.follow import store_epoch
+from syncd.core.loss import HeldSettings
 from syncd.core.messages import Report
 from syncd.core.model import DataType, Role
 from syncd.core.preferences import Place, Preferences
@@ -71,8 +72,8 @@ class Primary:
         self._owners: dict[str, User] = {}  # whose each collection of config.toml is
         self._chosen = Preferences(rooms.limits)
         self._prune_at = 0.0
+        self.notice = HeldNotice(rooms.database, lambda: self.engine.sources, self._held_reason)
         self.choices = Choices(self._standpoint())
-        self.notice = HeldNotice(rooms.database, lambda: self.engine.sources, self.choices.reason)
         self.turns = Turns(rooms, self.engine, self.driver, self.admission)
         self._verbs |= self.choices.verbs | Pauses(self.choices).verbs | self.turns.verbs
 
@@ -118,7 +119,11 @@ class Primary:
             holding=self._holding,
             counting=lambda name, shift: counted(self.store, self.rooms.limits.scan_rows_max, name, shift),
             required=required,
+            held_moved=self.notice.move,
         )
+
+    async def _held_reason(self, held: HeldSettings) -> str:
+        return await self.choices.reason(held)
 
     async def _types_of(self, name: str) -> Sequence[DataType]:
         """Those of a collection, empty until it was imported."""

@@ -246,6 +246,7 @@ async def test_a_revoked_device_is_told_once_and_dials_no_more_not_even_after_a_
             await eventually(lambda: laptop.link.dialer.over)
             assert not laptop.link.linked
             assert [one["revoked"] != "" for one in await devices(desk)] == [True]
+            assert desk.engine.revoked == {laptop.rooms.identity.device_id}
             await eventually(lambda: laptop.link.primary is not None and laptop.link.primary.revoked_us)
             with pytest.raises(UserError, match="was revoked on"):
                 await desk.answer("revoke", {"device": "laptop"})
@@ -257,6 +258,7 @@ async def test_a_revoked_device_is_told_once_and_dials_no_more_not_even_after_a_
             assert laptop.link.dialer.over
             assert (await pair(laptop, desk))["linked"] is True
             assert [one["revoked"] for one in await devices(desk)] == [""]
+            assert desk.engine.revoked == set()
 
 
 async def test_a_device_is_cut_off_although_that_finds_no_room_on_the_disk(

@@ -35,8 +35,9 @@ TABLE: dict[str, set[str]] = {
     "admission": {"core", "adapters", "driver", "rooms", "home", "transport"},
     "settings_guard": {"core", "views", "gathering"},
     "known": {"core", "rooms", "settings_guard"},
+    "choices_asked": {"core"},
     "choices_checked": {"core"},
-    "choices": {"core", "rooms", "choices_checked", "settings_guard", "known"},
+    "choices": {"core", "rooms", "choices_asked", "choices_checked", "settings_guard", "known"},
     "turns": {"core", "driver", "rooms", "admission"},
     "own_pause": {"core"},
     "pauses": {"core", "choices", "known"},
@@ -86,11 +87,11 @@ LATE = {("__main__", "daemon")}
 CORE = (
     "errors frozen model messages edits settings pieces guard holding quantities schedule pace digest expression_tree "
     "expression_scan expression_read expression_values expression_bind expression_closure expression_sql expression "
-    "key_patterns references selection_words selection foreseen preferences loss settings_file devices found gathered "
-    "history_port ports source_port inbound_port upward_ports query_builder conflict inbound_queue upward_events "
-    "events upward_effects effects source target_state direct parked onward target intake_state intake_direct intake "
-    "uplink_state uplink auxiliary_pace conversation follow reach engine reception pacing sending taking choosing "
-    "turns primary_engine auxiliary_engine status transactions"
+    "key_patterns references selection_words selection unfollowed foreseen preferences loss settings_file devices "
+    "found gathered history_port ports source_port inbound_port upward_ports query_builder conflict inbound_queue "
+    "upward_events events upward_effects effects source target_state direct parked onward target intake_state "
+    "intake_direct intake uplink_state uplink auxiliary_pace conversation follow reach engine reception pacing "
+    "sending taking choosing turns primary_engine auxiliary_engine status transactions"
 ).split()
 
 # Package with an owner -> its rooms. Any other package that is not Python's own is nobody's.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from syncd.choices import Choices, Standpoint
+from syncd.cli.fields import texts
 from syncd.core.errors import UserError
 from syncd.core.loss import Leaving
-from syncd.core.model import DataType
+from syncd.core.model import DataType, Reference
 from syncd.core.preferences import Place, Preferences
 from syncd.core.selection import ALL, Selection
 from syncd.core.settings import Limits
@@ -29,9 +30,10 @@ class Desk:
         self.owners = {"notes": "ada", "my.photos": "ada", "bills": "bob"}
         self.in_force: list[Preferences] = []
         self.now_us = 0
+        self.held_moved: list[int] = []
         self.holding: list[tuple[str, str]] = []
         self.takes: dict[Selection, set[int]] = {ALL: set(range(100))}
-        self.types = {
+        self.types: dict[str, tuple[DataType, ...]] = {
             "notes": (DataType(1, "note", ("id",), ("country", "total")),),
             "bills": (DataType(2, "bill", ("id",), ("sum",)),),
         }
@@ -48,6 +50,7 @@ class Desk:
                 self._holding,
                 self._counted,
                 lambda one: frozenset({"sum"}) if one.name == "bill" else frozenset(),
+                lambda: self.held_moved.append(self.now_us),
             )
         )
 
@@ -124,6 +127,7 @@ async def test_a_change_is_in_force_once_it_is_kept_and_told() -> None:
             }
         ],
         "held": [],
+        "warnings": [],
         "value": "2d",
         "from": "collection notes",
     }  # fmt: skip
@@ -311,3 +315,31 @@ async def test_selections_are_exported_and_imported() -> None:
     await desk.asks("unset", name="notes.selection", device="till")
     await desk.asks("import", toml=exported)
     assert await desk.kept() == kept
+
+
+def with_references(desk: Desk, sides: int = 1) -> None:
+    sides_of = tuple(DataType(2 + at, f"side{at}", ("id",), ()) for at in range(sides))
+    references = tuple(Reference((f"to{at}",), f"side{at}") for at in range(sides))
+    note = DataType(1, "note", ("id",), tuple(f"to{at}" for at in range(sides)), references=references)
+    desk.types["notes"] = (note, *sides_of)
+
+
+async def test_a_selection_that_leaves_out_what_its_objects_may_reference_is_warned_of() -> None:
+    desk = await Desk().opened()
+    with_references(desk)
+    assert (await desk.sets("notes.direction", "out"))["warnings"] == []
+    assert (await desk.sets("notes.selection", 'tables ["note", "side0"]'))["warnings"] == []
+    (warned,) = texts(await desk.sets("notes.selection", 'tables ["note"]'), "warnings")
+    assert "add `follow note.to0` at the end, or take all of side0" in warned
+    assert (await desk.sets("selection", 'tables ["note"]'))["warnings"] == [warned], "of a user as well"
+    assert (await desk.sets("notes.selection", 'tables ["note"] follow note.to0'))["warnings"] == []
+    toml = '[[settings]]\ncollection = "notes"\ndevice = "till"\nselection = \'tables ["note"]\'\n'
+    assert (await desk.asks("import", toml=toml))["warnings"] == [warned]
+
+
+async def test_no_more_warnings_are_told_than_may_be() -> None:
+    most = Limits().selection_warnings_max
+    for sides in (most, most + 1):
+        desk = await Desk().opened()
+        with_references(desk, sides)
+        assert len(texts(await desk.sets("notes.selection", 'tables ["note"]'), "warnings")) == most

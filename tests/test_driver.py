@@ -298,6 +298,31 @@ async def test_nothing_is_acknowledged_before_it_is_durable() -> None:
         await until(lambda: any(isinstance(one, Credit) for one in link.heard()))
 
 
+async def test_a_link_is_not_read_while_too_much_waits_for_commits() -> None:
+    """``inbound_effects_max``"""
+    engine, queue, link, most = Script(), GatedQueue(), FakeLink(A), 3
+    given = ports(replace(LIMITS, inbound_effects_max=most))
+    given.inbound = queue
+
+    def received() -> int:
+        return sum(isinstance(event, ev.Received) for event in engine.heard)
+
+    async with running(engine, given) as driver, served(driver, link):
+        queue.gate.clear()
+        driver.order([BEGIN, frame_of(0, 1)])
+        await until(lambda: queue.commits)
+        driver.order([frame_of(at, at + 1) for at in range(1, most)])
+        link.says(HELLO)
+        await until(lambda: received() == 1)
+        driver.order([frame_of(most, most + 1)])
+        link.says(HELLO)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert (driver._inbound.qsize(), received()) == (most, 1)
+        queue.gate.set()
+        await until(lambda: received() == 2)
+
+
 async def test_settled_waits_for_all_that_was_ordered_for_a_collection() -> None:
     engine, given, queue = Script(), ports(), GatedQueue()
     given.inbound = queue

@@ -41,8 +41,9 @@ class Desk:
         return f"{held.id} would take away {held.losses[0].objects}"
 
     async def says(self) -> list[str]:
-        """In a second."""
+        """In a second in which what is held of settings may have moved."""
         self._log.clear()
+        self.notice.move()
         await self.notice.tell()
         return [one.getMessage() for one in self._log.records]
 
@@ -68,6 +69,20 @@ async def test_a_change_of_settings_that_is_held_is_told_once_and_counted(desk: 
     desk.database.full = False
     await desk.database.drop_held_settings(1)
     assert (await desk.says(), await desk.notice.count()) == ([], 0)
+
+
+async def test_the_database_is_asked_when_a_change_says_so_until_it_answers(desk: Desk) -> None:
+    await desk.says()
+    desk.database.full = True
+    await desk.notice.tell()
+    for _ in range(2):
+        with pytest.raises(DiskError):
+            await desk.says()
+    chosen = [Chosen(Place(collection=NAME), "selection", "id < 4")]
+    await desk.database.hold_settings(chosen, LOST, "uid 0", 1)
+    desk.database.full = False
+    await desk.notice.tell()
+    assert len(desk._log.records) == 1
 
 
 async def test_a_group_that_is_held_is_told_once_for_each_number(desk: Desk) -> None:

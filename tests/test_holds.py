@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 import pytest_asyncio
 
@@ -10,6 +13,8 @@ from syncd.adapters.registry import ADAPTERS
 from syncd.core import effects as fx
 from syncd.core import events as ev
 from syncd.core.errors import UserError
+from syncd.core.guard import guard_of_groups
+from syncd.core.holding import Batch
 from syncd.core.ports import CollectionState
 from syncd.core.settings import Limits
 from syncd.core.status import Json
@@ -285,3 +290,33 @@ async def test_the_undo_of_a_group_that_added_many_is_not_held(desk: GuardedDesk
     group = await desk.commit({note(number): ("more", "") for number in range(100, 160)})
     await desk.ask("undo", group=group)
     assert (await desk.records("held", "held"), await desk.stored()) == ([], 30)
+
+
+async def in_part(desk: GuardedDesk) -> None:
+    """A transaction that deletes much is read in part."""
+    desk.source.commit({note(number): None for number in range(20)})
+    state = await desk.store.open_collection(NAME)
+    changes = await desk.source.changes(state.mark, 12)
+    batch = Batch(changes.observed, publish=False, loose=False, mark=changes.mark, guard=guard_of_groups(LIMITS))
+    await desk.store.keep(NAME, batch, desk.time_us)
+
+
+async def test_a_rejection_waits_until_all_of_the_group_was_read(desk: GuardedDesk) -> None:
+    await in_part(desk)
+    held = await desk.group()
+    assert (held["gone"], held["reading"], "more is being read" in str(held["reason"])) == (12, True, True)
+    with pytest.raises(UserError, match="is still being read"):
+        await desk.ask("approve", group=f"{NAME}:held-1")
+    told = await desk.ask("reject", group=f"{NAME}:held-1")
+    assert told["objects"] == 20
+    assert (await desk.read()).held is None
+
+
+async def test_for_so_long_as_it_may(desk: GuardedDesk) -> None:
+    await in_part(desk)
+    desk.source.offline = "the disk is not mounted"
+    holds = Holds(desk.deeds, desk, lambda: [NAME], set(), replace(LIMITS, held_read_s_max=0.0))
+    desk.deeds.changed = asyncio.Event()
+    with pytest.raises(UserError, match="is still being read"):
+        await holds.verbs["reject"]({"group": f"{NAME}:held-1"})
+    assert (await desk.group())["gone"] == 12

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from syncd.adapters.registry import ADAPTERS
 from syncd.core import effects as fx
 from syncd.core import events as ev
 from syncd.core.devices import Device
@@ -13,10 +14,10 @@ from syncd.core.errors import DiskFull
 from syncd.core.model import DataType
 from syncd.core.ports import ChunkRequest, Executed, Parking, TargetState
 from syncd.core.selection import ALL
-from syncd.outside import FrameCache
+from syncd.outside import FrameCache, Ports
 from syncd.store.memory_sync_database import MemorySyncDatabase
 from tests.core.kit import CITY, EPOCH, NAME, chunk, frame
-from tests.perform_kit import NOTHING, SNAPSHOT, TYPES, Auxiliary, Primary, city, name
+from tests.perform_kit import LIMITS, NOTHING, SNAPSHOT, TYPES, Auxiliary, Primary, city, name
 
 pytestmark = pytest.mark.asyncio
 
@@ -194,6 +195,28 @@ async def test_the_oldest_frames_make_room() -> None:
     for cursor in range(4):
         cache.put(*middle(cursor, size=40))
     assert [cache.get(middle(cursor)[0]) is not None for cursor in range(4)] == [False, False, True, True]
+
+
+@pytest.mark.parametrize(("more", "kept"), [(0, [True, True]), (1, [False, True])])
+async def test_a_daemon_keeps_frames_up_to_its_limit_of_bytes(more: int, kept: list[bool]) -> None:
+    """``cache_bytes_max``"""
+    limits = replace(LIMITS, cache_bytes_max=80)
+    cache = Ports(limits, ADAPTERS, lambda: 0.0, lambda: 0).cache
+    cache.put(*middle(0, size=40))
+    cache.put(*middle(1, size=40 + more))
+    assert [cache.get(middle(cursor)[0]) is not None for cursor in range(2)] == kept
+
+
+async def test_reports_of_a_position_alone_are_joined_for_so_long() -> None:
+    """``report_join_s``"""
+    auxiliary, waited = Auxiliary(), list[float]()
+
+    async def pause(seconds: float) -> None:
+        waited.append(seconds)
+
+    auxiliary.ports.pause = pause
+    assert await auxiliary.does(fx.JoinReports(NAME)) == ev.ReportsJoined(NAME)
+    assert waited == [LIMITS.report_join_s]
 
 
 async def test_frames_of_types_that_changed_are_not_sent_to_anybody_else() -> None:

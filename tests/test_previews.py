@@ -14,6 +14,7 @@ from syncd.core.ports import ChunkRequest
 from syncd.core.preferences import Place
 from syncd.core.selection import ALL, Selection, read_chosen
 from syncd.core.status import Json
+from tests.contract.sync_database_kit import devices_of
 from tests.control.status_page import mistakes
 from tests.deeds_kit import NAME, note
 from tests.foresee_kit import OLD, STRANGER, TILL, ForeseeingDesk, moves
@@ -176,7 +177,7 @@ async def test_a_device_that_is_linked_gets_what_it_will_take(desk: ForeseeingDe
     assert refused["applied"] is False
     done = await desk.foresees("device_link", str(refused["hash"]), device="stranger", user="ada")
     assert done["applied"] is True
-    assert STRANGER.id in {one.id for one in await desk.database.devices_of(1)}
+    assert STRANGER.id in {one.id for one in await devices_of(desk.database, 1)}
 
 
 async def test_what_a_new_device_would_get_has_no_hash(desk: ForeseeingDesk) -> None:

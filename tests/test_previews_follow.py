@@ -79,3 +79,11 @@ async def test_of_an_undo_it_is_said_that_the_device_is_not_foreseen(desk: Fores
     assert ("takes what others reference" in str(told["outcomes"]), told["hash"]) == (True, "")
     assert moves(told)["laptop", "modify"] == ["[2]"]
     assert note(2) in desk.source.rows
+
+
+async def test_what_leaves_out_what_its_objects_reference_is_warned_of(desk: ForeseeingDesk) -> None:
+    told = await desk.taking(FRENCH)
+    assert mistakes("preview", "primary", told) == []
+    assert "add `follow sale.note` at the end" in str(told["warnings"])
+    assert (await desk.taking(FOLLOWING))["warnings"] == []
+    assert (await desk.taking(FRENCH, str(told["hash"])))["applied"] is True, "it is no reason to refuse it"

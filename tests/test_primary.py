@@ -150,6 +150,7 @@ async def test_a_device_that_never_reported_keeps_deleted_objects_remembered(tmp
 
 
 async def test_deleted_objects_are_forgotten_after_ninety_days_whoever_was_away(tmp_path: Path) -> None:
+    """``tombstone_s_max``"""
     async with desk(tmp_path, wall_us=90 * DAY_US) as here:
         deleted = await here.deletes("a")
         assert await here.forgets() == 0, "they are ninety days old at the most"
@@ -280,6 +281,7 @@ async def conflict_of(here: Desk, device: str, time_us: int) -> None:
 
 
 async def test_conflicts_are_counted_and_forgotten_after_thirty_days(tmp_path: Path) -> None:
+    """``conflict_s_max``"""
     async with desk(tmp_path, wall_us=31 * DAY_US) as here:
         await here.shares()
         await conflict_of(here, here.devices[0].id, DAY_US - 1)
@@ -333,6 +335,20 @@ async def test_what_is_forgotten_of_a_collection_is_as_a_person_chose(tmp_path: 
         await here.primary.answer("settings_unset", {"name": f"{NAME}.conflicts.age"})
         await here.primary.prune()
         assert [one["conflicts"] for one in await here.tells("collections")] == [0]
+
+
+@pytest.mark.parametrize(("most", "left"), [(15, 3), (14, 2)])
+async def test_former_versions_are_kept_up_to_so_many_bytes(tmp_path: Path, most: int, left: int) -> None:
+    """``history_bytes_max``"""
+    async with desk(tmp_path) as here:
+        await here.writer.imported({"a": "1", "b": "1"})
+        await here.shares()
+        for values in ({"a": "2" * 10}, {"b": "2" * 10}, {"a": "3"}):  # these replace 2, 2 and 11 bytes
+            await here.writer.keep(values)
+        here.primary.rooms.ports.limits_by[NAME] = replace(here.primary.rooms.limits, history_bytes_max=most)
+        await here.primary.prune()
+        kept = [await here.primary.store.history(NAME, here.writer.type, key, 9) for key in (b"a", b"b")]
+        assert sum(len(versions) - 1 for versions in kept) == left
 
 
 async def test_a_device_that_is_sent_nothing_keeps_no_tombstones(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from syncd.core.errors import UserError
 from syncd.core.loss import Weighed
-from syncd.core.selection import Selection
+from syncd.core.selection import ALL, Selection
 from syncd.core.status import Json
 from syncd.home.config import Asked
 from tests.control.status_page import mistakes
@@ -243,3 +243,14 @@ async def test_a_reason_names_the_devices_that_lose_most(shop: Shop) -> None:
     told = await shop.sets("selection", NONE.canonical, user="ada")
     reason = str(records(told, "held")[0]["reason"])
     assert (reason.count("till would lose"), "and 1 more" in reason) == (3, True)
+
+
+async def test_whoever_tells_of_what_is_held_is_told_when_that_moves(shop: Shop) -> None:
+    for decides in (shop.choices.approve, shop.choices.reject):
+        shop.held_moved.clear()
+        await shop.takes_less()
+        assert len(shop.held_moved) == 1
+        (held,) = await shop.database.held_settings()
+        await decides(held.number)
+        assert len(shop.held_moved) == 2
+        await shop.takes_less(ALL)

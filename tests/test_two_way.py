@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from syncd.core.edits import Direction, Policy
+from syncd.core.edits import Policy
 from syncd.core.effects import Recount
 from syncd.core.events import Recounted
 from syncd.core.model import ObjectId
@@ -193,50 +193,6 @@ def test_two_devices_that_change_one_object_end_equal_and_the_loser_is_kept() ->
     assert house.all_hold({**BEGUN, note(1): winner})
     (conflict,) = house.conflicts()
     assert {conflict.sides[0].ours, conflict.sides[0].theirs} == {MINE, THEIRS}
-
-
-# ---------------------------------------------------------------- directions
-
-
-def test_where_changes_come_from_the_primary_only_edits_are_put_back() -> None:
-    house = House(direction=Direction.OUT)
-    house.source.rows = dict(BEGUN)
-    house.open(A, B)
-    house.targets[A].commit({note(1): THEIRS})
-    house.rest()
-    assert house.all_hold(BEGUN)
-    assert "from the primary only" in house.refused(A)[0].cause
-    assert house.ears.edits == {}
-
-
-def test_or_they_stay_if_that_was_chosen_until_the_primary_changes_the_object() -> None:
-    house = House(direction=Direction.OUT)
-    house.source.rows, house.keep_edits = dict(BEGUN), {A}
-    house.open(A, B)
-    house.targets[A].commit({note(1): THEIRS})
-    house.rest()
-    assert (house.targets[A].rows[note(1)], house.source.rows, house.target(A).match) == (THEIRS, BEGUN, True)
-    house.source.commit({note(1): MINE})
-    house.rest()
-    assert house.targets[A].rows[note(1)] == MINE
-
-
-def test_a_device_that_only_gives_is_sent_nothing_and_gives_all_it_has_once() -> None:
-    house = House(direction=Direction.IN)
-    house.source.rows = dict(BEGUN)
-    for device, number in ((A, 20), (B, 30)):
-        house.targets[device] = house.new_target({note(number): text("own")})
-    house.open(A, B)
-    more = {note(20): text("own"), note(30): text("own")}
-    assert house.source.rows == {**BEGUN, **more}
-    house.targets[A].commit({note(20): text("own", "edited"), note(21): text("new")})
-    house.rest()
-    assert house.source.rows == {**BEGUN, **more, note(20): text("own", "edited"), note(21): text("new")}
-    assert house.targets[A].rows == {note(20): text("own", "edited"), note(21): text("new")}
-    assert (house.ears.rows, house.ears.edits[A]) == ({}, 3)
-    house.crash(A)
-    house.rest()
-    assert house.ears.edits[A] == 3, "it offers everything once"
 
 
 # ---------------------------------------------------------------- what it holds already

@@ -66,6 +66,11 @@ def rolled_back(cause: str, guilty: ObjectId | None) -> RowFailed:
     return RowFailed(Failure(OutcomeKind.ROLLED_BACK, cause, guilty))
 
 
+def named(types: Mapping[int, DataType]) -> dict[int, tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """By what their objects are read: names of tables and columns."""
+    return {number: (one.name, one.key, one.fields) for number, one in types.items()}
+
+
 def current_types(types: Mapping[int, DataType]) -> dict[str, int]:
     """Name of a type -> the id that counts: a type whose columns changed came back under a greater id."""
     return {types[number].name: number for number in sorted(types)}

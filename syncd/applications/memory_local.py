@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from syncd.applications.base import current_types
+from syncd.applications.base import current_types, named
 from syncd.core import digest
 from syncd.core.edits import Edit, LocalChanges, Overlay, Plan
 from syncd.core.errors import ApplicationOffline, EditsUnread
@@ -44,6 +44,8 @@ class MemoryLocal:
         self._captures = captures
         self._logs = False
         self._types: dict[int, DataType] = {}
+        self._described: dict[int, DataType] = {}
+        self._alone = False
         self._log: list[Logged] = []
         self._base = 0  # the mark that the log goes on from
         self._last = 0
@@ -90,8 +92,18 @@ class MemoryLocal:
 
     # ------------------------------------------------------------ Local
 
-    async def describe(self, types: Mapping[int, DataType]) -> None:
-        self._types = self._types or dict(types)
+    async def describe(self, types: Mapping[int, DataType], alone: bool = False) -> bool:
+        self._described, self._alone, kept = dict(types), alone, self._types
+        self._types = kept or dict(types)
+        return bool(kept) and self._may_be_others() and named(kept) != named(types)
+
+    def _may_be_others(self) -> bool:
+        """Whether what was described counts, whatever types are kept."""
+        return self._alone or not self._holds()
+
+    def _holds(self) -> bool:
+        """Whether a work was executed."""
+        raise NotImplementedError
 
     async def changes(self, mark: int, limit: int, wait_s: float | None = None) -> LocalChanges:
         if wait_s:
@@ -135,6 +147,7 @@ class MemoryLocal:
         if not self._types:
             return LocalChanges((), 0, True), None
         if after is None:
+            self._types = dict(self._described) if self._described and self._may_be_others() else self._types
             self._logs = self._captures
             self._begin_anew()
             after = (self._base, None)

@@ -114,6 +114,9 @@ class MemoryTarget(MemoryLocal):
         self.state = changed_copy(self.state, plan=plan.id or self.state.plan)
         return self.state
 
+    def _holds(self) -> bool:
+        return bool(self.state.epoch)
+
     async def recount(self, overlay: Overlay | None = None) -> TargetState:
         self._reachable()
         held, objects = digest.of(map(hash_of, self.rows.items())), len(self.rows)

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from syncd.applications.base import named
 from syncd.applications.sqlite_common import data_version, primary_code, schema_version, transaction
 from syncd.applications.sqlite_definition import Shape
 from syncd.applications.sqlite_local_capture import LocalCapture
@@ -44,6 +45,7 @@ class Local:
         self._limits = limits
         self._captures = captures
         self._described: dict[int, DataType] = {}
+        self._alone = False
         self._tables: tuple[int, Tables] | None = None  # schema_version, tables of the types that are kept
         self._readers: dict[int, Reader] = {}
         self._intact = self._fit = -1  # schema_version at which the capture was found so
@@ -57,8 +59,17 @@ class Local:
         self._tables = None
         self._position.forget()
 
-    def describe(self, types: Mapping[int, DataType]) -> None:
-        self._described = dict(types)
+    def describe(self, types: Mapping[int, DataType], alone: bool = False) -> bool:
+        self._described, self._alone, kept = dict(types), alone, self._position.types()
+        return bool(types) and bool(kept) and self._may_be_others() and named(kept) != named(types)
+
+    def _may_be_others(self) -> bool:
+        """Whether what was described counts, whatever types are kept."""
+        return self._alone or not self._holds()
+
+    def _holds(self) -> bool:
+        """Whether a work was executed."""
+        return bool((self._position.state() or NOTHING).epoch)
 
     # ------------------------------------------------------------ reading
 
@@ -72,7 +83,7 @@ class Local:
                 if not self._captures or not self._position.types():
                     return LocalChanges((), mark, True)
                 there = self._capture.there()
-                if not there and not (self._position.state() or NOTHING).epoch:
+                if not there and not self._holds():
                     return LocalChanges((), mark, True)
                 lost = there and self._misses(mark)
                 if there and not lost and self._fits(self._held()):
@@ -154,7 +165,7 @@ class Local:
     def _begin_offer(self) -> int:
         """Logging begins; the mark of its beginning."""
         with transaction(self._connection, "IMMEDIATE"):
-            if not self._position.types():
+            if not self._position.types() or (self._described and self._may_be_others()):
                 self._position.make()
                 self._position.keep_types(self._described)
             if not self._captures:

@@ -141,10 +141,11 @@ class SqliteTarget:
 
     # ------------------------------------------------------------ what the application changes
 
-    async def describe(self, types: Mapping[int, DataType]) -> None:
+    async def describe(self, types: Mapping[int, DataType], alone: bool = False) -> bool:
         self._types = dict(types)
-        if self._executor is not None:
-            self._executor.local.describe(self._types)
+        if self._executor is None:
+            return False
+        return await self._run(lambda executor: executor.local.describe(types, alone))
 
     async def changes(self, mark: int, limit: int, wait_s: float | None = None) -> LocalChanges:
         if wait_s is not None:

@@ -71,6 +71,8 @@ def _changed(call: Call, told: Json) -> int:
     show_changed(changed)
     if not changed:
         print("nothing changes")
+    for warning in texts(told, "warnings"):
+        print(f"  warning: {warning}")
     if "value" in told:
         print(f"  what counts there: {text(told, 'value')} ({text(told, 'from')})")
     return 0

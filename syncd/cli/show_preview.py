@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from syncd.cli.fields import Json, number, record, records, text
+from syncd.cli.fields import Json, number, record, records, text, texts
 from syncd.cli.show import console, print_lines
 from syncd.cli.words import count, size
 
@@ -57,6 +57,7 @@ def _below(told: Json, moves: bool) -> list[str]:
         lines.append(f"and {count(more, 'device')} more")
     for one in records(told, "left")[:_LEFT_SHOWN]:
         lines.append(f"changed since, and left: {text(one, 'type')} {text(one, 'key')}")
+    lines += [f"warning: {one}" for one in texts(told, "warnings")]
     if (left := len(records(told, "left")) + number(told, "left_more") - _LEFT_SHOWN) > 0:
         lines.append(f"and {left:,} more")
     if told.get("applied") is True:

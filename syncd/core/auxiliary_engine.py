@@ -195,7 +195,7 @@ class AuxiliaryEngine(AuxiliaryPace):
         if uplink is None or uplink.direction is not Direction.IN:
             return self._took(name, targets.described(target, types), now)
         # Nothing is followed: they are for the edits alone.
-        self.uplinks[name], effects = uplinks.described(uplink, now)
+        self.uplinks[name], effects = uplinks.described(uplink, types.types, now)
         return [SaveTypes(name, types.types), *effects]
 
     def _upward(self, message: Terms | Taken | Verdicts, now: float) -> list[Effect]:

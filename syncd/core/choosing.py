@@ -1,8 +1,8 @@
 """Which device takes which objects (R8): the selections, their classes in the store, and devices whose choice changes.
 
 A class is opened as soon as a device that is linked takes it, connected or not, and filled beside everything else; it
-is dropped when none takes it any more. A device of a class that is not ready waits, one of a class whose selection
-cannot be applied is held: both keep what they hold.
+is dropped when none takes it any more, but for devices that were revoked. A device of a class that is not ready waits,
+one of a class whose selection cannot be applied is held: both keep what they hold.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from syncd.core.taking import NONE_APART, Taking
 
 class Choosing(Taking):
     """``class_orders``: of each class about which something was ordered, when the next may be: never before what came
-    of it is known."""
+    of it is known. ``revoked``: devices that are sent nothing until they are paired again."""
 
     def __init__(self, name: str, user: str, adapters: Sequence[str], limits: Limits) -> None:
         super().__init__(name, user, adapters, limits)
         self.class_orders: dict[tuple[str, Selection], float] = {}
+        self.revoked: set[str] = set()
         self._dropping: set[tuple[str, Selection]] = set()
         self._taken: dict[str, frozenset[Selection]] = {}
 
@@ -41,6 +42,14 @@ class Choosing(Taking):
             return []
         self._takers_changed()
         return self._part(device) + self._choose_all()
+
+    def set_revoked(self, device: str, revoked: bool) -> list[Effect]:
+        """Whether a person revoked the device."""
+        if revoked is (device in self.revoked):
+            return []
+        (self.revoked.add if revoked else self.revoked.discard)(device)
+        self._takers_changed()
+        return self._choose_all()
 
     def set_selections(self, collection: str, usual: Selection, apart: Mapping[str, Selection]) -> list[Effect]:
         """Which of its objects devices take from here on. ``apart``: devices that take others. One whose selection
@@ -83,7 +92,7 @@ class Choosing(Taking):
         """The selections that devices are sent, but for the one of everything."""
         found = self._taken.get(collection)
         if found is None:
-            takers = [device for device in self.users if self.may(device, collection)]
+            takers = [device for device in self.users if self.may(device, collection) and device not in self.revoked]
             found = frozenset(
                 self.selection_of(device, collection)
                 for device in takers

@@ -123,10 +123,6 @@ class SyncDatabase(Protocol):
         """The same by name for each device that is linked with any."""
         ...
 
-    async def devices_of(self, user: int) -> list[Device]:
-        """The devices linked with the user, in the order of their pairing (claim 20b)."""
-        ...
-
     # ------------------------------------------------------------ devices
 
     async def device(self, id: str) -> Device | None: ...

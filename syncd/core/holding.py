@@ -22,7 +22,7 @@ from syncd.core.model import Observed
 class Held:
     """The held group of a collection. ``gone``: those of its ``objects`` that the application does not have any more
     and the store has; ``of``: how many objects there were when it began. ``released``: it goes into the order with what
-    is read next."""
+    is read next. ``reading``: what it comes from is still being read."""
 
     number: int
     objects: int
@@ -30,6 +30,7 @@ class Held:
     of: int
     since_us: int
     released: bool
+    reading: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,11 @@ def held_reason(collection: str, held: Held) -> str:
     id_ = held_id(collection, held.number)
     if held.released:
         return f"{id_} goes into the order with what is read next"
+    more = " so far, and more is being read" if held.reading else ""
     return (
-        f"{held.gone:,} of {held.of:,} objects are not in the application any more: they stay everywhere else, and so"
-        f" does what was changed with them ({held.objects:,} objects in all), until you say `syncd approve {id_}`, or"
-        f" `syncd reject {id_}`: then the application gets them back"
+        f"{held.gone:,} of {held.of:,} objects are not in the application any more{more}: they stay everywhere else,"
+        f" and so does what was changed with them ({held.objects:,} objects in all), until you say"
+        f" `syncd approve {id_}`, or `syncd reject {id_}`: then the application gets them back"
     )
 
 

@@ -125,7 +125,7 @@ class Spans:
     def may_hold(self, born: int, gone: int) -> bool:
         """Whether any may stand after the object came and before it went."""
         before = bisect_left(self._firsts, gone)
-        return before > 0 and self._lasts[before - 1] >= born
+        return before > 0 and born < gone and self._lasts[before - 1] >= born
 
 
 class Tie(NamedTuple):

@@ -93,7 +93,8 @@ class ChunkRequest:
 
 class StoredRow(NamedTuple):
     """One row of the store in sequence order. ``fields`` None: tombstone. ``born``: since when a device may hold the
-    object; one that is deleted and comes back keeps it until its tombstone is forgotten."""
+    object; of a class, a device that stands where the request says. Of all objects, one that is deleted and comes back
+    keeps it until its tombstone is forgotten."""
 
     change: int
     born: int

@@ -73,8 +73,10 @@ class Limits:
     guard_objects_min: int = 10
     guard_percent_min: int = 20
     guard_s: float = 86_400.0  # deletions of so long count together; 0: only comparisons are held, no groups
+    held_read_s_max: float = 30.0  # a rejection waits so long until all of its group was read
     # selections: a longer one is refused with advice
     selections_max: int = 200  # different ones of one collection, each a class of its own; one more is refused
+    selection_warnings_max: int = 20  # of references that lead out of what is chosen; more are not told
     expression_chars_max: int = 16_384
     expression_tokens_max: int = 4_000
     expression_depth_max: int = 20  # brackets, `not` and `-` within each other; SQLite's parser has a stack of 100

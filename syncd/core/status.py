@@ -157,6 +157,7 @@ def primary_devices(
             if inward := engine.terms_of(name, device.id)[0] is Direction.IN:  # it is sent nothing, and lacks nothing
                 head = report.position
                 state = State.IDENTICAL if state in (State.SYNCING, State.STALLED) else state
+            silent = inward or device.id in engine.revoked
             line: Json = {
                 "name": name,
                 "state": state.value,
@@ -166,7 +167,7 @@ def primary_devices(
                 "parked": report.parked,
                 "digest_match": report.match,
                 "objects": report.objects,
-                "reason": report.offline or ("" if inward else _unsent(source, seen, broken) or _unequal(report, head)),
+                "reason": report.offline or ("" if silent else _unsent(source, seen, broken) or _unequal(report, head)),
                 "failed": _failed(name, report.failed, show_key),
             }
             follow = engine.follows.get((device.id, name))

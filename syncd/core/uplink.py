@@ -15,6 +15,7 @@ from syncd.core.errors import InvariantBroken, OrderError
 from syncd.core.events import Event, Tick
 from syncd.core.frozen import replace
 from syncd.core.messages import Offer, Taken, Terms, Verdict, Verdicts
+from syncd.core.model import DataType
 from syncd.core.ports import TargetState
 from syncd.core.uplink_state import NO_PAUSE, Errand, Mode, Step, Uplink, UplinkPhase, heard, later, sealed_to
 from syncd.core.upward_effects import (
@@ -57,15 +58,15 @@ def proceed(uplink: Uplink, now: float) -> Step:
 
 
 def _begin(uplink: Uplink, now: float) -> Step:
-    inward = uplink.direction is Direction.IN and uplink.described
+    inward = uplink.direction is Direction.IN and bool(uplink.told)
     if uplink.phase is not UplinkPhase.RESTING or not (uplink.holding or inward):
         return uplink, []
     return _read(uplink)
 
 
 def _read(uplink: Uplink) -> Step:
-    if uplink.direction is Direction.IN and (uplink.outbox is None or uplink.lost):
-        return replace(uplink, phase=UplinkPhase.OFFERING), [OfferLocal(uplink.name)]
+    if uplink.direction is Direction.IN and (uplink.outbox is None or uplink.lost or uplink.anew):
+        return replace(uplink, phase=UplinkPhase.OFFERING, anew=False), [OfferLocal(uplink.name, uplink.told)]
     return replace(uplink, phase=UplinkPhase.READING), [ReadLocal(uplink.name, _takes(uplink))]
 
 
@@ -96,9 +97,15 @@ def _errand(uplink: Uplink, now: float) -> Step:
             settled_at=now,
         )
         return settling, [SettleUploads(uplink.name, uplink.verdicts, position)]
-    if outbox.undo and uplink.direction in (Direction.OUT, Direction.BOTH) and uplink.holding:
+    if outbox.undo and uplink.holding and _puts_back(uplink):
         return replace(uplink, errand=Errand.UNDOING), [UndoEdits(uplink.name)]
     return uplink, []
+
+
+def _puts_back(uplink: Uplink) -> bool:
+    """Whether what was refused gives way to the primary's version. What left before all came from the primary only is
+    refused there, and stays if a person chose that."""
+    return uplink.direction is Direction.BOTH or (uplink.direction is Direction.OUT and not uplink.keep_edits)
 
 
 def _condemned(uplink: Uplink, outbox: OutboxState) -> Uplink:
@@ -236,9 +243,13 @@ def moved(uplink: Uplink, state: TargetState, outbox: OutboxState | None, now: f
     return proceed(uplink, now)
 
 
-def described(uplink: Uplink, now: float) -> Step:
-    """The types are known."""
-    return (uplink, []) if uplink.described else proceed(replace(uplink, described=True), now)
+def described(uplink: Uplink, types: tuple[DataType, ...], now: float) -> Step:
+    """The types are known, where nothing is followed. By others everything is read, and offered, anew: what an edit is
+    based on is known by the former only."""
+    before, uplink = uplink.told, replace(uplink, told=types)
+    if before == types:
+        return uplink, []
+    return (replace(uplink, anew=True), []) if before else proceed(uplink, now)
 
 
 # ---------------------------------------------------------------- the table
@@ -259,7 +270,7 @@ def _was_read(uplink: Uplink, event: LocalRead, now: float) -> Step:
         return proceed(replace(uplink, phase=UplinkPhase.OFFLINE), now)
     uplink, sends = _leave_at_once(uplink, event.taken)
     uplink, more = proceed(uplink, now)  # what can leave goes first
-    if event.more or event.lost:
+    if event.more or event.lost or uplink.anew:
         uplink, effects = _read(uplink)
     else:
         uplink, effects = (

@@ -9,6 +9,7 @@ from syncd.core.edits import Direction, OutboxState
 from syncd.core.effects import Effect
 from syncd.core.frozen import replace
 from syncd.core.messages import Verdict
+from syncd.core.model import DataType
 from syncd.core.settings import Limits, back_off
 
 
@@ -56,7 +57,8 @@ class Uplink:
 
     ``direction``: as the primary said last, None before. ``outbox``: as last heard of, None until it was read;
     ``sealed``: of its groups those up to this number may have been sent.
-    ``holding``, ``position``: whether the target holds anything, and where it is; ``described``: types are known.
+    ``holding``, ``position``: whether the target holds anything, and where it is; ``told``: the types, where nothing is
+    followed; ``anew``: they are others than those by which edits are read.
     ``lost``: what was edited is not known until the target fetched everything. ``unread``: there may be edits that the
     outbox does not have.
 
@@ -84,7 +86,8 @@ class Uplink:
     sealed: int = 0
     holding: bool = False
     position: int = 0
-    described: bool = False
+    told: tuple[DataType, ...] = ()
+    anew: bool = False
     lost: bool = False
     unread: bool = True
     peer: str = ""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from syncd.core.edits import Policy, Written
 from syncd.core.messages import Upload, Verdict
+from syncd.core.model import DataType
 from syncd.core.selection import Selection
 
 # ---------------------------------------------------------------- on the auxiliary
@@ -53,9 +54,11 @@ class HoldUploads:
 
 @dataclass(frozen=True, slots=True)
 class OfferLocal:
-    """Keep all that the application holds as edits whose bases are not known (R13), unless that was done before."""
+    """Keep all that the application holds as edits whose bases are not known (R13), unless that was done before with
+    the same types. ``types``: as the primary told them, where it did on this link."""
 
     collection: str
+    types: tuple[DataType, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

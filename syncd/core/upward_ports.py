@@ -31,9 +31,10 @@ from syncd.core.ports import TargetState, Work
 class Local(Protocol):
     """The changes that the application makes to a target, a part of it. Raises ApplicationOffline, EditsUnread."""
 
-    async def describe(self, types: Mapping[int, DataType]) -> None:
+    async def describe(self, types: Mapping[int, DataType], alone: bool = False) -> bool:
         """The primary's types by id, for ``offer`` before any work was executed: until then it gives nothing. Those
-        that a work brought are kept, and count."""
+        that a work brought are kept, and count, unless these are ``alone``: no work comes. Whether what is there is
+        read by others, until it is offered anew."""
         ...
 
     async def changes(self, mark: int, limit: int, wait_s: float | None = None) -> LocalChanges:

@@ -175,7 +175,9 @@ class MemorySyncStore(MemoryPast):
     def _hold(self, collection: MemoryCollection, batch: Batch, now_us: int) -> CollectionState:
         back = collection.take_back()
         collection.mark = collection.mark if batch.mark is None else batch.mark
-        self._join(collection, [*back, *collection.named(batch).items()], now_us)
+        before = [(one, collection.held.seen_later(one, seen)) for one, seen in back]
+        self._join(collection, [*before, *collection.named(batch).items()], now_us)
+        collection.held.of = max(collection.held.of, collection.objects if back else 0)
         collection.held.close(open_=not batch.publish)
         collection.version += 1
         return self._state(collection)
@@ -259,7 +261,8 @@ class MemorySyncStore(MemoryPast):
                 return StoredChunk((), request.cursor, (), None, (), collection.version, collection.last + 1)
             held, horizon = Proof(collection.head, of_class.digest, of_class.objects), of_class.horizon
             replaced += [member.change for member in of_class.before.values()]
-            seen = of_class.rows(collection.rows, {type_: number for number, type_ in collection.names().items()})
+            numbers = {type_: number for number, type_ in collection.names().items()}
+            seen = of_class.rows(collection.rows, numbers, max(request.base, request.floor))
         last = end = collection.end(replaced, request.cursor)
         for row in seen:
             if not request.cursor < row.change <= end:

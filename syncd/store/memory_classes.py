@@ -7,19 +7,22 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from syncd.core import digest
-from syncd.core.model import DataType, ObjectId, Spans
+from syncd.core.model import DataType, ObjectId, Span, Spans
 from syncd.core.ports import ClassState, StoredRow
 from syncd.core.references import Object
 from syncd.core.selection import Selection
 from syncd.store.class_choice import NOT_COMPARED, Choice, renamed, values_of
+from syncd.store.stays import Stays, ended, since
 
 
 class Member(NamedTuple):
-    """``hash`` None: it left, and devices that held it from ``born`` on are told so."""
+    """``hash`` None: it left, and devices that may hold it are told so. ``born``: when its last stay began; ``stays``:
+    those before."""
 
     change: int
     born: int
     hash: int | None
+    stays: Stays = ()
 
 
 @dataclass
@@ -100,17 +103,20 @@ class MemoryClass:
             self.before[one] = was
         if not self.ready:
             return
-        born = row.change if was is None else was.born
+        born, stays = (row.change, ()) if was is None else (was.born, was.stays)
         if row.fields is not None and self.takes(one, row, there):
-            self.members[one] = Member(row.change, born, self.hash(one.type, row))
+            if was is not None and not there and was.change <= head:
+                born, stays = row.change, ended(was.stays, Span(was.born, was.change), self.horizon)
+            self.members[one] = Member(row.change, born, self.hash(one.type, row), stays)
             self.count(self.members[one].hash, +1)
         elif was is not None and not there:
             self.members[one] = was
             if was.change <= head:
                 del self.before[one]
             return
-        elif was is not None and was.born <= head:
-            self.members[one] = Member(row.change, born, None)
+        elif was is not None and (born <= head or stays):
+            born = born if born <= head else row.change  # a stay of which no device knows is none
+            self.members[one] = Member(row.change, born, None, stays)
         elif was is None:
             return
         self.last = row.change
@@ -146,15 +152,15 @@ class MemoryClass:
         if self.ready and self.last > before:
             self.head = head
 
-    def rows(self, rows: Mapping[ObjectId, StoredRow], types: Mapping[str, int]) -> list[StoredRow]:
-        """In the order of their changes, as devices see them."""
+    def rows(self, rows: Mapping[ObjectId, StoredRow], types: Mapping[str, int], base: int) -> list[StoredRow]:
+        """In the order of their changes, as a device sees them that stands at ``base`` or later."""
         seen = []
         for one, member in sorted(self.members.items(), key=lambda pair: pair[1].change):
+            born = since(member.stays, member.born, base)
             if member.hash is None:
-                gone = StoredRow(member.change, member.born, types[one.type], one.key, None)
-                seen.append(self.choice.row(gone))
+                seen.append(self.choice.row(StoredRow(member.change, born, types[one.type], one.key, None)))
             else:
-                seen.append(self.choice.row(rows[one])._replace(born=member.born))
+                seen.append(self.choice.row(rows[one])._replace(born=born))
         return seen
 
     def prune(self, limit: int) -> int:
@@ -169,7 +175,9 @@ class MemoryClass:
         gone = [
             one
             for one, member in self.members.items()
-            if member.hash is None and member.change <= upto and not spans.may_hold(member.born, member.change)
+            if member.hash is None
+            and member.change <= upto
+            and not any(spans.may_hold(*stay) for stay in (*member.stays, Span(member.born, member.change)))
         ]
         for one in gone:
             del self.members[one]

@@ -35,7 +35,7 @@ class MemoryHeld:
         if not self.number:
             return None
         gone = sum(self.objects.values())
-        return Held(self.number, len(self.objects), gone, self.of, self.since_us, self.released)
+        return Held(self.number, len(self.objects), gone, self.of, self.since_us, self.released, self.open)
 
     def join(self, observed: Iterable[Named], there: Collection[ObjectId], of: int, since_us: int) -> None:
         """``there``: objects that the store has."""
@@ -49,6 +49,10 @@ class MemoryHeld:
         self.released = self.released and not grown
         if (grown and not self.open) or not self.number:
             self.number = self.last = self.last + 1
+
+    def seen_later(self, one: ObjectId, seen: Observed) -> Observed:
+        """As a comparison saw it, if that holds it, after it was observed so."""
+        return seen._replace(fields=None if self.objects[one] else b"") if one in self.objects else seen
 
     def close(self, open_: bool) -> None:
         self.open = open_

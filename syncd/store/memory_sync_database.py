@@ -124,9 +124,6 @@ class MemorySyncDatabase:
         devices = dict.fromkeys(device for _, device in self._links)
         return {device: tuple(user.name for user in await self.users_of(device)) for device in devices}
 
-    async def devices_of(self, user: int) -> list[Device]:
-        return [device for device in await self.all_devices() if (user, device.id) in self._links]
-
     # ------------------------------------------------------------ devices
 
     async def device(self, id: str) -> Device | None:

@@ -2,7 +2,8 @@
 
 Plain functions that run in a database thread. Of a member that is there the rowid is the change of its object, which is
 read from the table of objects. One that left or was deleted has a tombstone, which names it, and only in classes that
-held it: an object that was never in a class has no trace there. While a class is filled, in the order of changes, it
+held it: an object that was never in a class has no trace there. ``stays``: those before the last, which began with
+``born`` (see ``stays``). While a class is filled, in the order of changes, it
 holds objects up to ``filled`` only: what changes meanwhile goes, and is met later.
 """
 
@@ -55,7 +56,8 @@ CREATE TABLE members_{0} (
     born INTEGER NOT NULL,
     hash BLOB,
     type INTEGER,
-    key BLOB
+    key BLOB,
+    stays TEXT
 ) STRICT;
 CREATE UNIQUE INDEX left_{0} ON members_{0} (type, key) WHERE type IS NOT NULL;
 """

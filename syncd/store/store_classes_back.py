@@ -64,8 +64,8 @@ def _left(connection: sqlite3.Connection, row: CollectionRow, one: ClassRow) -> 
 
 def _restored(connection: sqlite3.Connection, row: CollectionRow, one: ClassRow) -> ClassRow:
     connection.execute(
-        f"INSERT INTO {one.table} (change, born, hash, type, key)"
-        " SELECT change, born, hash, type, key FROM replaced_members WHERE class = ?",
+        f"INSERT INTO {one.table} (change, born, hash, type, key, stays)"
+        " SELECT change, born, hash, type, key, stays FROM replaced_members WHERE class = ?",
         (one.id,),
     )
     hashes = connection.execute(

@@ -14,8 +14,10 @@ from functools import cached_property
 from typing import NamedTuple
 
 from syncd.core import digest
+from syncd.core.model import Span
 from syncd.core.ports import StoredRow
 from syncd.store.class_choice import NOT_COMPARED, Choice, Values, values_of
+from syncd.store.stays import Stays, ended, packed, unpacked
 from syncd.store.store_classes import ClassRow, renew, save
 from syncd.store.store_collections import CollectionRow, TypeSet
 from syncd.store.store_references import Settled
@@ -92,13 +94,15 @@ def held_by_class(
 @dataclass
 class _Moves:
     """What becomes of members: (new change, own hash, former change) of those that stay, (change, born, own hash) of
-    those that enter, (change, type, key, former change) of those that leave, former changes of those that leave no
-    trace. ``weight``: what all that adds to the checksum. ``rows``: as devices of the class read them."""
+    those that enter, (change, born, type, key, former change) of those that leave, former changes of those that leave
+    no trace, (earlier stays, change) of those that enter again. ``weight``: what all that adds to the checksum.
+    ``rows``: as devices of the class read them."""
 
     stay: list[tuple[int, bytes | None, int]] = field(default_factory=list)
     enter: list[tuple[int, int, bytes | None]] = field(default_factory=list)
-    leave: list[tuple[int, int, bytes, int]] = field(default_factory=list)
+    leave: list[tuple[int, int, int, bytes, int]] = field(default_factory=list)
     vanish: list[tuple[int]] = field(default_factory=list)
+    returned: list[tuple[str | None, int]] = field(default_factory=list)
     rows: list[StoredRow] = field(default_factory=list)
     weight: int = 0
     objects: int = 0
@@ -120,8 +124,10 @@ def follow(
         connection.executemany(f"UPDATE {one.table} SET change = ?, hash = ? WHERE change = ?", moves.stay)
     if moves.enter:
         connection.executemany(f"INSERT INTO {one.table} (change, born, hash) VALUES (?, ?, ?)", moves.enter)
+    if moves.returned:
+        connection.executemany(f"UPDATE {one.table} SET stays = ? WHERE change = ?", moves.returned)
     if moves.leave:
-        leave = f"UPDATE {one.table} SET change = ?, hash = NULL, type = ?, key = ? WHERE change = ?"
+        leave = f"UPDATE {one.table} SET change = ?, born = ?, hash = NULL, type = ?, key = ? WHERE change = ?"
         connection.executemany(leave, moves.leave)
     if moves.vanish:
         connection.executemany(f"DELETE FROM {one.table} WHERE change = ?", moves.vanish)
@@ -162,10 +168,11 @@ def _moves(connection: sqlite3.Connection, one: ClassRow, choice: Choice, altera
         if there:
             moves.weight -= number(own or before or b"", "big")
             moves.objects -= 1
-            if not taken and (born > alteration.head or not one.ready):
+            if not taken and _leaves_no_trace(connection, one, alteration, (former, born)):
                 moves.vanish.append((former,))
             elif not taken:
-                moves.leave.append((change, type_, key, former))
+                born = born if born <= alteration.head else change  # a stay of which no device knows is none
+                moves.leave.append((change, born, type_, key, former))
                 moves.rows.append(choice.row(StoredRow(change, born, type_, key, None)))
         if not taken or fields is None or hashed is None:
             continue
@@ -177,32 +184,53 @@ def _moves(connection: sqlite3.Connection, one: ClassRow, choice: Choice, altera
         else:
             if left is None:
                 left = bool(connection.execute(f"SELECT 1 FROM {one.table} WHERE type IS NOT NULL LIMIT 1").fetchone())
-            born = _come_back(connection, one, alteration, altered) if left else 0
-            born = born or change
+            born, stays = _come_back(connection, one, alteration, altered) if left else (change, ())
             moves.enter.append((change, born, own))
+            if stays:
+                moves.returned.append((packed(stays), change))
         moves.rows.append(choice.row(StoredRow(change, born, type_, key, fields, fault)))
     return moves
 
 
 def _remember(connection: sqlite3.Connection, one: ClassRow, changes: Sequence[int]) -> None:
+    columns = "change, born, hash, type, key, stays"
     connection.executemany(
-        f"INSERT INTO replaced_members SELECT ?, change, born, hash, type, key FROM {one.table} WHERE change = ?",
+        f"INSERT INTO replaced_members SELECT ?, {columns} FROM {one.table} WHERE change = ?",
         [(one.id, change) for change in changes],
     )
 
 
-def _come_back(connection: sqlite3.Connection, one: ClassRow, alteration: Alteration, altered: Altered) -> int:
-    """Since when a device may hold the object, of which the class forgets that it left; 0: it never held it."""
+def _leaves_no_trace(
+    connection: sqlite3.Connection, one: ClassRow, alteration: Alteration, at: tuple[int, int]
+) -> bool:
+    """Whether no device can hold the member that leaves. ``at``: its change, and where its last stay began."""
+    change, born = at
+    if not one.ready:
+        return True
+    if born <= alteration.head:
+        return False
+    query = f"SELECT 1 FROM {one.table} WHERE change = ? AND stays IS NOT NULL"
+    return connection.execute(query, (change,)).fetchone() is None
+
+
+def _come_back(
+    connection: sqlite3.Connection, one: ClassRow, alteration: Alteration, altered: Altered
+) -> tuple[int, Stays]:
+    """Where the stay of the object in the class begins, of which the class forgets that it left, and the stays before;
+    where it left above the head nobody can know, and the stay goes on."""
     found = connection.execute(
-        f"SELECT change, born FROM {one.table} WHERE type = ? AND key = ?", (altered.type, altered.key)
+        f"SELECT change, born, stays FROM {one.table} WHERE type = ? AND key = ?", (altered.type, altered.key)
     )
-    tombstone: tuple[int, int] | None = found.fetchone()
+    tombstone: tuple[int, int, str | None] | None = found.fetchone()
     if tombstone is None:
-        return 0
-    if alteration.remembers and tombstone[0] <= alteration.head:
-        _remember(connection, one, [tombstone[0]])
-    connection.execute(f"DELETE FROM {one.table} WHERE change = ?", (tombstone[0],))
-    return tombstone[1]
+        return altered.change, ()
+    left, born, text = tombstone
+    if alteration.remembers and left <= alteration.head:
+        _remember(connection, one, [left])
+    connection.execute(f"DELETE FROM {one.table} WHERE change = ?", (left,))
+    if left > alteration.head:
+        return born, unpacked(text)
+    return altered.change, ended(unpacked(text), Span(born, left), one.horizon)
 
 
 def close(

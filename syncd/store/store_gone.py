@@ -13,11 +13,12 @@ from typing import NamedTuple
 from syncd.core.model import Spans
 from syncd.core.selection import ALL, Selection
 from syncd.store.database import give_back
+from syncd.store.stays import unpacked
 from syncd.store.store_classes import ClassRow, find
 from syncd.store.store_collections import CollectionRow, get
 
 _TOGETHER = 5_000  # tombstones that are looked at in one commit
-_Tombstone = tuple[int, int, int, bytes]  # change, born, type, key
+_Tombstone = tuple[int, int, int, bytes, str | None]  # change, born, type, key, earlier stays
 
 
 class At(NamedTuple):
@@ -38,24 +39,32 @@ def forget_gone(
         return 0, None
     found = (_of_all if one is None else partial(_of_class, one))(connection, row, at)
     limit = min(upto, row.head)
-    gone = [(change,) for change, born, *_ in found if change <= limit and not spans.may_hold(born, change)]
+    gone = [(one[0],) for one in found if one[0] <= limit and not _may_be_held(one, spans)]
     if gone:
         if one is None:
             _to_history(connection, row, gone)
         connection.executemany(f"DELETE FROM {(one or row).table} WHERE change = ?", gone)
         connection.execute("UPDATE collections SET version = version + 1 WHERE id = ?", (row.id,))
         give_back(connection)
-    return len(gone), At(found[-1][0], *found[-1][2:]) if len(found) == _TOGETHER else None
+    return len(gone), At(found[-1][0], *found[-1][2:4]) if len(found) == _TOGETHER else None
+
+
+def _may_be_held(one: _Tombstone, spans: Spans) -> bool:
+    change, born, _, _, stays = one
+    return spans.may_hold(born, change) or any(spans.may_hold(*stay) for stay in unpacked(stays))
 
 
 def _of_all(connection: sqlite3.Connection, row: CollectionRow, at: At) -> list[_Tombstone]:
-    query = f"SELECT change, born, type, key FROM {row.table} WHERE hash IS NULL AND change > ? ORDER BY change LIMIT ?"
-    return connection.execute(query, (at.change, _TOGETHER)).fetchall()
+    return connection.execute(
+        f"SELECT change, born, type, key, NULL FROM {row.table} WHERE hash IS NULL AND change > ?"
+        " ORDER BY change LIMIT ?",
+        (at.change, _TOGETHER),
+    ).fetchall()
 
 
 def _of_class(one: ClassRow, connection: sqlite3.Connection, row: CollectionRow, at: At) -> list[_Tombstone]:
     return connection.execute(
-        f"SELECT change, born, type, key FROM {one.table} INDEXED BY left_{one.id:d} WHERE type IS NOT NULL"
+        f"SELECT change, born, type, key, stays FROM {one.table} INDEXED BY left_{one.id:d} WHERE type IS NOT NULL"
         " AND (type, key) > (?, ?) ORDER BY type, key LIMIT ?",
         (at.type, at.key, _TOGETHER),
     ).fetchall()

@@ -36,9 +36,9 @@ class Back(NamedTuple):
 def state(connection: sqlite3.Connection, row: CollectionRow) -> Held | None:
     if not row.held:
         return None
-    columns = "SELECT objects, gone, of_, since_us, released FROM held WHERE collection = ?"
-    objects, gone, of, since_us, released = connection.execute(columns, (row.id,)).fetchone()
-    return Held(row.held, objects, gone, of, since_us, bool(released))
+    columns = "SELECT objects, gone, of_, since_us, released, open_ FROM held WHERE collection = ?"
+    objects, gone, of, since_us, released, open_ = connection.execute(columns, (row.id,)).fetchone()
+    return Held(row.held, objects, gone, of, since_us, bool(released), bool(open_))
 
 
 def is_open(connection: sqlite3.Connection, row: CollectionRow) -> bool:
@@ -95,6 +95,28 @@ def join(
     if (grown and not goes_on) or not row.held:
         row = row._replace(held=row.held_last + 1, held_last=row.held_last + 1)
     return row
+
+
+def join_whole(
+    connection: sqlite3.Connection,
+    row: CollectionRow,
+    group: tuple[Sequence[Observed], Sequence[Observed]],
+    now_us: int,
+) -> CollectionRow:
+    """``group``: what was taken back, as it was observed before, and what was observed at this moment. What was taken
+    back and is of the held group already was observed later, by a comparison."""
+    back, observed = group
+    find = "SELECT gone FROM held_objects WHERE collection = ? AND type = ? AND key = ?"
+    held = {(one.type, one.key): connection.execute(find, (row.id, one.type, one.key)).fetchone() for one in back}
+    seen = [one if (was := held[one.type, one.key]) is None else _as_held(one, was[0]) for one in back]
+    row = join(connection, row, [*seen, *observed], now_us)
+    if back:
+        connection.execute("UPDATE held SET of_ = max(of_, ?) WHERE collection = ?", (row.objects, row.id))
+    return row
+
+
+def _as_held(one: Observed, gone: bool) -> Observed:
+    return one._replace(fields=None if gone else b"")
 
 
 def close(connection: sqlite3.Connection, row: CollectionRow, open_: bool) -> None:

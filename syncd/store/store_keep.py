@@ -241,7 +241,7 @@ def _hold(connection: sqlite3.Connection, row: CollectionRow, types: TypeSet, ba
         history_bytes=row.history_bytes - back.history_bytes,
         gone=0,
     )
-    after = store_held.join(connection, after, [*back.observed, *batch.observed], now_us)
+    after = store_held.join_whole(connection, after, (back.observed, batch.observed), now_us)
     store_held.close(connection, after, open_=not batch.publish)
     _save(connection, after)
     return Kept(after, classes, {})

@@ -16,6 +16,11 @@ from syncd.store.store_collections import CollectionRow, TypeSet, get
 
 _GROUP = "SELECT seq, first, loose, time_us, objects FROM groups_ WHERE collection = ?"
 
+# Since when a device that stands at ? or later may hold a member of a class; as ``stays.since``.
+_SINCE = """CASE WHEN member.stays IS NULL THEN member.born ELSE ifnull(
+    (SELECT min(json_extract(value, '$[0]')) FROM json_each(member.stays) WHERE json_extract(value, '$[1]') > ?),
+    member.born) END"""
+
 _PASSED_OVER_MAX = 16  # groups in sequence; looking for one costs about as much as reading these
 _PASSED_OVER_BY_CLASS_MAX = 1  # the same where most groups have nothing to do with what is read
 
@@ -47,7 +52,8 @@ def read(connection: sqlite3.Connection, request: ChunkRequest, types_of: TypesO
         held, horizon = Proof(row.head, one.digest, one.objects), one.horizon
         choice = types_of(connection, row).choice(one.canonical)
         end = _end(connection, row, request.cursor, one)
-        found = _of_class(connection, row, one, (request.cursor, end, most.rows + 1))
+        base = max(request.base, request.floor)
+        found = _of_class(connection, row, one, (request.cursor, end, most.rows + 1), base)
         if choice.projects:
             found = map(choice.row, found)
         passed_over_max = _PASSED_OVER_BY_CLASS_MAX
@@ -84,15 +90,16 @@ def _all(connection: sqlite3.Connection, row: CollectionRow, between: tuple[int,
 
 
 def _of_class(
-    connection: sqlite3.Connection, row: CollectionRow, one: ClassRow, between: tuple[int, int, int]
+    connection: sqlite3.Connection, row: CollectionRow, one: ClassRow, between: tuple[int, int, int], base: int
 ) -> Iterator[StoredRow]:
-    """Rows in the order of the class, with all their fields. ``between``: see ``_all``."""
+    """Rows in the order of the class, with all their fields. ``between``: see ``_all``. ``base``: where the device
+    stands at least; what it may hold of earlier stays counts from there (see ``stays``)."""
     found = connection.execute(
-        "SELECT member.change, member.born, ifnull(member.type, held.type), ifnull(member.key, held.key), held.fields,"
+        f"SELECT member.change, {_SINCE}, ifnull(member.type, held.type), ifnull(member.key, held.key), held.fields,"
         f" ifnull(held.fault, '') FROM {one.table} AS member LEFT JOIN {row.table} AS held"
         " ON member.type IS NULL AND held.change = member.change"
         " WHERE member.change > ? AND member.change <= ? ORDER BY member.change LIMIT ?",
-        between,
+        (base, *between),
     )
     return map(StoredRow._make, found)
 

@@ -166,11 +166,6 @@ class SqliteSyncDatabase:
 
         return await self._database.read(look)
 
-    async def devices_of(self, user: int) -> list[Device]:
-        return await self._devices(
-            "WHERE id IN (SELECT device FROM user_devices WHERE user = ?) ORDER BY paired_us, id", (user,)
-        )
-
     # ------------------------------------------------------------ devices
 
     async def device(self, id: str) -> Device | None:

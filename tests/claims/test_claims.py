@@ -16,6 +16,7 @@ from syncd.core.query_builder import build
 from syncd.core.selection import ALL
 from syncd.store.inbound import SqliteInboundQueue
 from tests.claims.chain import COLLECTION, Chain, execute, rows
+from tests.contract.sync_database_kit import devices_of
 
 SCHEMA = (
     "CREATE TABLE orders(id INTEGER PRIMARY KEY, customer TEXT NOT NULL)",
@@ -78,8 +79,8 @@ async def test_20b_the_users_identifier_links_to_the_identifiers_of_the_auxiliar
     """20b: a database is read for the user's identifier, which links to two or more device identifiers, and those get
     the user's objects (R9)."""
     database = several.database
-    assert [device.id for device in await database.devices_of(several.user)] == [A, B]
-    assert [device.id for device in await database.devices_of(await database.ensure_user("grace"))] == [B, C]
+    assert [device.id for device in await devices_of(database, several.user)] == [A, B]
+    assert [device.id for device in await devices_of(database, await database.ensure_user("grace"))] == [B, C]
     await several.commit(*ORDER)
     for device in (A, B):
         assert rows(several.target(device), ALL_LINES) == rows(several.source, ALL_LINES)
@@ -91,7 +92,7 @@ async def test_20b_the_users_identifier_links_to_the_identifiers_of_the_auxiliar
 @pytest.mark.asyncio
 async def test_20c_the_adapter_converts_for_each_auxiliary_by_its_identifier(chain: Chain) -> None:
     """20c: adapted messages for each auxiliary, in the format that its synchronization software uses."""
-    spoken = {device.id: device.adapter for device in await chain.database.devices_of(chain.user)}
+    spoken = {device.id: device.adapter for device in await devices_of(chain.database, chain.user)}
     assert spoken == {A: "msgpack", B: "json"}, "the greeting of each device has reached the database"
     await chain.commit(*ORDER)
     frames = {device: [frame for _, to, frame in chain.sent if to == device][-1] for device in spoken}
@@ -210,7 +211,7 @@ async def test_24bd_platforms_links_and_the_store(chain: Chain) -> None:
 async def test_24c_the_synchronization_database_says_whose_platform_each_is_and_what_it_speaks(several: Chain) -> None:
     """24c: a synchronization database of the users and the platforms that are linked with each of them."""
     names = {user.name: user.id for user in await several.database.users()}
-    found = {name: await several.database.devices_of(user) for name, user in names.items()}
+    found = {name: await devices_of(several.database, user) for name, user in names.items()}
     assert {name: [(one.id, one.role, one.adapter) for one in devices] for name, devices in found.items()} == {
         "ada": [(A, "auxiliary", "msgpack"), (B, "auxiliary", "json")],
         "grace": [(B, "auxiliary", "json"), (C, "auxiliary", "msgpack")],

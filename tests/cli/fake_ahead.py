@@ -43,6 +43,7 @@ PREVIEW: Json = {
     "untouched": 3,
     "left": [{"type": "note", "key": "[9]"}],
     "left_more": 0,
+    "warnings": ["notes: note.tag references tag, of which none is taken"],
 }
 HOLDS: Json = {
     "collection": "notes",

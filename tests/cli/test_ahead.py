@@ -62,6 +62,7 @@ def test_it_is_shown_what_goes_where(home: Home, capsys: pytest.CaptureFixture[s
         assert one in said
     assert "--apply 0123456789abcdef" in said
     assert "changed since, and left: note [9]" in said
+    assert "warning: notes: note.tag references tag, of which none is taken" in said
 
 
 def test_what_moved_is_shown_anew_and_fails(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ GROUP: Json = {
     "gone": 12,
     "of": 40,
     "released": False,
+    "reading": False,
     "reason": "12 of 40 objects were deleted",
     "named": [{"type": "note", "key": f"[{number}]", "gone": number < 12} for number in range(13)],
 }

@@ -67,6 +67,13 @@ def test_what_counts_is_shown_with_where_it_comes_from_and_what_was_set(daemon: 
     ]
 
 
+def test_a_selection_that_devices_may_refuse_is_warned_of(daemon: FakeDaemon, capsys: Capture) -> None:
+    told = CHANGED | {"warnings": ["notes: note.tag references tag, of which none is taken"]}
+    daemon.answers |= {"settings_set": told, "settings_import": told}
+    assert verb("set", "notes.selection", 'tables ["note"]') == 0
+    assert "  warning: notes: note.tag references tag, of which none is taken\n" in capsys.readouterr().out
+
+
 def test_a_value_is_set_and_unset(daemon: FakeDaemon, capsys: Capture) -> None:
     daemon.answers |= {"settings_set": CHANGED, "settings_unset": CHANGED | {"changed": []}}
     assert verb("set", "notes.direction", "out", "--device", "till") == 0

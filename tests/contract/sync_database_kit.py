@@ -26,6 +26,12 @@ async def opened(kind: str, directory: Path) -> AsyncIterator[SyncDatabase]:
     await database.close()
 
 
+async def devices_of(database: SyncDatabase, user: int) -> list[Device]:
+    """The devices linked with the user, in the order of their pairing (claim 20b)."""
+    links = await database.links()
+    return [one for one in await database.all_devices() if (user, one.id) in links]
+
+
 def device(name: str, paired_us: int = 1) -> Device:
     return Device(
         id=name.upper() * 4,

@@ -219,3 +219,43 @@ async def test_what_is_logged_since_an_offer_is_in_the_log_after_the_snapshot(be
     assert (state.plan, bench.rows()) == (1, {note("a"): body("first")})
     bench.write(note("c"), "own")
     assert told(await bench.target.changes(changes.mark, 100)) == {note("c"): (None, body("own"))}
+
+
+async def offered(bench: Bench) -> tuple[dict[ObjectId, tuple[Fields, Fields]], int]:
+    """All of it, and the mark from which on it is logged."""
+    page, after = await bench.target.offer(None, 10)
+    found = told(page)
+    while after is not None:
+        page, after = await bench.target.offer(after, 10)
+        found |= told(page)
+    return found, page.mark
+
+
+async def test_what_is_offered_by_other_types_is_read_by_them_from_then_on(bench: Bench) -> None:
+    types = WorkMaker().types
+    bench.commit({note("a"): body("a"), tag("t"): body("t")})
+    await bench.target.open()
+    assert not await bench.target.describe({1: types[1]})
+    assert set((await offered(bench))[0]) == {note("a")}
+    assert not await bench.target.describe({1: types[1]})
+    assert await bench.target.describe(types)
+    assert await bench.target.describe(types), "until it is offered"
+    found, mark = await offered(bench)
+    assert set(found) == {note("a"), tag("t")}
+    assert not await bench.target.describe(types)
+    bench.commit({tag("t"): body("after")})
+    assert told(await bench.target.changes(mark, 10)) == {tag("t"): (body("t"), body("after"))}
+
+
+async def test_types_that_a_work_brought_are_kept_unless_no_work_comes(bench: Bench) -> None:
+    types = WorkMaker().types
+    await begun(bench, "a")
+    assert not await bench.target.describe({1: types[1]})
+    assert set((await offered(bench))[0]) == {note("a")}
+    bench.write(tag("t"), "own")
+    assert set((await offered(bench))[0]) == {note("a"), tag("t")}
+    assert await bench.target.describe({1: types[1]}, alone=True)
+    found, mark = await offered(bench)
+    assert set(found) == {note("a")}
+    bench.commit({note("a"): body("after"), tag("t"): body("after")})
+    assert set(told(await bench.target.changes(mark, 10))) == {note("a")}

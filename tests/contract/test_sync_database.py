@@ -12,7 +12,7 @@ import pytest_asyncio
 from syncd.core.devices import SyncDatabase
 from syncd.core.errors import InvariantBroken
 from syncd.store.sync_database import SqliteSyncDatabase
-from tests.contract.sync_database_kit import KINDS, device, failed, opened, report
+from tests.contract.sync_database_kit import KINDS, device, devices_of, failed, opened, report
 
 pytestmark = pytest.mark.asyncio
 
@@ -28,8 +28,8 @@ async def test_one_user_identifier_links_to_two_or_more_device_identifiers(datab
     laptop, till, desk = device("laptop"), device("till", 2), device("desk", 3)
     for user, one in ((bob, desk), (ada, till), (ada, laptop)):
         await database.link(user, one)
-    assert await database.devices_of(ada) == [laptop, till]
-    assert await database.devices_of(bob) == [desk]
+    assert await devices_of(database, ada) == [laptop, till]
+    assert await devices_of(database, bob) == [desk]
     assert await database.all_devices() == [laptop, till, desk]
     assert await database.device(till.id) == till
     assert await database.device("unknown") is None
@@ -48,7 +48,7 @@ async def test_a_device_linked_again_keeps_its_links_and_takes_what_changed(data
     await database.seen(device("laptop").id, 70)
     changed = replace(device("laptop"), name="other", addresses=(), paired_us=9)
     await database.link(ada, changed)
-    assert await database.devices_of(ada) == [replace(changed, last_seen_us=70)]
+    assert await devices_of(database, ada) == [replace(changed, last_seen_us=70)]
 
 
 async def test_the_primary_is_the_one_linked_last_whatever_the_clocks_said(database: SyncDatabase) -> None:
@@ -123,7 +123,7 @@ async def test_a_sync_database_opened_again_is_as_it_was(tmp_path: Path) -> None
     again = await SqliteSyncDatabase.open(path)
     assert await again.users() == [(ada, "grace"), (bob, "bob")]
     assert await again.ensure_user("ada") == ada
-    assert await again.devices_of(bob) == [replace(laptop, label="thin", revoked_us=7, copied_us=8)]
+    assert await devices_of(again, bob) == [replace(laptop, label="thin", revoked_us=7, copied_us=8)]
     assert await again.links() == [(ada, laptop.id), (bob, laptop.id)]
     assert await again.reports() == [told]
     assert await again.claim("COPY" * 13) == "DESK" * 13

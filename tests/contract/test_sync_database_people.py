@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from syncd.core.devices import Device, SyncDatabase
 from syncd.core.errors import UserError
-from tests.contract.sync_database_kit import KINDS, LIMITS, device, opened, report
+from tests.contract.sync_database_kit import KINDS, LIMITS, device, devices_of, opened, report
 
 pytestmark = pytest.mark.asyncio
 
@@ -133,7 +133,7 @@ async def test_a_device_is_linked_with_several_users_in_the_order_of_linking(dat
     for _ in range(2):
         await database.link_user(ada, LAPTOP.id)
     assert await database.users_of(LAPTOP.id) == [(bob, "bob"), (ada, "ada")]
-    assert await database.devices_of(ada) == [LAPTOP, TILL]
+    assert await devices_of(database, ada) == [LAPTOP, TILL]
     assert await database.links() == [(ada, LAPTOP.id), (ada, TILL.id), (bob, LAPTOP.id)]
     assert await database.users_of_all() == {LAPTOP.id: ("bob", "ada"), TILL.id: ("ada",)}
 
@@ -208,7 +208,7 @@ async def test_a_revoked_device_stays_with_what_it_reported_until_it_is_paired_a
     await database.save_reports([(LAPTOP.id, report())])
     await database.revoke(LAPTOP.id, 70)
     await database.set_copied(LAPTOP.id, 80)
-    assert await database.devices_of(ada) == [replace(LAPTOP, revoked_us=70, copied_us=80)]
+    assert await devices_of(database, ada) == [replace(LAPTOP, revoked_us=70, copied_us=80)]
     assert await database.reports() == [(LAPTOP.id, report())]
     await database.link(ada, LAPTOP)
     assert await database.all_devices() == [LAPTOP]

@@ -123,7 +123,7 @@ class Device:
 class World:
     (
         """The application, both stores, and devices of the two classes. ``published``: the state at the head.
-    ``ever``: what was in a class at a published state, by the epoch of the class."""
+    ``ever``: what was in a class at a published state, by the epoch of the class, and the number of the last."""
         ""
     )
 
@@ -136,7 +136,7 @@ class World:
     types: tuple[DataType, ...] = NARROW
     ids: dict[str, int] = field(default_factory=dict)
     devices: list[Device] = field(default_factory=list)
-    ever: dict[str, set[Thing]] = field(default_factory=dict)
+    ever: dict[str, dict[Thing, int]] = field(default_factory=dict)
     time_us: int = 0
 
     @property
@@ -257,6 +257,8 @@ class World:
             thing = things[names[message.type], message.key]
             assert thing in self.ever[device.epoch], "a device heard of what was never in its class"
             if message.kind is Kind.DELETE:
+                stood = max(device.base, device.floor)
+                assert self.ever[device.epoch][thing] >= stood, "a device heard of what it cannot hold"
                 device.objects.pop(thing, None)
             else:
                 device.objects[thing] = message.fields
@@ -281,7 +283,8 @@ class World:
             if (seen := twin.of(one.selection)) is not None:
                 held = self.filtered(of, self.now)
                 assert Proof(0, seen.digest, seen.objects) == self.proof(0, held)
-                self.ever.setdefault(seen.epoch, set()).update(self.filtered(of, self.published))
+                taken = dict.fromkeys(self.filtered(of, self.published), twin.head)
+                self.ever.setdefault(seen.epoch, {}).update(taken)
                 assert seen.head <= twin.head
 
 

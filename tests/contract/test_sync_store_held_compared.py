@@ -102,3 +102,28 @@ async def test_objects_of_a_type_that_is_gone_as_such_do_not_count_with_the_othe
     for guard, those in ((GUARD, unseen[-1:]), (None, unseen[:-1])):
         state = await store.keep(NAME, Batch(those, publish=False, loose=True, guard=guard, sweep=True), 1)
     assert (state.held, state.objects) == (None, 19)
+
+
+async def test_what_a_comparison_found_gone_is_gone_though_what_was_kept_before_it_is_taken_back(
+    store: SyncStore,
+) -> None:
+    """A group was read in part when the log was lost; the comparison finds nothing but deletions, and what is read
+    after it is held with that part."""
+    application = await begun(store, 20)
+    before = await store.open_collection(NAME)
+    await application.keep({"0": "2", "1": "2", "19": None, "new": "1"}, publish=False)
+    await store.begin_scan(NAME)
+    there = observed(application.type, {"1": "2", "18": "1"})
+    await store.keep(NAME, Batch(there, publish=False, loose=True), application.now_us)
+    batch = Batch(await store.unseen(NAME, 100), publish=False, loose=True, guard=GUARD, sweep=True)
+    await store.keep(NAME, batch, application.now_us)
+    end = Batch((), publish=False, loose=True, end_scan=True, guard=GUARD)
+    state = await store.keep(NAME, end, application.now_us)
+    assert state.held is not None
+    assert (state.held.gone, state.held.of) == (18, 20)
+    state = await application.keep({"2": "3"})
+    assert (state.head, state.digest, state.objects, state.published) == (before.head, before.digest, 20, True)
+    assert state.held is not None
+    lost = {one.key.decode() for one in await store.held_objects(NAME, 100) if one.gone}
+    assert lost == {"0", "19", *(str(number) for number in range(3, 18))}
+    assert (state.held.gone, state.held.of) == (17, 20)

@@ -106,6 +106,16 @@ def test_a_class_is_not_dropped_while_it_is_read() -> None:
     assert of_kind(play.engine.set_selections(NAME, ALL, {}), DropClass) == []
 
 
+def test_a_class_is_dropped_with_its_last_device_that_is_not_revoked() -> None:
+    play = chosen(of_class(18))
+    play.engine.set_selections(NAME, ALL, {A: PARIS, B: PARIS})
+    assert play.engine.set_revoked(A, True) == []
+    assert play.engine.set_revoked(B, True) == [DropClass(NAME, PARIS)]
+    play.hears(ClassDropped(NAME, PARIS, state(20)))
+    assert play.engine.set_revoked(B, False) == [OPEN], "it is paired again"
+    assert play.engine.set_revoked(B, False) == []
+
+
 def test_nothing_is_opened_for_a_device_that_is_sent_nothing() -> None:
     play = Play()
     play.engine.set_terms(NAME, Direction.IN, Policy.PRIMARY)

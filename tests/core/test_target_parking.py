@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from syncd.core import parked as parked_parts
@@ -208,6 +210,18 @@ def test_parking_that_finds_no_room_loses_nothing() -> None:
     play.hears(Tick())
     effects = play.hears(opened(target_state(10), transfer_at(12, cut=12)))
     assert of_kind(effects, Execute) == [Execute(NAME, 0, target_state(10))]
+
+
+def test_while_parts_are_tried_the_primary_is_told_at_its_time() -> None:
+    """``retry_report_s``"""
+    play = resting(part(1, 11), part(2, 12))
+    play.hears(RetryAsked(NAME, None))
+    left = part(2, 12, retry_at=0.0)
+    play.target = replace(play.target, reported_at=play.now)
+    play.now += play.target.limits.retry_report_s - 0.01
+    assert reports_of(play.hears(retried(left))) == []
+    play.now += 0.01
+    assert [one.parked for one in reports_of(play.hears(retried(left)))] == [1]
 
 
 def test_what_is_parked_is_what_the_inbound_queue_says() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from syncd.core.effects import JoinReports, Send
-from syncd.core.events import Recounted, ReportsJoined, TargetFailed, WorkDone
+from syncd.core.events import Recounted, ReportsJoined, TargetFailed, Tick, WorkDone
 from syncd.core.model import Failure, OutcomeKind
 from syncd.core.ports import Part, Unexecuted
 from tests.core.kit import NAME, digest_at, frame, of_kind, part, proof_at, target_state
@@ -82,6 +82,16 @@ def test_an_application_that_is_away_is_told_at_once() -> None:
     executes(play, 10, 11)
     play.hears(frame(11, 12))
     assert report_of(play.hears(TargetFailed(NAME, "locked"))).offline == "locked"
+
+
+def test_a_target_that_is_long_at_work_says_that_it_goes_on() -> None:
+    """``report_s``"""
+    play = quiet()
+    play.hears(frame(10, 11))
+    play.now += play.target.limits.report_s - 0.01
+    assert of_kind(play.hears(Tick()), Send) == []
+    play.now += 0.01
+    assert report_of(play.hears(Tick())).position == 10
 
 
 def test_a_new_link_is_told_at_once() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from syncd.core import uplink as uplinks
@@ -31,9 +33,11 @@ from syncd.core.upward_events import (
     UploadsSettled,
     UploadsTaken,
 )
-from tests.core.kit import NAME, of_kind
+from tests.core.kit import CITY, COUNTRY, NAME, of_kind
 from tests.core.target_play import PRIMARY
 from tests.core.uplink_play import BOTH, FRAME, IN, OUT, ROOM, Play, answered, held, read, verdict
+
+TYPES = (CITY, COUNTRY)
 
 # ---------------------------------------------------------------- reading
 
@@ -290,18 +294,43 @@ def test_or_leaves_them_if_a_person_chose_that() -> None:
     assert of_kind(play.says(OUT), SettleUploads | Send) == []  # type: ignore[arg-type]
 
 
+def test_and_what_was_refused_meanwhile_stays_until_edits_travel_again() -> None:
+    play = answered(1)
+    play.uplink = replace(play.uplink, keep_edits=True)
+    play.says(OUT)
+    play.says(Verdicts(NAME, "box", (verdict(1, Ruling.REFUSED),)))
+    assert of_kind(play.hears(UploadsSettled(NAME, held(1, first=2, undo=True))), UndoEdits) == []
+    assert of_kind(play.says(BOTH), UndoEdits) == [UndoEdits(NAME)]
+
+
 def test_where_all_comes_from_here_everything_is_offered_first() -> None:
     play = Play()
     play.linked()
     assert play.says(IN) == []
-    play.uplink, effects = uplinks.described(play.uplink, play.now)
-    assert effects == [OfferLocal(NAME)]
+    play.uplink, effects = uplinks.described(play.uplink, TYPES, play.now)
+    assert effects == [OfferLocal(NAME, TYPES)]
     offered = play.hears(LocalOffered(NAME, held(3)))
     assert offered == [ReadLocal(NAME), Send(PRIMARY, Offer(NAME, "box", 1, 3))]
 
 
+def test_what_is_told_by_other_types_is_offered_anew_with_them() -> None:
+    play = Play()
+    play.linked()
+    play.says(IN)
+    uplinks.described(play.uplink, TYPES, play.now)
+    play.uplink, _ = uplinks.described(play.uplink, TYPES, play.now)
+    play.hears(LocalOffered(NAME, held(3)), read(held(3)))
+    play.uplink, effects = uplinks.described(play.uplink, TYPES, play.now)
+    assert (effects, play.uplink.anew) == ([], False)
+    play.uplink, effects = uplinks.described(play.uplink, (CITY,), play.now)
+    assert effects == [], "it is being waited for what is edited"
+    assert play.hears(read(held(3))) == [OfferLocal(NAME, (CITY,))]
+    assert ReadLocal(NAME) in play.hears(LocalOffered(NAME, held(4)))
+    assert not play.uplink.anew
+
+
 def test_and_what_is_refused_stays() -> None:
-    play = Play(direction=Direction.IN, described=True)
+    play = Play(direction=Direction.IN, told=TYPES)
     play.hears(Tick(), LocalOffered(NAME, held(1, undo=True)))
     play.linked()
     assert of_kind(play.says(IN), UndoEdits) == []

@@ -125,9 +125,10 @@ def test_of_very_many_addresses_the_one_towards_far_networks_is_told(monkeypatch
     monkeypatch.setattr(module, "outward", lambda: frozenset([ip_address("192.168.1.5"), ip_address("fd00::5")]))
     bridges = [interface(f"br{n}", f"172.{17 + n}.0.1/16") for n in range(12)]
     up = [*bridges, interface("eth0", "192.168.1.5/24", "fd00::5/64", "fe80::5/64")]
-    told = [str(address.ip) for address in module._advertised(up, "", 8)]
+    most = Limits().found_addresses_max
+    told = [str(address.ip) for address in module._advertised(up, "", most)]
     assert told[:3] == ["192.168.1.5", "fd00::5", "172.17.0.1"]
-    assert len(told) == 8
+    assert len(told) == most
 
 
 def test_the_addresses_towards_far_networks_are_of_this_machine() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.core.found import Found
+from syncd.core.settings import Limits
 from syncd.discovery.record import Text
 from syncd.discovery.seen import Heard, Kind, Near, Seen
 
@@ -141,6 +142,15 @@ def test_a_long_list_of_addresses_is_cut_to_the_newest() -> None:
     for last in range(2, 200):
         seen.hear([address(A, f"10.0.0.{last}", alone=False)], last / 2)
     assert hosts(seen, 100) == [f"10.0.0.{last}" for last in (199, 198, 197, 196)]
+
+
+def test_so_many_addresses_of_a_primary_are_remembered() -> None:
+    """``found_addresses_max``"""
+    most = Limits().found_addresses_max
+    for told in (most, most + 1):
+        seen = Seen(found_max=3, addresses_max=most)
+        seen.hear(all_of(A, *(f"10.0.0.{last}" for last in range(1, told + 1))), 0)
+        assert len(hosts(seen, 0)) == most
 
 
 def test_a_text_of_another_id_is_no_text() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import sqlite3
@@ -136,6 +137,28 @@ def test_direction_of_one_device(fleet: Fleet, notes: str) -> None:
     for machine in (primary, other):
         arrives(machine, notes, "from one, at last", 3)
     identical(fleet, notes)
+
+
+def test_what_a_device_that_only_gives_edits_after_a_field_is_taken_again_arrives(fleet: Fleet, notes: str) -> None:
+    primary, one = fleet.primary, fleet.auxiliaries[0]
+    device = "--device", one.name
+    primary.cli("settings", "set", f"{notes}.selection", "without body", *device)
+    primary.wait(lambda: "body" not in read_by(one, notes), "its edits have no body")
+    primary.cli("settings", "set", f"{notes}.direction", "in", *device)
+    one.wait(lambda: line(one, notes)["direction"] == "in", "is sent nothing any more")
+    primary.cli("settings", "unset", f"{notes}.selection", *device)
+    one.wait(lambda: "body" in read_by(one, notes), "its edits have a body")
+    change(one, notes, "UPDATE note SET body = 'from one' WHERE id = 1")
+    for machine in (primary, fleet.auxiliaries[1]):
+        arrives(machine, notes, "from one")
+    assert line(one, notes)["refused"] == 0
+
+
+def read_by(machine: Machine, notes: str) -> list[str]:
+    """The fields of notes by which a device's edits are read."""
+    kept = shop.ask(machine.databases[notes], f"SELECT types FROM _syncd_types WHERE collection = '{notes}'")
+    ((_, _, _, fields, _),) = json.loads(str(kept[0][0]))
+    return [str(one) for one in fields]
 
 
 def test_direction_of_a_collection_and_of_a_user(fleet: Fleet, notes: str) -> None:

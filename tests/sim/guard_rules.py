@@ -21,6 +21,12 @@ def r13_as_before(standing: Standing, published: State) -> None:
             raise Broken(f"R13 guard: {one} is held at {fields!r} and {published.get(one)!r} is published")
 
 
+def r13_taken_back(before: State, published: State) -> None:
+    """Where nothing was published, what is published is what was: a group that is held leaves no trace."""
+    if before != published:
+        raise Broken(f"R13 guard: {published} is published where {before} was, at the same number")
+
+
 def r13_shown(standing: Standing, taken: Collection[ObjectId], rows: State) -> None:
     """A device that holds what is published shows the held objects that it takes as they were before."""
     for one, fields in standing.items():

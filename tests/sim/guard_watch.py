@@ -28,6 +28,7 @@ class GuardWatch:
         self.approved: set[int] = set()
         self._let_through = False
         self._before: State = {}
+        self._head = 0
         self._comparing = False  # it may have kept what is not published yet
 
     def look(self, state: CollectionState) -> None:
@@ -37,7 +38,11 @@ class GuardWatch:
         if state.published:
             self._comparing = state.scanning
         if state.published and state.imported:
-            self._before = contents(self._world.store, NAME)[0]
+            published = contents(self._world.store, NAME)[0]
+            if state.head == self._head:  # what a comparison had seen may have been taken back
+                rules.r13_taken_back(self._before, published)
+                self.standing = {one: self._before.get(one) for one in self.standing}
+            self._before, self._head = published, state.head
             rules.r13_as_before(self.standing, self._before)
             self._met["R13 held"] += bool(self.standing)
 

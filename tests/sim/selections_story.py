@@ -3,9 +3,10 @@ the applications on both sides change the same objects; then peace.
 
 R2 and R8 are asked of every device in every state: what is known to be proven there is what its selection takes of the
 primary's state at its position; what it is sent its selection takes; and what it is told to delete its selection took
-in some state, or its own application made. Devices are unlinked at times, and linked again (R9). In most stories much
-is deleted at once at times, with the log that tells of it or without, and selections that take very much away are held:
-then R13 is asked as well, until persons approve or reject what is held.
+at its position or since then, or its own application made. Devices are unlinked at times, and linked again (R9). In
+most stories much is deleted at once at times, with the log that tells of it or without, an older copy is put in the
+place of the primary's data, and selections that take very much away are held: then R13 is asked as well, until persons
+approve or reject what is held.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections import Counter
 from dataclasses import replace
 
 from syncd.adapters.canonical import pack_values, unpack_values
+from syncd.applications.memory import Copy
 from syncd.core.edits import Direction, Policy
 from syncd.core.events import StoreMoved
 from syncd.core.guard import guard_of_groups
@@ -53,7 +55,8 @@ GUARDED = replace(LIMITS, guard_s=86_400.0, guard_objects_min=4, guard_percent_m
 
 class Watcher(Watching):
     """``published``: states of the primary by the store's epoch and number. ``ever``: what was in any of them that a
-    selection takes. ``made``: by the application of each device."""
+    selection takes, and the number of the last. ``base``: where each device stands at least, of what it is being sent.
+    ``made``: by the application of each device."""
 
     def __init__(self, world: EditsWorld) -> None:
         self.world = world
@@ -61,7 +64,8 @@ class Watcher(Watching):
         self.met: Counter[str] = Counter()
         self.published: dict[tuple[str, int], State] = {}
         self.selection_of: dict[str, Selection] = {}  # by epoch
-        self.ever: dict[Selection, set[ObjectId]] = {selection: set() for selection in SELECTIONS}
+        self.ever: dict[Selection, dict[ObjectId, int]] = {selection: {} for selection in SELECTIONS}
+        self.base: dict[str, int] = {}
         self.made: dict[str, set[ObjectId]] = {device: set() for device in world.devices}
         self.edited: set[str] = set()
         self.epochs = 1  # that the store has had, as far as it was told to
@@ -78,7 +82,7 @@ class Watcher(Watching):
         if state.published and state.imported and (state.epoch, state.head) not in self.published:
             rows = self.published[state.epoch, state.head] = contents(self.world.store, NAME)[0]
             for selection, ever in self.ever.items():
-                ever.update(taken(selection, rows))
+                ever.update(dict.fromkeys(taken(selection, rows), state.head))
 
     def look(self) -> None:
         self.publication()
@@ -103,6 +107,7 @@ class Watcher(Watching):
     def leaves(self, device: str, message: Message) -> None:
         if isinstance(message, Begin):
             self.met[f"R5 {message.reason}"] += message.snapshot
+            self.base[device] = max(message.base, message.floor)
         if not isinstance(message, Objects):
             return
         assert device not in self.world.unlinked, f"R9: {device[0]} is sent objects, linked with nobody"
@@ -116,8 +121,9 @@ class Watcher(Watching):
                 self.met["R8 delete"] += 1
                 self.guard.deletes(selection, one)
                 # one that takes everything may hear of what came and went within a transaction that was read in parts
-                known = selection == ALL or one in self.ever[selection] | self.made[device]
-                assert known, f"R8: {device[0]} is told to delete {one}, which it never took"
+                may_hold = self.ever[selection].get(one, -1) >= self.base[device]
+                known = selection == ALL or may_hold or one in self.made[device]
+                assert known, f"R8: {device[0]} is told to delete {one}, which it cannot hold"
             else:
                 self.met["R8 object"] += selection != ALL
                 if selection.without and one.type == "note":
@@ -126,6 +132,8 @@ class Watcher(Watching):
                     continue  # what is left out may be asked for all the same
                 lent = selection.follow and one in self.ever[selection]
                 assert lent or taken(selection, {one: fields}), f"R8: {device[0]} is sent {one}, not taken"
+        if message.cut is not None:
+            self.base[device] = message.cut.seq
 
 
 class SelectionsStory(Tale[EditsWorld, Watcher]):
@@ -143,6 +151,7 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
         self._engine: PrimaryEngine | None = None  # of which it was said what the one before may have sent
         self._edits = rng.random() < 0.5
         self._held: dict[str, Selection] = {}  # by device, until a person decides
+        self._copy: Copy | None = None  # of the primary's data
         world.source.rows = dict(self._made() for _ in range(rng.randrange(10)))
         self.watcher = self.watcher_of(world)
         for device in devices:
@@ -174,6 +183,17 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
             self.world.source.commit(dict([self._made()]) | dict.fromkeys(gone))
             if self.rng.random() < 0.3:
                 self.world.source.lose_log()
+
+    def _restore_source(self) -> None:
+        """The primary's application is put back to a copy made before; not while changes were read in part: see
+        ``EditsStory``."""
+        if self._copy is not None and self.rng.random() < 0.5:
+            if finish(self.world.store.open_collection(NAME)).published:
+                self.world.restore_source(self._copy)
+                self.watcher.met["restored"] += 1
+                self.watcher.met["R13 restored while held"] += bool(self.watcher.guard.standing)
+        else:
+            self._copy = self.world.source.copy()
 
     def _link_or_unlink(self) -> None:
         device = self._device()
@@ -277,6 +297,7 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
             (6.0, self._commit),
             (6.0, self._edit),
             (1.0, self._delete_much),
+            (1.0, self._restore_source),
             (1.0, self._decide),
             (1.0, self._decide_settings),
             (0.7, self._link_or_unlink),

@@ -17,6 +17,7 @@ BROKEN: dict[str, Callable[[], None]] = {
     "a deletion that is published": lambda: rules.r13_as_before(STANDING, {B: b"1"}),
     "a change that is published": lambda: rules.r13_as_before(STANDING, {A: b"1", B: b"2"}),
     "an addition that is published": lambda: rules.r13_as_before(STANDING, {A: b"1", B: b"1", C: b"1"}),
+    "a group that left a trace": lambda: rules.r13_taken_back({A: b"1"}, {A: b"1", B: b"1"}),
     "a deletion that a device executed": lambda: rules.r13_shown(STANDING, {A, B}, {B: b"1"}),
     "a change that a device executed": lambda: rules.r13_shown(STANDING, {B}, {B: b"2"}),
     "a deletion that a device is told": lambda: rules.r13_not_named(STANDING, {A, B}, A),
@@ -26,6 +27,7 @@ BROKEN: dict[str, Callable[[], None]] = {
 
 HOLDS: dict[str, Callable[[], None]] = {
     "all as before": lambda: rules.r13_as_before(STANDING, {A: b"1", B: b"1", ObjectId("tag", b"a"): b"9"}),
+    "a group that left none": lambda: rules.r13_taken_back({A: b"1"}, {A: b"1"}),
     "a device that does not take it": lambda: rules.r13_shown(STANDING, {B}, {B: b"1"}),
     "a deletion of something else": lambda: rules.r13_not_named(STANDING, {A, B}, ObjectId("tag", b"a")),
     "a deletion where it is not taken": lambda: rules.r13_not_named(STANDING, {B}, A),

@@ -19,6 +19,7 @@ ASKED = (
     "R8 delete",
     "R13 held",
     "R13 let through",
+    "R13 restored while held",
     "R13 shown",
     "R13 selection held",
     "R13 taken away",

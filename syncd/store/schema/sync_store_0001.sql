@@ -129,5 +129,6 @@ CREATE TABLE replaced_members (
     hash BLOB,
     type INTEGER,
     key BLOB,
+    stays TEXT,
     PRIMARY KEY (class, change)
 ) STRICT, WITHOUT ROWID;
