@@ -12,7 +12,6 @@ from typing import NamedTuple
 from syncd.core.model import DataType, Reference
 from syncd.core.selection import ALL, Selection, chooser
 
-
 _REFUSES = "a device refuses what references"
 
 
