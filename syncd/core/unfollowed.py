@@ -12,6 +12,8 @@ from typing import NamedTuple
 from syncd.core.model import DataType, Reference
 from syncd.core.selection import ALL, Selection, chooser
 
+_REFUSES = "a device refuses what references"
+
 
 class Unfollowed(NamedTuple):
     """A foreign key of a type that is taken. ``some``: of what it leads to some objects are taken, else none."""
@@ -47,8 +49,9 @@ def _unfollowed(selection: Selection, types: tuple[DataType, ...]) -> Iterator[U
 
 def warning(collection: str, one: Unfollowed) -> str:
     """For people: what may happen, and what to choose instead."""
-    taken, to = "just some are" if one.some else "none is", one.reference.type
-    return (
-        f"{collection}: {one.column} references {to}, of which {taken} taken: a device refuses what references one that"
-        f" it does not hold, and what came with it; add `follow {one.column}` at the end, or take all of {to}"
-    )
+    to, advice = one.reference.type, f"add `follow {one.column}` at the end, or take all of {one.reference.type}"
+    if one.some:
+        what = f"just some are taken: unless these are all that are referenced, {_REFUSES} another"
+    else:
+        what = f"none is taken: {_REFUSES} one"
+    return f"{collection}: {one.column} references {to}, of which {what}, and what came with it; {advice}"

@@ -60,6 +60,7 @@ CREATE TABLE members_{0} (
     stays TEXT
 ) STRICT;
 CREATE UNIQUE INDEX left_{0} ON members_{0} (type, key) WHERE type IS NOT NULL;
+CREATE INDEX again_{0} ON members_{0} (change) WHERE stays IS NOT NULL;
 """
 
 

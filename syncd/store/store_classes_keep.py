@@ -94,18 +94,24 @@ def held_by_class(
 @dataclass
 class _Moves:
     """What becomes of members: (new change, own hash, former change) of those that stay, (change, born, own hash) of
-    those that enter, (change, born, type, key, former change) of those that leave, former changes of those that leave
-    no trace, (earlier stays, change) of those that enter again. ``weight``: what all that adds to the checksum.
+    those that enter, and with their earlier stays of those that come again, (change, born, type, key, former change) of
+    those that leave, former changes of those that leave no trace. ``weight``: what all that adds to the checksum.
     ``rows``: as devices of the class read them."""
 
     stay: list[tuple[int, bytes | None, int]] = field(default_factory=list)
     enter: list[tuple[int, int, bytes | None]] = field(default_factory=list)
     leave: list[tuple[int, int, int, bytes, int]] = field(default_factory=list)
     vanish: list[tuple[int]] = field(default_factory=list)
-    returned: list[tuple[str | None, int]] = field(default_factory=list)
+    come_again: list[tuple[int, int, bytes | None, str]] = field(default_factory=list)
     rows: list[StoredRow] = field(default_factory=list)
     weight: int = 0
     objects: int = 0
+
+    def enters(self, member: tuple[int, int, bytes | None], stays: Stays) -> None:
+        if stays:
+            self.come_again.append((*member, packed(stays)))
+        else:
+            self.enter.append(member)
 
 
 def follow(
@@ -124,8 +130,9 @@ def follow(
         connection.executemany(f"UPDATE {one.table} SET change = ?, hash = ? WHERE change = ?", moves.stay)
     if moves.enter:
         connection.executemany(f"INSERT INTO {one.table} (change, born, hash) VALUES (?, ?, ?)", moves.enter)
-    if moves.returned:
-        connection.executemany(f"UPDATE {one.table} SET stays = ? WHERE change = ?", moves.returned)
+    if moves.come_again:
+        enter = f"INSERT INTO {one.table} (change, born, hash, stays) VALUES (?, ?, ?, ?)"
+        connection.executemany(enter, moves.come_again)
     if moves.leave:
         leave = f"UPDATE {one.table} SET change = ?, born = ?, hash = NULL, type = ?, key = ? WHERE change = ?"
         connection.executemany(leave, moves.leave)
@@ -185,9 +192,7 @@ def _moves(connection: sqlite3.Connection, one: ClassRow, choice: Choice, altera
             if left is None:
                 left = bool(connection.execute(f"SELECT 1 FROM {one.table} WHERE type IS NOT NULL LIMIT 1").fetchone())
             born, stays = _come_back(connection, one, alteration, altered) if left else (change, ())
-            moves.enter.append((change, born, own))
-            if stays:
-                moves.returned.append((packed(stays), change))
+            moves.enters((change, born, own), stays)
         moves.rows.append(choice.row(StoredRow(change, born, type_, key, fields, fault)))
     return moves
 

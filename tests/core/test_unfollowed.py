@@ -53,9 +53,20 @@ def test_what_leaves_nothing_out_is_not_looked_at() -> None:
     assert unfollowed(ALL, TYPES) == []
 
 
+def warned(text: str) -> str:
+    return warning("shop", unfollowed(read_chosen(text, TYPES), TYPES)[0])
+
+
 def test_the_warning_says_what_to_follow_and_what_to_take() -> None:
-    one = unfollowed(read_chosen('tables ["invoice"]', TYPES), TYPES)[0]
-    assert warning("shop", one) == (
-        "shop: invoice.customer references customer, of which none is taken: a device refuses what references one that"
-        " it does not hold, and what came with it; add `follow invoice.customer` at the end, or take all of customer"
+    assert warned('tables ["invoice"]') == (
+        "shop: invoice.customer references customer, of which none is taken: a device refuses what references one, and"
+        " what came with it; add `follow invoice.customer` at the end, or take all of customer"
+    )
+
+
+def test_where_some_are_taken_they_may_be_all_that_are_referenced() -> None:
+    assert warned('type != "customer" or country == "FR"') == (
+        "shop: invoice.customer references customer, of which just some are taken: unless these are all that are"
+        " referenced, a device refuses what references another, and what came with it; add `follow invoice.customer` at"
+        " the end, or take all of customer"
     )
