@@ -342,43 +342,6 @@ async def test_an_error_that_is_ours_stops_the_daemon() -> None:
             await asyncio.Event().wait()
 
 
-async def test_an_event_is_heard_at_once_where_no_other_waits() -> None:
-    engine = Script()
-    async with running(engine, ports()) as driver:
-        await asyncio.sleep(0)
-        await driver.tell(ev.LinkUp(A))
-        assert engine.heard == [ev.LinkUp(A)]
-
-
-async def test_events_are_heard_in_the_order_in_which_they_came() -> None:
-    engine = Script()
-    driver = Driver(engine, ports(), lambda effect: None)
-    await driver.tell(ev.LinkUp(A))
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(driver.run())
-        await driver.started.wait()
-        await driver.tell(ev.LinkUp(B))
-        await until(lambda: len(engine.heard) == 2)
-        task.cancel()
-    assert engine.heard == [ev.LinkUp(A), ev.LinkUp(B)]
-
-
-async def test_a_fault_of_the_engine_stops_the_daemon_and_not_who_told_the_event() -> None:
-    engine = Script()
-
-    def fault() -> list[fx.Effect]:
-        raise InvariantBroken("it cannot be")
-
-    engine.orders[ev.LinkUp] = fault
-    driver = Driver(engine, ports(), lambda effect: None)
-    with pytest.RaisesGroup(pytest.RaisesExc(InvariantBroken, match="it cannot be"), flatten_subgroups=True):
-        async with asyncio.TaskGroup() as group, asyncio.timeout(30):
-            group.create_task(driver.run())
-            await driver.started.wait()
-            await driver.tell(ev.LinkUp(A))
-            await asyncio.Event().wait()
-
-
 # ---------------------------------------------------------------- the whole road
 
 
