@@ -35,6 +35,8 @@ class DuplexLink(Protocol):
     device: str
     refusal: str
 
+    def send_at_once(self, frame: bytes | str) -> bool: ...
+
     async def send(self, frame: bytes | str) -> None: ...
 
     async def receive(self) -> bytes | str: ...
@@ -60,12 +62,17 @@ class Outlet:
         self._queue: asyncio.Queue[tuple[bytes | str, str] | None] = asyncio.Queue(limits.outlet_frames_max)
         self._bytes_max = limits.outlet_bytes_max
         self._bytes = 0
+        self._sends = False  # a frame is being sent
         self.closing = ""
         self._code = ""
 
     def put(self, frame: bytes | str, collection: str = "") -> None:
         """``collection``: whose credit window bounds the frame; empty: no one's does."""
         if self.closing:
+            return
+        if self._queue.empty() and not self._sends and self.link.send_at_once(frame):
+            if collection:
+                self.sent_bytes[collection] += _size_bytes(frame)
             return
         self._bytes += 0 if collection else _size_bytes(frame)
         try:
@@ -95,7 +102,9 @@ class Outlet:
             frame, collection = waiting
             if collection:
                 self.sent_bytes[collection] += _size_bytes(frame)  # before: the peer may credit it at once
+            self._sends = True
             await self.link.send(frame)
+            self._sends = False
             self._bytes -= 0 if collection else _size_bytes(frame)
         await self.link.close(self._code)
         raise _Closing

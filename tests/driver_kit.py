@@ -23,12 +23,14 @@ LIMITS = Limits(tick_s=0.02, outlet_frames_max=5, stage_frames_max=4, source_wai
 
 
 class FakeLink:
-    """One end of a link. ``says`` puts a frame in; ``sent`` is what came out; ``reads`` off: the peer takes nothing."""
+    """One end of a link. ``says`` puts a frame in; ``sent`` is what came out; ``reads`` off: the peer takes nothing.
+    ``full``: others wait to leave, so that nothing does at once."""
 
     def __init__(self, device: str) -> None:
         self.device = device
         self.refusal = ""
         self.reads = True
+        self.full = False
         self.sent: list[bytes | str] = []
         self.closed: str | None = None
         self.aborted = asyncio.Event()
@@ -45,6 +47,12 @@ class FakeLink:
     def heard(self) -> list[Wire]:
         """What was sent, as messages."""
         return [adapter("json" if isinstance(frame, str) else "msgpack").decode(frame, Limits()) for frame in self.sent]
+
+    def send_at_once(self, frame: bytes | str) -> bool:
+        free = self.reads and not self.full and not self.aborted.is_set()
+        if free:
+            self.sent.append(frame)
+        return free
 
     async def send(self, frame: bytes | str) -> None:
         if not self.reads:

@@ -59,6 +59,7 @@ async def test_a_link_is_closed_after_what_was_sent_before_and_nothing_goes_out_
 @pytest.mark.parametrize("closing", [[], [fx.CloseLink(A, "", "done")]], ids=["open", "closing"])
 async def test_what_has_not_left_does_not_when_a_link_is_closed_at_once(closing: list[fx.Effect]) -> None:
     link = FakeLink(A)
+    link.full = True
     async with running(Script(), ports()) as driver, served(driver, link) as task:
         await until(lambda: A in driver._outlets)
         frames: list[fx.Effect] = [fx.SendFrame(A, frame, NAME) for frame in (b"1", b"2")]

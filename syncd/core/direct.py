@@ -1,9 +1,10 @@
 """The short road of small groups: executed as they come, without the inbound queue between (R2, R6, R15).
 
 A group that follows on what the target holds, in one small frame, is executed at once; it is durable where it
-matters, in the application, and acknowledged only then. What arrives meanwhile waits in memory, bounded by the credit
-window, and is executed joined. Whatever is not that simple (a transfer of many frames, objects that are parked, a
-failure, an application that is offline) takes the long road through the inbound queue.
+matters, in the application, and acknowledged only then. What arrives meanwhile, or while the target is looked at,
+waits in memory, bounded by the credit window, and is executed joined. Whatever is not that simple (a transfer of many
+frames, objects that are parked, a failure, an application that is offline) takes the long road through the inbound
+queue.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ def _bytes(frames: tuple[Arrived, ...]) -> int:
     return sum(len(one.raw) for one in frames)
 
 
-def _fits(target: Target, frames: tuple[Arrived, ...]) -> bool:
-    """Whether these frames, the next ones, can be executed at once."""
+def _fits(target: Target, frames: tuple[Arrived, ...], phase: TargetPhase = TargetPhase.READY) -> bool:
+    """Whether these frames, the next ones, can be executed at once, or as soon as that phase is over."""
     state, transfer = target.state, target.transfer
     return (
-        target.phase is TargetPhase.READY
+        target.phase is phase
         and state is not None
         and transfer is not None
         and transfer.cut > 0
@@ -39,7 +40,7 @@ def take(target: Target, frame: Objects, raw: bytes) -> Step:
     """The next frame of the transfer."""
     target = replace(target, received=frame.last, head=max(target.head, frame.last))
     arrived = Arrived(frame, raw)
-    if target.direct:
+    if target.direct or target.buffer or _fits(target, (arrived,), TargetPhase.LOOKING):
         return replace(target, buffer=(*target.buffer, arrived)), []
     return execute_or_stage(target, (arrived,))
 
@@ -70,10 +71,14 @@ def stage_all(target: Target, frames: tuple[Arrived, ...]) -> Step:
 
 def done(target: Target) -> tuple[Target, list[Effect]]:
     """What was executed at once is settled; what arrived meanwhile goes on. The target is ready."""
-    arrived = target.buffer
     settled_bytes = target.durable_bytes + _bytes(target.direct)
-    target = replace(target, direct=(), buffer=(), durable_bytes=settled_bytes)
-    return execute_or_stage(target, arrived) if arrived else (target, [])
+    return go_on(replace(target, direct=(), durable_bytes=settled_bytes))
+
+
+def go_on(target: Target) -> tuple[Target, list[Effect]]:
+    """What arrived meanwhile goes on. The target is ready."""
+    arrived = target.buffer
+    return execute_or_stage(replace(target, buffer=()), arrived) if arrived else (target, [])
 
 
 def failed(target: Target) -> tuple[Target, list[Effect]]:

@@ -306,7 +306,7 @@ def _offline(target: Target, reason: str, now: float, phase: TargetPhase = Targe
 
 def _failed(target: Target, event: TargetFailed, now: float) -> Step:
     effects: list[Effect] = []
-    if target.direct:
+    if target.direct or target.buffer:
         target, effects = direct.failed(target)
     if target.state is None and event.parked is not None:
         target = replace(target, parked=event.parked)  # an application that is away hides no failed groups (R7)
@@ -333,10 +333,13 @@ def _tick_ready(target: Target, event: Tick, now: float) -> Step:
 
 def _looked(target: Target, event: LookedAtTarget, now: float) -> Step:
     target = replace(target, phase=TargetPhase.READY)
-    if event.state is None:
-        return and_proceed(target, now, [])
-    heal = Heal.RECOUNTED if target.heal is Heal.NONE else target.heal  # the look counted
-    return check(replace(target, state=event.state, heal=heal), now, [])
+    if event.state is not None:
+        heal = Heal.RECOUNTED if target.heal is Heal.NONE else target.heal  # the look counted
+        target = replace(target, state=event.state, heal=heal)
+    target, effects = direct.go_on(target)
+    if target.phase is not TargetPhase.READY:  # it is compared once that is done
+        return target, effects
+    return and_proceed(target, now, effects) if event.state is None else check(target, now, effects)
 
 
 def _tick_working(target: Target, event: Tick, now: float) -> Step:

@@ -77,6 +77,19 @@ class Link:
     def is_open(self) -> bool:
         return self._websocket.state is State.OPEN
 
+    def send_at_once(self, frame: bytes | str) -> bool:
+        """Whether the frame is on its way: it is where no other waits. What ``send`` does then, without a deadline, for
+        which there is no need, and without a task."""
+        websocket = self._websocket
+        if websocket.state is not State.OPEN or websocket.transport.get_write_buffer_size() > 0:
+            return False
+        if isinstance(frame, str):
+            websocket.protocol.send_text(frame.encode())
+        else:
+            websocket.protocol.send_binary(frame)
+        websocket.send_data()
+        return True
+
     async def send(self, frame: bytes | str) -> None:
         """Returns when the frame is on its way. Raises LinkLost."""
         try:

@@ -251,6 +251,20 @@ async def test_a_wait_gives_way_when_the_source_is_wanted_or_closed(path: Path) 
         await asyncio.wait_for(waiting, 30.0)
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["the end is told", "the end is not told"])
+async def test_what_is_written_while_the_source_is_hushed_is_read(path: Path, told: bool) -> None:
+    async with Reading(path) as reading:
+        await reading.changes()
+        waiting = asyncio.create_task(reading.wait(60.0))
+        await asyncio.sleep(0)
+        reading.source.hush(True)
+        sql(path, "INSERT INTO t VALUES(1, 1)")
+        if told:
+            reading.source.hush(False)
+        await eventually(waiting.done)
+        assert await reading.touched() == [("t", [1], [1])]
+
+
 async def test_problems_are_bounded_and_counted(path: Path) -> None:
     sql(path, *(f"CREATE TABLE keyless{i}(a)" for i in range(10)))
     async with Reading(path, limits=replace(LIMITS, problems_max=3)) as reading:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from syncd.core.effects import BeginTransfer, Execute, ExecuteNow, Send, Stage
-from syncd.core.events import StageFailed, TargetFailed, Tick, WorkDone
+from syncd.core.effects import BeginTransfer, Execute, ExecuteNow, LookAtTarget, Send, Stage
+from syncd.core.events import LookedAtTarget, StageFailed, TargetFailed, Tick, WorkDone
 from syncd.core.messages import Credit, Types
 from syncd.core.model import DataType, Failure, OutcomeKind
-from syncd.core.ports import Part, Unexecuted
+from syncd.core.ports import Part, TargetState, Unexecuted
 from tests.core.kit import NAME, frame, of_kind, part, proof_at, target_state
 from tests.core.target_play import (
     FRAME_BYTES,
@@ -59,6 +59,51 @@ def test_what_arrives_while_a_group_is_executed_is_executed_joined() -> None:
     assert now.held == target_state(11)
     play.hears(done(15))
     assert play.target.match
+
+
+def looking() -> Play:
+    """A target that is being looked at."""
+    play = proven(10)
+    play.now += play.target.limits.target_look_s
+    assert of_kind(play.hears(Tick()), LookAtTarget)
+    return play
+
+
+@pytest.mark.parametrize("state", [None, target_state(10)], ids=["nothing", "a count"])
+def test_what_arrives_while_the_target_is_looked_at_is_executed_joined_after_it(state: TargetState | None) -> None:
+    play = looking()
+    groups = frame(10, 11), frame(11, 12)
+    assert play.hears(groups[0]) == []
+    assert play.hears(groups[1]) == []
+    (now,) = of_kind(play.hears(LookedAtTarget(NAME, state)), ExecuteNow)
+    assert now.frames == groups
+    play.hears(done(12))
+    assert play.target.match
+
+
+def test_what_arrives_while_the_target_is_looked_at_is_staged_where_the_look_fails() -> None:
+    play = looking()
+    play.hears(frame(10, 11))
+    staging = of_kind(play.hears(TargetFailed(NAME, "it was replaced")), Stage)
+    assert [one.frame for one in staging] == [frame(10, 11)]
+
+
+def test_what_arrives_while_the_target_is_looked_at_is_staged_where_it_is_too_much_together() -> None:
+    play = looking()
+    large = b"." * (play.target.limits.direct_bytes_max // 2 + 1)
+    play.hears(frame(10, 11), raw=large)
+    play.hears(frame(11, 12), raw=large)
+    assert len(of_kind(play.hears(LookedAtTarget(NAME)), Stage)) == 2
+
+
+def test_what_arrived_while_the_target_was_looked_at_is_dropped_with_its_link() -> None:
+    play = looking()
+    play.hears(frame(10, 11))
+    play.unlinked()
+    assert of_kind(play.hears(LookedAtTarget(NAME)), ExecuteNow) == []
+    play.linked()
+    play.hears(begin(10, head=11))
+    assert of_kind(play.hears(frame(10, 11)), ExecuteNow)
 
 
 def test_more_than_the_bound_goes_through_the_inbound_queue() -> None:

@@ -76,6 +76,18 @@ async def test_the_log_is_folded_back_after_some_commits(database: Database) -> 
     await eventually(lambda: in_the_file(database.path) == FOLD_COMMITS)
 
 
+async def test_the_log_is_folded_back_after_fewer_commits_where_they_are_large(database: Database) -> None:
+    commits, rows = module._FOLD_COMMITS_LARGE, module._FOLD_ROWS_LARGE // module._FOLD_COMMITS_LARGE
+
+    def large(number: int) -> Function:
+        return lambda connection: [put(f"{number} {row}")(connection) for row in range(rows)]
+
+    for number in range(commits - 1):
+        await database.write(large(number))
+    await database.write(large(commits))
+    await eventually(lambda: in_the_file(database.path) == commits * rows)
+
+
 async def test_the_log_is_folded_back_after_many_rows_when_nothing_more_comes(database: Database) -> None:
     await database.write(lambda connection: [put(f"{number}")(connection) for number in range(FOLD_ROWS)])
     await eventually(lambda: in_the_file(database.path) == FOLD_ROWS)

@@ -42,6 +42,30 @@ async def test_frames_arrive_as_they_were_sent_text_and_binary(shop: Device, til
         await link.close()
 
 
+async def test_a_frame_is_sent_at_once_where_no_other_waits(shop: Device, till: Device) -> None:
+    frames: list[bytes | str] = ["größer", b"", bytes(range(256)) * 1024]
+    async with primary_that_knows(shop, till) as primary:
+        link = await primary.dialed_by(till)
+        for number, frame in enumerate(frames, 1):
+            await eventually(lambda: link.send_at_once(frame))  # noqa: B023
+            await eventually(lambda: len(primary.heard) == number)  # noqa: B023
+        assert primary.heard == frames
+        await link.close()
+        assert not link.send_at_once(b"late")
+
+
+async def test_a_frame_is_not_sent_at_once_where_the_peer_takes_none(shop: Device, till: Device) -> None:
+    async with primary_that_knows(shop, till) as primary:
+        link = await primary.dialed_by(till)
+        await eventually(lambda: primary.links)
+        most = 1_000
+        sent = 0
+        while sent < most and link.send_at_once(bytes(64 * 1024)):  # nothing is read while this runs
+            sent += 1
+        assert 0 < sent < most
+        link.abort()
+
+
 async def test_each_socket_sends_small_frames_at_once_and_gives_up_on_a_dead_peer(shop: Device, till: Device) -> None:
     async with primary_that_knows(shop, till) as primary:
         link = await primary.dialed_by(till)
