@@ -13,7 +13,7 @@ from syncd.core.edits import LocalBatch, LocalChanges, OutboxState
 from syncd.outside import kept_meanwhile
 from tests.core.kit import NAME as SOURCE
 from tests.perform_kit import Primary, city, name
-from tests.test_perform_up import opened
+from tests.perform_up_kit import opened
 from tests.two_way_kit import NAME, note, text
 
 pytestmark = pytest.mark.asyncio

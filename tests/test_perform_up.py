@@ -4,7 +4,6 @@ written for a device that may not (R6, R9, R11)."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
 
@@ -15,88 +14,21 @@ from syncd.applications.memory_writer import MemoryWriter
 from syncd.core import events as ev
 from syncd.core import upward_effects as fx
 from syncd.core import upward_events as up
-from syncd.core.edits import LocalBatch, LocalChanges, OutboxState, Policy, Ruling, Written
-from syncd.core.effects import Effect, Execute, ExecuteNow, LookAtTarget, OpenSource, OpenTarget, Recount
-from syncd.core.errors import DiskFull
-from syncd.core.messages import Begin, Cut, Made, Objects, Run, Upload, Verdict
-from syncd.core.model import DataType, Kind, ObjectId
-from syncd.core.ports import Executed, TargetState
+from syncd.core.edits import LocalChanges, Policy, Ruling, Written
+from syncd.core.effects import Effect, LookAtTarget, OpenSource, OpenTarget, Recount
+from syncd.core.messages import Made, Upload, Verdict
+from syncd.core.model import Kind
+from syncd.core.ports import Executed
 from syncd.core.settings import Limits
 from syncd.outside import Ahead, Ports
 from syncd.perform import perform, stage
 from syncd.perform_up import read_changes
 from syncd.store.memory import MemorySyncStore
-from syncd.store.memory_inbound_queue import MemoryInboundQueue
-from syncd.store.memory_outbox import MemoryOutbox
 from syncd.store.memory_uploads import MemoryUploadQueue
+from tests.perform_up_kit import EPOCH, LIMITS, Auxiliary, opened
 from tests.two_way_kit import NAME, TYPES, A, B, note, text
 
 pytestmark = pytest.mark.asyncio
-LIMITS = Limits(unread_tries_max=3, scan_rows_max=2)
-NUMBERED = {1: DataType(1, "note", ("id",), ("title", "text"))}
-EPOCH = "epoch"
-
-
-class FullOutbox(MemoryOutbox):
-    """One whose disk has no room while ``full``."""
-
-    full = False
-
-    async def keep(self, collection: str, batch: LocalBatch) -> OutboxState:
-        if self.full:
-            raise DiskFull("no room in the home", "make room")
-        return await super().keep(collection, batch)
-
-    async def carried_out(self, collection: str, state: TargetState) -> OutboxState:
-        if self.full:
-            raise DiskFull("no room in the home", "make room")
-        return await super().carried_out(collection, state)
-
-    async def settle(self, collection: str, verdicts: Sequence[Verdict], position: int, now_us: int) -> OutboxState:
-        if self.full:
-            raise DiskFull("no room in the home", "make room")
-        return await super().settle(collection, verdicts, position, now_us)
-
-
-class Auxiliary:
-    """The ports of an auxiliary whose target holds note 1, at 1."""
-
-    def __init__(self) -> None:
-        self.outbox, self.target = FullOutbox(LIMITS, lambda: "box"), MemoryTarget(captures=True)
-        self.ports = Ports(LIMITS, ADAPTERS, lambda: 100.0, lambda: 5)
-        self.ports.inbound, self.ports.outbox = MemoryInboundQueue(), self.outbox
-        self.ports.targets[NAME] = self.ports.locals[NAME] = self.target
-
-    async def does(self, effect: Effect) -> ev.Event | None:
-        return await perform(self.ports, effect)
-
-    async def begins(self) -> Auxiliary:
-        done = await self.executes(0, 1, {note(1): text("one")})
-        assert isinstance(done, ev.WorkDone)
-        return self
-
-    async def executes(self, first: int, last: int, rows: dict[ObjectId, bytes]) -> ev.Event | None:
-        return await self.does(ExecuteNow(NAME, (frame(first, last, rows),), self.target.state, NUMBERED))
-
-    async def reads(self) -> up.LocalRead:
-        read = await self.does(fx.ReadLocal(NAME))
-        assert isinstance(read, up.LocalRead)
-        return read
-
-
-def frame(first: int, last: int, rows: dict[ObjectId, bytes]) -> Objects:
-    count, kinds = len(rows), bytes([Kind.MODIFY]) * len(rows)
-    columns = kinds, [1] * count, [one.key for one in rows], list(rows.values())
-    return Objects(NAME, first, last, (Run(last, False, count),), *columns, (), Cut(last, bytes(16), 0))
-
-
-async def opened() -> Auxiliary:
-    """Its first work is executed without a snapshot, as a target that is at the same epoch."""
-    auxiliary = Auxiliary()
-    auxiliary.target.state = TargetState(EPOCH, 0, bytes(16), 0)
-    return await auxiliary.begins()
-
-
 # ---------------------------------------------------------------- on the auxiliary
 
 
@@ -241,48 +173,6 @@ async def test_a_target_of_which_edits_are_unread_is_looked_at_all_the_same() ->
     assert (await auxiliary.reads()).more
     auxiliary.target.offline = "its disk is away"
     assert await auxiliary.does(LookAtTarget(NAME)) == ev.TargetFailed(NAME, "its disk is away", False)
-
-
-async def test_nothing_is_counted_while_edits_wait_but_not_for_ever() -> None:
-    auxiliary, now = await opened(), 100.0
-    auxiliary.ports.now = lambda: now
-    auxiliary.target.rows[note(3)] = text("nobody sent it")  # what only a count finds
-    auxiliary.target.commit({note(2): text("two")})
-    await auxiliary.reads()
-    assert await auxiliary.does(LookAtTarget(NAME)) == ev.LookedAtTarget(NAME)
-    now += LIMITS.count_s_max
-    looked = await auxiliary.does(LookAtTarget(NAME))
-    assert isinstance(looked, ev.LookedAtTarget)
-    assert looked.state is not None
-    assert looked.state.objects == 2
-
-
-async def test_verdicts_that_wait_to_be_kept_are_kept_before_what_came_down_is_executed() -> None:
-    auxiliary, enough = await opened(), asyncio.Event()
-
-    async def pause(_: float) -> None:
-        await enough.wait()
-
-    auxiliary.ports.pause = pause
-    auxiliary.target.commit({note(1): text("one", "edited")})
-    await auxiliary.reads()
-    await auxiliary.does(fx.TakeUploads(NAME, 0, "msgpack", 1_000))
-    told = fx.SettleUploads(NAME, (Verdict(1, Ruling.ACCEPTED, 2, "", "", b"", 0),), 1)
-    settling = asyncio.create_task(auxiliary.does(told))
-    await asyncio.sleep(0)
-    queue = auxiliary.ports.queue
-    await queue.types(NAME, tuple(NUMBERED.values()))
-    await queue.begin(NAME, Begin(NAME, EPOCH, False, 1, 0, 1, 2), [1])
-    came = frame(1, 2, {note(1): text("one", "edited")})
-    await queue.stage([(came, ADAPTERS["msgpack"].encode(came))])
-    done = await auxiliary.does(Execute(NAME, 0, auxiliary.target.state))
-    assert isinstance(done, ev.WorkDone)
-    assert done.outbox is not None
-    assert done.outbox.pending == 0
-    enough.set()
-    settled = await settling
-    assert isinstance(settled, up.UploadsSettled)
-    assert settled.outbox.pending == 0
 
 
 async def test_where_the_log_is_lost_changes_wait_for_a_snapshot() -> None:

@@ -18,6 +18,7 @@ from syncd.applications.sqlite_read import RawRow, any_length, fetch, fetch_raw,
 from syncd.core.settings import Limits
 
 _CUT = 2  # in the place of w: the image is not whole
+_UNKNOWN: tuple[Shape | None, tuple[str, ...]] = (None, ())
 UNTOLD = b""  # in place of fields: the row was there, and cannot be turned into fields
 
 
@@ -91,11 +92,18 @@ class LocalLog:
                 shape = None  # its key was another then
             known[table] = shape, columns
         seen: set[tuple[int, bytes]] = set()
+        before_it: set[tuple[object, ...]] = set()  # the same as they are in the log
         for row in self._rows(mark, limit):
             number, table, nonce, with_image = [int(one or 0) for one in row[:IMAGE_AT]]
-            shape, columns = known.get(table, (None, ()))
-            found, reached = _key_of(shape, row), mark_of(number, nonce)
-            if shape is None or found is None or (shape.name_id, found[1]) in seen:
+            (shape, columns), reached = known.get(table, _UNKNOWN), mark_of(number, nonce)
+            raw = () if shape is None else row[IMAGE_AT : IMAGE_AT + shape.width]
+            one = (table, raw, *map(type, raw))
+            if shape is None or one in before_it:
+                yield Logged(reached, None, (), b"", None)
+                continue
+            before_it.add(one)
+            found = _key_of(raw)
+            if found is None or (shape.name_id, found[1]) in seen:
                 yield Logged(reached, None, (), b"", None)
                 continue
             values, key = found
@@ -143,11 +151,8 @@ class LocalLog:
                 return
 
 
-def _key_of(shape: Shape | None, row: RawRow) -> tuple[Sequence[object], bytes] | None:
+def _key_of(raw: RawRow) -> tuple[Sequence[object], bytes] | None:
     """Values of the key and the key, None where there is none."""
-    if shape is None:
-        return None
-    raw = row[IMAGE_AT : IMAGE_AT + shape.width]
     if None in raw:
         return None
     try:

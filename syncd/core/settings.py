@@ -61,7 +61,7 @@ class Limits:
     source_wait_s_max: float = 1.0  # then the source is looked at although nothing woke us
     target_look_s: float = 1.0  # an idle target is looked at so often: it may be gone or another one
     count_s_first: float = 1.0  # a target that its application writes is counted again after this, then doubling
-    count_s_max: float = 60.0
+    count_s_max: float = 60.0  # and waits no longer than this until no edit of it is on its way
     count_pauses_min: int = 50  # the pause after a count is at least so many times as long as it took
     # application
     scan_rows_max: int = 5_000  # rows of one short read transaction

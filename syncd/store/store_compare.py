@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from syncd.core import digest
 from syncd.core.model import Observed
 from syncd.store.history import numbers_of_authors
+from syncd.store.listed import insert_rows
 from syncd.store.store_collections import CollectionRow, TypeSet
 
 # change, type, key, born, hash, fault, author, fields
 New = tuple[int, int, bytes, int, bytes, str, int, bytes]
+Stored = tuple[int, int, bytes, int, bytes | None, str, int, bytes | None]  # the same, of a tombstone too
 Named = tuple[int, bytes]  # type, key
 Held = tuple[int, int, bytes | None, str]  # change, born, hash, fault
 # change, born, hash, fault, author, fields, change before
@@ -126,9 +128,5 @@ def _held(connection: sqlite3.Connection, row: CollectionRow, objects: Iterable[
     return held
 
 
-def insert(connection: sqlite3.Connection, row: CollectionRow, new: Iterable[New]) -> None:
-    connection.executemany(
-        f"INSERT INTO {row.table} (change, type, key, born, hash, fault, author, fields)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        new,
-    )
+def insert(connection: sqlite3.Connection, row: CollectionRow, rows: Sequence[Stored]) -> None:
+    insert_rows(connection, f"INSERT INTO {row.table} (change, type, key, born, hash, fault, author, fields)", rows)

@@ -17,10 +17,11 @@ from syncd.core.ports import Group, StoredChunk, StoredRow
 from syncd.core.selection import ALL, Selection
 from syncd.store import store_classes_back, store_held
 from syncd.store.class_choice import Choice
+from syncd.store.listed import delete_rows
 from syncd.store.store_classes import ClassRow, classes_of
 from syncd.store.store_classes_keep import Alteration, Altered, close, follow, held_by_class
 from syncd.store.store_collections import CollectionRow, TypeSet, are_seen, count_unseen, forget_seen, scan_runs, see
-from syncd.store.store_compare import Changes, Moved, compare, first_import, insert
+from syncd.store.store_compare import Changes, Moved, Stored, compare, first_import, insert
 from syncd.store.store_references import Settled, follow_references
 from syncd.store.ties import Owner, ties_of
 
@@ -330,11 +331,23 @@ def _begin_history(connection: sqlite3.Connection, row: CollectionRow) -> Collec
 
 
 def _write(connection: sqlite3.Connection, row: CollectionRow, changes: Changes) -> None:
-    connection.executemany(
-        f"UPDATE {row.table} SET change = ?, born = ?, hash = ?, fault = ?, author = ?, fields = ? WHERE change = ?",
-        changes.moved,
-    )
-    insert(connection, row, changes.new)
+    """A row that moves to the end goes and comes again: with many of them by fewer statements."""
+    if len(changes.moved) < _AT_HAND_ROWS_MAX:
+        connection.executemany(
+            f"UPDATE {row.table} SET change = ?, born = ?, hash = ?, fault = ?, author = ?, fields = ?"
+            " WHERE change = ?",
+            changes.moved,
+        )
+        insert(connection, row, changes.new)
+        return
+    delete_rows(connection, f"DELETE FROM {row.table} WHERE change", [one[-1] for one in changes.moved])
+    rows: list[Stored] = [
+        (change, type_, key, born, hashed, fault, author, fields)
+        for (type_, key), (change, born, hashed, fault, author, fields, _) in zip(
+            changes.named, changes.moved, strict=True
+        )
+    ]
+    insert(connection, row, sorted([*rows, *changes.new], key=itemgetter(0)))
 
 
 def _tie(connection: sqlite3.Connection, row: CollectionRow, moved: Sequence[Moved]) -> list[tuple[int, int]]:

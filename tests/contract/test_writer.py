@@ -14,6 +14,7 @@ from syncd.core.edits import Policy, Ruling
 from syncd.core.errors import ApplicationOffline
 from tests.contract.writer_kit import (
     IDS,
+    Fields,
     WriterBench,
     body,
     edit,
@@ -293,3 +294,47 @@ async def test_fields_of_which_an_edit_says_nothing_stay(bench: WriterBench) -> 
     (written,) = await bench.write(replace(group(1, *edits), silent={IDS["notes"]: frozenset({1, 2})}))
     assert (written.ruling, written.sides) == (Ruling.ACCEPTED, ())
     assert bench.rows() == {note("a"): ("2", 2.0, b"x"), note("c"): ("new", None, None)}
+
+
+def _many(first: int = 0) -> dict[str, tuple[Fields, Fields]]:
+    """Changes of a hundred notes: some go, some come, some stay as they are."""
+    changes: dict[str, tuple[Fields, Fields]] = {}
+    for number in range(first, first + 100):
+        before = None if number % 5 == 0 else body(f"{number}")
+        after = None if number % 5 == 1 else before if number % 5 == 2 else body(f"{number} anew")
+        changes[f"{number:03}"] = before, after
+    return changes
+
+
+async def test_many_clean_edits_of_several_groups_are_written(bench: WriterBench) -> None:
+    changes = _many()
+    await bench.begun({note(key): before for key, (before, _) in changes.items() if before is not None})
+    edits = [edit(note(key), before, after) for key, (before, after) in changes.items()]
+    written = await bench.write(group(1, *edits[:90]), group(2, *edits[90:]))
+    assert [(one.ruling, one.sides) for one in written] == [(Ruling.ACCEPTED, ())] * 2
+    assert bench.rows() == {note(key): after for key, (_, after) in changes.items() if after is not None}
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "there"),
+    [
+        ("x", body("1"), body("2")),
+        ("x", body("1"), None),
+        ("x", None, body("2")),
+        ("x", ("1", 1, None), ("1", 1.0, None)),  # equal, and not the same
+    ],
+)
+async def test_among_many_edits_one_of_another_version_refuses_its_group_alone(
+    bench: WriterBench, key: str, before: Fields, there: Fields
+) -> None:
+    changes = _many()
+    held = {note(key): before for key, (before, _) in changes.items() if before is not None}
+    await bench.begun(held | ({note(key): there} if there is not None else {}))
+    edits = [edit(note(one), before, after) for one, (before, after) in changes.items()]
+    stale = edit(note(key), before, None if there is None else body("3"))
+    written = await bench.write(group(1, *edits[:90]), group(2, stale, *edits[90:]))
+    assert written[0].ruling is Ruling.ACCEPTED
+    assert written[1].ruling is Ruling.REFUSED or there is None
+    if written[1].ruling is Ruling.REFUSED:
+        assert written[1].guilty == note(key)
+        assert bench.rows().get(note(key)) == there

@@ -24,6 +24,7 @@ from tests.contract.outbox_kit import (
     left,
     make,
     offer,
+    outbox_of,
     put_back,
     work,
 )
@@ -184,3 +185,19 @@ async def _steps_of_what_comes_down(directory: Path, waiting: int) -> int:
 async def test_what_comes_down_costs_what_it_brings_however_much_waits(tmp_path: Path) -> None:
     few, many = [await _steps_of_what_comes_down(tmp_path, waiting) for waiting in (10, 3_000)]
     assert many < 2 * few
+
+
+@pytest.mark.parametrize("groups_max", [1, 2])
+async def test_more_groups_than_are_counted_come_down_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups_max: int
+) -> None:
+    monkeypatch.setattr("syncd.store.outbox_plan._GROUPS_MAX", groups_max)
+    async with outbox_of("sqlite", tmp_path) as outbox:
+        await make(outbox, {"a": ("1", "2"), "b": ("1", None)}, seal=True)
+        await make(outbox, {"c": (None, "1")}, seal=True)
+        plan = await outbox.plan(NAME, work({"a": "2", "b": None, "c": "1"}))
+        assert plan.digest % (1 << 128) == difference({"a": ("1", "2"), "b": ("1", None), "c": (None, "1")})
+        await outbox.settle(NAME, [accepted(1, 9), accepted(2, 9)], 7, S)
+        assert (await outbox.carried_out(NAME, at(9, plan.id))).pending == 0
+        overlay = await outbox.overlay(NAME)
+        assert (overlay.digest % (1 << 128), overlay.objects) == (0, 0)
