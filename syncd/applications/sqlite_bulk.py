@@ -30,16 +30,12 @@ def held_rows(
     connection: sqlite3.Connection, shape: Shape, keys: list[list[Value]]
 ) -> dict[tuple[Value, ...], Sequence[Value]]:
     """The rows that are there, by their keys. ``shape.table.exact``: equal keys are the same."""
-    return {row[: shape.width]: row for row in held_in_order(connection, shape, keys)}
-
-
-def held_in_order(connection: sqlite3.Connection, shape: Shape, keys: list[list[Value]]) -> list[tuple[Value, ...]]:
-    """The rows that are there, in the order of their keys here; the last of some may come several times."""
-    held: list[tuple[Value, ...]] = []
-    most = max(1, min(_ROWS, _VALUES // shape.width))
+    width, held = shape.width, {}
+    most = max(1, min(_ROWS, _VALUES // width))
     for at in range(0, len(keys), most):
         asked = keys[at : at + most]
         size = min(most, 1 << (len(asked) - 1).bit_length())  # few sizes: each is one prepared statement
         asked += [asked[-1]] * (size - len(asked))
-        held += connection.execute(shape.select_listed(size), list(itertools.chain.from_iterable(asked))).fetchall()
+        for row in connection.execute(shape.select_listed(size), list(itertools.chain.from_iterable(asked))):
+            held[row[:width]] = row
     return held
