@@ -7,7 +7,7 @@ msgpack array of the values with each integer, string and array header in its sh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from math import isnan
 
@@ -50,12 +50,6 @@ def _unpack_joined(joined: bytes, count: int) -> list[list[Value]]:
         b"\xdd" + count.to_bytes(4, "big") + joined, strict_map_key=True, max_array_len=max(count, WIDTH_MAX)
     )
     return values
-
-
-def same_many(rows: Iterable[Sequence[Value]], packed: Iterable[bytes]) -> bool:
-    """Whether these are the canonical bytes of the rows, each of each: no two lists of values have the same bytes, and
-    none has a beginning of another's."""
-    return b"".join(map(_pack, map(list, rows))) == b"".join(packed)
 
 
 def check_many(rows: Sequence[bytes]) -> list[list[Value]]:

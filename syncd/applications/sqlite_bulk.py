@@ -39,19 +39,13 @@ def held_rows(
 ) -> dict[tuple[Value, ...], Sequence[Value]]:
     """The rows that are there, by their keys. ``shape.table.exact``: equal keys are the same. ``with_rowid``:
     it is the last value of each."""
-    return {row[: shape.width]: row for row in held_in_order(connection, shape, keys, with_rowid)}
-
-
-def held_in_order(
-    connection: sqlite3.Connection, shape: Shape, keys: list[list[Value]], with_rowid: bool = False
-) -> list[tuple[Value, ...]]:
-    """The rows that are there, in the order of their keys here; the last of some may come several times."""
-    held: list[tuple[Value, ...]] = []
-    most = max(1, min(_ROWS, _VALUES // shape.width))
+    width, held = shape.width, {}
+    most = max(1, min(_ROWS, _VALUES // width))
     for at in range(0, len(keys), most):
         asked = keys[at : at + most]
         size = min(most, 1 << (len(asked) - 1).bit_length())  # few sizes: each is one prepared statement
         asked += [asked[-1]] * (size - len(asked))
         select = shape.select_listed(size, with_rowid)
-        held += connection.execute(select, list(itertools.chain.from_iterable(asked))).fetchall()
+        for row in connection.execute(select, list(itertools.chain.from_iterable(asked))):
+            held[row[:width]] = row
     return held

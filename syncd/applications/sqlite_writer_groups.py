@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
-from operator import attrgetter
 
 from syncd.adapters.canonical import Value, unpack_values
 from syncd.applications import sqlite_executed as executed
@@ -31,17 +30,15 @@ from syncd.applications.sqlite_divide import TransactionLost
 from syncd.applications.sqlite_noted import NEWEST
 from syncd.applications.sqlite_tables import TEMP_TABLES, Columns, PieceFailed, Tables, UniqueFailed, robust
 from syncd.applications.sqlite_writer_look import Facts, Look, NotDecided, packed
-from syncd.applications.sqlite_writer_straight import NotStraight, all_clean, write_straight
+from syncd.applications.sqlite_writer_straight import NotStraight, write_straight
 from syncd.core.conflict import Change, Decision, View, decide
-from syncd.core.edits import Edit, EditGroup, Policy, Ruling, Written
+from syncd.core.edits import Edit, EditGroup, Policy, Written
 from syncd.core.errors import ApplicationOffline
 from syncd.core.model import DataType, Failure, Kind, ObjectId
 from syncd.core.settings import Limits
 
 _AT_ONCE = 4  # groups from which they are tried at once
-_MANY = 64  # edits from which it is first seen whether all of them are clean
 _IDENTITY = f"SELECT id FROM {SOURCE}"
-_type_of = attrgetter("type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,29 +180,11 @@ class Groups:
         for neighbours in _runs(groups):
             signing.next(neighbours[0].author)
             if lost is None:
-                decisions += self._all_clean(work, neighbours) or self._some(work, neighbours)
+                decisions += self._some(work, neighbours)
             else:
                 refused = (self._decided(work, group)[0].refused(lost.cause, lost.guilty) for group in neighbours)
                 decisions += refused
         return decisions
-
-    def _all_clean(self, work: _Try, groups: Sequence[EditGroup]) -> list[Decision]:
-        """Many edits of groups of one author that share no object, by the short road: each changes the version that is
-        there, as most do. Empty, and nothing is done, where that does not go."""
-        look, edits = work.look, [edit for group in groups for edit in group.edits]
-        if len(edits) < _MANY or not work.straight or work.order.policy is None:
-            return []
-        if any(group.silent or group.offered for group in groups) or not look.free.issuperset(map(_type_of, edits)):
-            return []
-        most = self._limits.object_bytes_max
-        if any(len(edit.key) + len(edit.fields or b"") > most for edit in edits):
-            return []
-        if not all_clean(self._connection, look.shapes, edits):
-            return []
-        changes = [Change(one.type, one.key, one.fields) for one in edits if one.fields != one.base]
-        there = {(one.type, one.key) for one in edits if one.base is not None}
-        write_straight(self._connection, look.shapes, changes, there)
-        return [Decision(Ruling.ACCEPTED)] * len(groups)
 
     def _some(self, work: _Try, groups: Sequence[EditGroup]) -> list[Decision]:
         """Groups of one author that share no object."""

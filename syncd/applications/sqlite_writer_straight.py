@@ -8,18 +8,15 @@ it: what does not go in undoes the whole transaction, which is then executed on 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 
-from syncd.adapters.canonical import Value, same_many, unpack_many
-from syncd.applications.sqlite_bulk import held_in_order
+from syncd.adapters.canonical import Value, unpack_many
 from syncd.applications.sqlite_common import primary_code
 from syncd.applications.sqlite_definition import Shape
-from syncd.applications.sqlite_read import unreadable
 from syncd.applications.sqlite_tables import NOT_THE_ROWS
 from syncd.core.conflict import Change
-from syncd.core.edits import Edit
 
 _NO_FIELDS = b"\x90"
 
@@ -46,36 +43,6 @@ def write_straight(
         if isinstance(error, sqlite3.Error) and primary_code(error) in NOT_THE_ROWS:
             raise
         raise NotStraight from error
-
-
-def all_clean(connection: sqlite3.Connection, shapes: Mapping[int, Shape], edits: Iterable[Edit]) -> bool:
-    """Whether each of many edits is of the version that is there: what is there is compared as a whole. Where it cannot
-    be told at a glance, they are not."""
-    by_type: dict[int, list[Edit]] = {}
-    for edit in edits:
-        by_type.setdefault(edit.type, []).append(edit)
-    return all(_clean(connection, shapes[type_id], of_type) for type_id, of_type in by_type.items())
-
-
-def _clean(connection: sqlite3.Connection, shape: Shape, edits: list[Edit]) -> bool:
-    edits.sort(key=attrgetter("key"))
-    keys = unpack_many([edit.key for edit in edits])
-    if any(len(key) != shape.width or None in key for key in keys):
-        return False
-    changed = [(key, edit) for key, edit in zip(keys, edits, strict=True) if edit.base is not None]
-    added = [key for key, edit in zip(keys, edits, strict=True) if edit.base is None]
-    try:
-        rows = held_in_order(connection, shape, [key for key, _ in changed])[: len(changed)]
-        if added and held_in_order(connection, shape, added):
-            return False
-    except (sqlite3.Error, UnicodeError, OverflowError) as error:
-        if not unreadable(error):
-            raise
-        return False
-    width = shape.width
-    return same_many((row[:width] for row in rows), (edit.key for _, edit in changed)) and same_many(
-        (row[width:] for row in rows), (edit.base or b"" for _, edit in changed)
-    )
 
 
 def _write(

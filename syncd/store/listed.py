@@ -10,16 +10,16 @@ from itertools import chain
 ROWS = 256  # of one statement
 
 
-def insert_rows(connection: sqlite3.Connection, into: str, rows: Sequence[Sequence[object]], rest: str = "") -> None:
-    """In their order. ``into``: the statement before VALUES, which names the columns; ``rest``: after the values."""
+def insert_rows(connection: sqlite3.Connection, into: str, rows: Sequence[Sequence[object]]) -> None:
+    """In their order. ``into``: the statement before VALUES, which names the columns."""
     if not rows:
         return
     one, even = f"({', '.join('?' * len(rows[0]))})", len(rows) - len(rows) % ROWS
     if even:
-        listed = f"{into} VALUES {', '.join([one] * ROWS)} {rest}"
+        listed = f"{into} VALUES {', '.join([one] * ROWS)}"
         for at in range(0, even, ROWS):
             connection.execute(listed, list(chain.from_iterable(rows[at : at + ROWS])))
-    connection.executemany(f"{into} VALUES {one} {rest}", rows[even:])
+    connection.executemany(f"{into} VALUES {one}", rows[even:])
 
 
 def delete_rows(connection: sqlite3.Connection, from_: str, values: Sequence[int]) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from syncd.core.digest import object_hash, type_prefix
 from syncd.core.edits import Edit
-from syncd.store.listed import insert_rows
 from syncd.store.outbox_rows import Box, lookup
 
 Names = Mapping[int, str]  # of types, by id
@@ -26,15 +25,13 @@ def insert(connection: sqlite3.Connection, box: Box, group: int, edits: Sequence
     """Rows of different objects and of their edits in the group, which stand; in their order."""
     row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'objects'").fetchone()
     first = (row[0] if row else 0) + 1
-    insert_rows(
-        connection,
-        "INSERT INTO objects (id, box, type, key, type_id, stands, base)",
-        [(at, box.id, names[one.type], one.key, one.type, 1, one.base) for at, one in enumerate(edits, first)],
+    connection.executemany(
+        "INSERT INTO objects (id, box, type, key, type_id, stands, base) VALUES (?, ?, ?, ?, ?, 1, ?)",
+        [(at, box.id, names[one.type], one.key, one.type, one.base) for at, one in enumerate(edits, first)],
     )
-    insert_rows(
-        connection,
-        "INSERT INTO edits (grp, object, type_id, stands, fault, base, fields)",
-        [(group, at, one.type, 1, one.fault, one.base, one.fields) for at, one in enumerate(edits, first)],
+    connection.executemany(
+        "INSERT INTO edits (grp, object, type_id, stands, fault, base, fields) VALUES (?, ?, ?, 1, ?, ?, ?)",
+        [(group, at, one.type, one.fault, one.base, one.fields) for at, one in enumerate(edits, first)],
     )
     prefixes = {type_: type_prefix(name) for type_, name in names.items()}
     change = objects = 0

@@ -17,7 +17,6 @@ from syncd.core.messages import Objects
 from syncd.core.model import Kind, ObjectId
 from syncd.core.ports import Work
 from syncd.store.edit_groups import UNREAD
-from syncd.store.listed import insert_rows
 from syncd.store.outbox_rows import Box, Row, lookup, next_plan
 
 # Kinds of rows of a plan.
@@ -173,12 +172,11 @@ class Planner:
                 else:
                     none.append((id_,))
         self._connection.executemany("DELETE FROM plan_rows WHERE object = ?", none)  # of an earlier frame
-        insert_rows(
-            self._connection,
-            "INSERT INTO plan_rows (object, box, kind, leave, reached)",
-            rows,
-            "ON CONFLICT (object) DO UPDATE SET kind = excluded.kind, leave = excluded.leave,"
+        self._connection.executemany(
+            "INSERT INTO plan_rows (object, box, kind, leave, reached) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (object) DO UPDATE SET kind = excluded.kind, leave = excluded.leave,"
             " reached = excluded.reached",
+            rows,
         )
 
     def _compare_alone(

@@ -27,12 +27,6 @@ def test_all_rows_are_inserted_in_their_order(database: sqlite3.Connection, coun
     assert database.execute("SELECT id, name FROM one ORDER BY id").fetchall() == rows
 
 
-def test_what_stands_after_the_values_is_for_all_of_them(database: sqlite3.Connection) -> None:
-    rows = [(number % 10, f"{number}") for number in range(ROWS + 5)]
-    insert_rows(database, "INSERT INTO one (id, name)", rows, "ON CONFLICT (id) DO UPDATE SET name = excluded.name")
-    assert dict(database.execute("SELECT id, name FROM one")) == dict(rows)
-
-
 @pytest.mark.parametrize("count", COUNTS)
 def test_just_the_rows_with_the_values_are_deleted(database: sqlite3.Connection, count: int) -> None:
     insert_rows(database, "INSERT INTO one (id, name)", [(number, "") for number in range(count + 3)])
