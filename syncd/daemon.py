@@ -36,7 +36,6 @@ from syncd.store.sync_database import SqliteSyncDatabase
 log = logging.getLogger("syncd")
 STOP_S_MAX = 10.0  # for closing everything; then the process ends as it is
 SWITCH_S = 0.0005  # threads hand over the interpreter ten times as often: the database threads work in short pieces
-GARBAGE = (10_000, 20, 50)  # rows come and go in thousands: to look through them for cycles as often as usual is slow
 ROOM_S = 1.0  # a daemon that found no room on its disk begins again after so long
 ROOM_LOG_S = 60.0  # and says so in the log not more often than this
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -54,8 +53,7 @@ def run(path: Path) -> int:
     config = configuration.load(home)
     _log_to_stderr(config.log_level)
     sys.setswitchinterval(SWITCH_S)
-    gc.freeze()  # what was imported stays
-    gc.set_threshold(*GARBAGE)
+    gc.freeze()  # what was imported stays. To look for cycles less often costs 30 MiB where much is parked
     try:
         return asyncio.run(_main(home))
     except Exception as error:
