@@ -3,8 +3,8 @@
 Plain functions that run in a database thread. Of a member that is there the rowid is the change of its object, which is
 read from the table of objects. One that left or was deleted has a tombstone, which names it, and only in classes that
 held it: an object that was never in a class has no trace there. ``stays``: those before the last, which began with
-``born`` (see ``stays``). While a class is filled, in the order of changes, it
-holds objects up to ``filled`` only: what changes meanwhile goes, and is met later.
+``born`` (see ``stays``). While a class is filled, in the order of changes, it holds objects up to ``filled`` only: what
+changes meanwhile goes, and is met later.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class ClassRow(NamedTuple):
     objects: int
     filled: int
     ready: int
+    again: int
     broken: str
 
     @property
@@ -60,7 +61,6 @@ CREATE TABLE members_{0} (
     stays TEXT
 ) STRICT;
 CREATE UNIQUE INDEX left_{0} ON members_{0} (type, key) WHERE type IS NOT NULL;
-CREATE INDEX again_{0} ON members_{0} (change) WHERE stays IS NOT NULL;
 """
 
 
@@ -102,8 +102,8 @@ def _state(one: ClassRow, types: TypeSet, epoch: str) -> ClassState:
 def save(connection: sqlite3.Connection, one: ClassRow) -> None:
     id_, _, *values = one
     connection.execute(
-        "UPDATE classes SET head = ?, last = ?, horizon = ?, digest = ?, objects = ?, filled = ?, ready = ?, broken = ?"
-        " WHERE id = ?",
+        "UPDATE classes SET head = ?, last = ?, horizon = ?, digest = ?, objects = ?, filled = ?, ready = ?, again = ?,"
+        " broken = ? WHERE id = ?",
         (*values, id_),
     )
 
@@ -134,7 +134,7 @@ def _create(connection: sqlite3.Connection, collection: int, canonical: str, cho
         connection.execute(statement)
     if choice.selection.follow:
         References(connection, number).create()
-    return ClassRow(number, canonical, 0, 0, 0, digest.EMPTY, 0, 0, 0, choice.broken)
+    return ClassRow(number, canonical, 0, 0, 0, digest.EMPTY, 0, 0, 0, 0, choice.broken)
 
 
 class _Entering(NamedTuple):

@@ -144,6 +144,7 @@ def follow(
         last=alteration.altered[-1].change if one.ready else one.last,
         digest=digest.add(one.digest, moves.weight),
         objects=one.objects + moves.objects,
+        again=int(one.again or bool(moves.come_again)),
     )
     return after, moves.rows
 

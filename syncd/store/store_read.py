@@ -94,15 +94,13 @@ def _of_class(
 ) -> Iterator[StoredRow]:
     """Rows in the order of the class, with all their fields. ``between``: see ``_all``. ``base``: where the device
     stands at least; what it may hold of earlier stays counts from there (see ``stays``)."""
-    again = f"SELECT 1 FROM {one.table} INDEXED BY again_{one.id:d} WHERE stays IS NOT NULL AND change > ? LIMIT 1"
-    come_again = connection.execute(again, between[:1]).fetchone() is not None
-    born = _SINCE if come_again else "member.born"
+    born = _SINCE if one.again else "member.born"
     found = connection.execute(
         f"SELECT member.change, {born}, ifnull(member.type, held.type), ifnull(member.key, held.key), held.fields,"
         f" ifnull(held.fault, '') FROM {one.table} AS member LEFT JOIN {row.table} AS held"
         " ON member.type IS NULL AND held.change = member.change"
         " WHERE member.change > ? AND member.change <= ? ORDER BY member.change LIMIT ?",
-        (base, *between) if come_again else between,
+        (base, *between) if one.again else between,
     )
     return map(StoredRow._make, found)
 

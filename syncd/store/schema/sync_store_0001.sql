@@ -98,7 +98,8 @@ CREATE TABLE authors (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 
 -- Selection classes. id: names the table of its members and is part of its epoch; never used again.
 -- head: the published group that last changed anything in it. last: newest change in its order.
--- filled: while it is not ready, up to which change objects were asked. broken: why it cannot be applied.
+-- filled: while it is not ready, up to which change objects were asked. again: whether any object came into it a second
+-- time, so that some have earlier stays. broken: why it cannot be applied.
 CREATE TABLE classes (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     collection INTEGER NOT NULL REFERENCES collections (id),
@@ -110,6 +111,7 @@ CREATE TABLE classes (
     objects INTEGER NOT NULL DEFAULT 0,
     filled INTEGER NOT NULL DEFAULT 0,
     ready INTEGER NOT NULL DEFAULT 0,
+    again INTEGER NOT NULL DEFAULT 0,
     broken TEXT NOT NULL DEFAULT '',
     UNIQUE (collection, canonical)
 ) STRICT;
