@@ -1,4 +1,5 @@
-"""What the arguments of a verb about settings name: a place, a setting, a text. Raises UserError."""
+"""What verbs ask of settings: what their arguments name, a place, a setting, a text, and what `syncd share` chooses.
+Raises UserError."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from syncd.core.status import Json
 
 
 class Asked(Protocol):
-    """What `syncd share` asks for."""
+    """By `syncd share`, of its collection."""
 
     @property
     def direction(self) -> str: ...

@@ -32,9 +32,7 @@ Values = dict[str, dict[bytes, bytes | None]]
 Made = tuple[int, bytes | None]  # in which group, which version
 PlanRow = tuple[int, int, int, bool, int | None]
 _DELETE, _WITHHELD = int(Kind.DELETE), int(Kind.WITHHELD)
-_GROUPS_MAX = (
-    50_000  # groups of which is counted how much of them a work brings; where there are more, none comes whole
-)
+_GROUPS_MAX = 50_000  # of which is counted how much of them a work brings; where there are more, none comes whole
 
 
 def some_stand(connection: sqlite3.Connection, box: Box, snapshot: bool) -> bool:

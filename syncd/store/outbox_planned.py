@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,17 +30,12 @@ class Leave:
             "SELECT o.key FROM objects o JOIN plan_rows r ON r.object = o.id AND r.leave"
             " WHERE o.box = ? AND o.type = ? AND o.key IN ({})"
         )
-        try:
-            with closing(reader(self.path)) as own:
-                own.execute("BEGIN")
-                _check(own, self.box, self.plan)
-                return frozenset(
-                    ObjectId(type_, key)
-                    for type_, rows in lookup(own, query, self.box, _by_type(objects))
-                    for (key,) in rows
-                )
-        except sqlite3.Error as error:
-            raise mapped(error, self.path) from error
+        with _reading(self.path, self.box, self.plan) as own:
+            return frozenset(
+                ObjectId(type_, key)
+                for type_, rows in lookup(own, query, self.box, _by_type(objects))
+                for (key,) in rows
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +51,9 @@ class Restore:
             "SELECT o.type_id, o.key, o.base FROM plan_rows r JOIN objects o ON o.id = r.object"
             " WHERE r.box = ? AND r.kind = ? ORDER BY o.type, o.key"
         )
-        try:
-            with closing(reader(self.path)) as own:
-                own.execute("BEGIN")
-                _check(own, self.box, self.plan)
-                for row in own.execute(query, (self.box, BACK)):
-                    yield Restored(*row)
-        except sqlite3.Error as error:
-            raise mapped(error, self.path) from error
+        with _reading(self.path, self.box, self.plan) as own:
+            for row in own.execute(query, (self.box, BACK)):
+                yield Restored(*row)
 
 
 def _by_type(objects: Iterable[ObjectId]) -> dict[str, list[bytes]]:
@@ -73,7 +63,14 @@ def _by_type(objects: Iterable[ObjectId]) -> dict[str, list[bytes]]:
     return keys
 
 
-def _check(connection: sqlite3.Connection, box: int, plan: int) -> None:
-    """A plan that was replaced would say that nothing stays."""
-    if connection.execute("SELECT 1 FROM plans WHERE box = ? AND id = ?", (box, plan)).fetchone() is None:
-        raise InvariantBroken(f"plan {plan} of the outbox was replaced or carried out")
+@contextmanager
+def _reading(path: Path, box: int, plan: int) -> Iterator[sqlite3.Connection]:
+    """A transaction of a connection of its own. A plan that was replaced would say that nothing stays."""
+    try:
+        with closing(reader(path)) as own:
+            own.execute("BEGIN")
+            if own.execute("SELECT 1 FROM plans WHERE box = ? AND id = ?", (box, plan)).fetchone() is None:
+                raise InvariantBroken(f"plan {plan} of the outbox was replaced or carried out")
+            yield own
+    except sqlite3.Error as error:
+        raise mapped(error, path) from error

@@ -17,6 +17,7 @@ from syncd.core.model import Observed
 from syncd.store.store_collections import CollectionRow, TypeSet, get
 
 _QUARTER_US = 900 * 1_000_000
+_GONE = "SELECT gone FROM held_objects WHERE collection = ? AND type = ? AND key = ?"
 
 # change, type, key, born, hash, author, fields
 Former = tuple[int, int, bytes, int, bytes | None, int, bytes | None]
@@ -79,11 +80,10 @@ def join(
     added, gone, grown = 0, 0, False
     there = f"SELECT 1 FROM {row.table} WHERE type = ? AND key = ? AND hash IS NOT NULL"
     look_up = connection.cursor()
-    find = "SELECT gone FROM held_objects WHERE collection = ? AND type = ? AND key = ?"
     for one in {(one.type, one.key): one for one in observed}.values():
         at = (one.type, one.key)
         lost = int(one.fields is None and look_up.execute(there, at).fetchone() is not None)
-        before = look_up.execute(find, (row.id, *at)).fetchone()
+        before = look_up.execute(_GONE, (row.id, *at)).fetchone()
         added += before is None
         gone += lost - (before[0] if before else 0)
         grown = grown or bool(lost and not (before and before[0]))
@@ -100,23 +100,20 @@ def join(
 def join_whole(
     connection: sqlite3.Connection,
     row: CollectionRow,
-    group: tuple[Sequence[Observed], Sequence[Observed]],
+    back: Sequence[Observed],
+    observed: Sequence[Observed],
     now_us: int,
 ) -> CollectionRow:
-    """``group``: what was taken back, as it was observed before, and what was observed at this moment. What was taken
-    back and is of the held group already was observed later, by a comparison."""
-    back, observed = group
-    find = "SELECT gone FROM held_objects WHERE collection = ? AND type = ? AND key = ?"
-    held = {(one.type, one.key): connection.execute(find, (row.id, one.type, one.key)).fetchone() for one in back}
-    seen = [one if (was := held[one.type, one.key]) is None else _as_held(one, was[0]) for one in back]
+    """``back``: what was taken back, as it was observed before; ``observed``: at this moment. What of it is of the held
+    group already was observed later, by a comparison."""
+    seen: list[Observed] = []
+    for one in back:
+        was = connection.execute(_GONE, (row.id, one.type, one.key)).fetchone()
+        seen.append(one if was is None else one._replace(fields=None if was[0] else b""))
     row = join(connection, row, [*seen, *observed], now_us)
     if back:
         connection.execute("UPDATE held SET of_ = max(of_, ?) WHERE collection = ?", (row.objects, row.id))
     return row
-
-
-def _as_held(one: Observed, gone: bool) -> Observed:
-    return one._replace(fields=None if gone else b"")
 
 
 def close(connection: sqlite3.Connection, row: CollectionRow, open_: bool) -> None:

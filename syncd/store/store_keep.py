@@ -27,6 +27,7 @@ from syncd.store.ties import Owner, ties_of
 
 _AT_HAND_ROWS_MAX = 100  # of a group that stays in memory to be sent at once
 _AT_HAND_BYTES_MAX = 64 * 1024  # the same in bytes of keys and fields
+_MOVED_MANY = 100  # rows that move to the end of the order: from here on they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +243,7 @@ def _hold(connection: sqlite3.Connection, row: CollectionRow, types: TypeSet, ba
         history_bytes=row.history_bytes - back.history_bytes,
         gone=0,
     )
-    after = store_held.join_whole(connection, after, (back.observed, batch.observed), now_us)
+    after = store_held.join_whole(connection, after, back.observed, batch.observed, now_us)
     store_held.close(connection, after, open_=not batch.publish)
     _save(connection, after)
     return Kept(after, classes, {})
@@ -332,7 +333,7 @@ def _begin_history(connection: sqlite3.Connection, row: CollectionRow) -> Collec
 
 def _write(connection: sqlite3.Connection, row: CollectionRow, changes: Changes) -> None:
     """A row that moves to the end goes and comes again: with many of them by fewer statements."""
-    if len(changes.moved) < _AT_HAND_ROWS_MAX:
+    if len(changes.moved) < _MOVED_MANY:
         connection.executemany(
             f"UPDATE {row.table} SET change = ?, born = ?, hash = ?, fault = ?, author = ?, fields = ?"
             " WHERE change = ?",

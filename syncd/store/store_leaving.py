@@ -39,7 +39,7 @@ def leaving(
         together = after.takes_each(rows)
         if together is not None and last <= row.head:
             after.answered.note([one[0] for one in rows], together)
-        stays = together or _taken(after, rows)
+        stays = _one_by_one(after, rows) if together is None else together
         if former is not None:
             was = [bool(one[-1]) for one in rows]
         else:
@@ -68,9 +68,12 @@ def _read(row: CollectionRow, former: ClassRow | None) -> str:
 
 def _taken(choice: Choice, rows: Sequence[ObjectRow]) -> list[bool]:
     together = choice.takes_each(rows)
-    return [_takes(choice, row) for row in rows] if together is None else together
+    return _one_by_one(choice, rows) if together is None else together
 
 
-def _takes(choice: Choice, row: ObjectRow) -> bool:
-    answer = choice.answers.get(row[1], False)
-    return answer if answer is not None else choice.takes(row[1], values_of(*row[2:5]), False)
+def _one_by_one(choice: Choice, rows: Sequence[ObjectRow]) -> list[bool]:
+    answers = (choice.answers.get(row[1], False) for row in rows)
+    return [
+        answer if answer is not None else choice.takes(row[1], values_of(*row[2:5]), False)
+        for row, answer in zip(rows, answers, strict=True)
+    ]

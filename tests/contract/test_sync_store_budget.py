@@ -3,24 +3,14 @@ budget in the sync store, for the one in SQLite and its twin in memory (R13)."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-import pytest_asyncio
 
 from syncd.core.holding import Batch
 from syncd.core.ports import CollectionState, SyncStore
-from tests.contract.sync_store_kit import NAME, TYPE, observed, opened
+from tests.contract.sync_store_kit import NAME, TYPE, observed
 from tests.contract.test_sync_store_held import GUARD, Application, begun, gone
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest_asyncio.fixture(params=["sqlite", "memory"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SyncStore]:
-    async with opened(request.param, tmp_path) as made:
-        yield made
 
 
 async def test_what_was_not_gone_when_it_was_approved_is_held_again_if_it_is_much(store: SyncStore) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 import pytest_asyncio
 
@@ -13,15 +10,9 @@ from syncd.core.model import DataType
 from syncd.core.ports import SyncStore
 from syncd.core.selection import ALL, Selection
 from tests.contract.classes_kit import COUNTRY, FRENCH, ITEM, NAMES_ONLY, Device, Shop, item
-from tests.contract.sync_store_kit import NAME, opened, prepare
+from tests.contract.sync_store_kit import NAME, prepare
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest_asyncio.fixture(params=["sqlite", "memory"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SyncStore]:
-    async with opened(request.param, tmp_path) as made:
-        yield made
 
 
 @pytest_asyncio.fixture

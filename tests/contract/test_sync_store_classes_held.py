@@ -4,12 +4,11 @@ twin in memory (R2, R8, R13)."""
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from syncd.core.guard import Guard
 from syncd.core.holding import Batch
@@ -20,7 +19,7 @@ from syncd.core.settings import Limits
 from syncd.store.memory import MemorySyncStore
 from syncd.store.sync_store import SqliteSyncStore
 from tests.contract.classes_kit import FRENCH, ITEM, NAMES_ONLY, Device, Fields, Shop, item
-from tests.contract.sync_store_kit import BYTES_MAX, NAME, opened, prepare
+from tests.contract.sync_store_kit import BYTES_MAX, NAME, prepare
 
 pytestmark = pytest.mark.asyncio
 
@@ -52,12 +51,6 @@ class Guarded(Shop):
             batch = Batch(self.observed(there), False, False, guard=GUARD, release=True)
             state = await self.store.keep(NAME, batch, self.now_us)
         return await self.read({})
-
-
-@pytest_asyncio.fixture(params=["sqlite", "memory"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SyncStore]:
-    async with opened(request.param, tmp_path) as made:
-        yield made
 
 
 HAS: Values = {number: item("FR" if number % 2 else "DE", number) for number in range(20)}

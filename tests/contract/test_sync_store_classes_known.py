@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from syncd.core.ports import SyncStore
 from syncd.core.selection import Selection
 from tests.contract.classes_kit import COUNTRY, FRENCH, ITEM, Shop, item
-from tests.contract.sync_store_kit import NAME, opened, prepare
+from tests.contract.sync_store_kit import NAME, prepare
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest_asyncio.fixture(params=["sqlite", "memory"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SyncStore]:
-    async with opened(request.param, tmp_path) as made:
-        yield made
 
 
 async def opened_class(shop: Shop, selection: Selection) -> int:

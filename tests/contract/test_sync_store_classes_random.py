@@ -121,11 +121,8 @@ class Device:
 
 @dataclass
 class World:
-    (
-        """The application, both stores, and devices of the two classes. ``published``: the state at the head.
+    """The application, both stores, and devices of the two classes. ``published``: the state at the head.
     ``ever``: what was in a class at a published state, by the epoch of the class, and the number of the last."""
-        ""
-    )
 
     wanted: list[Wanted]
     real: SqliteSyncStore

@@ -4,24 +4,14 @@ there (R8)."""
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from syncd.core.gathered import Met
 from syncd.core.ports import SyncStore
 from syncd.core.references import Object
-from tests.contract.sync_store_kit import opened
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest_asyncio.fixture(params=["sqlite", "memory"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SyncStore]:
-    async with opened(request.param, tmp_path) as made:
-        yield made
 
 
 def one(number: int) -> Object:

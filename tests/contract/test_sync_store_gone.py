@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -14,17 +12,11 @@ from syncd.core.ports import ChunkRequest, SyncStore
 from syncd.core.selection import ALL, Selection
 from syncd.store import store_gone
 from tests.contract.classes_kit import FRENCH, ITEM, Device, Shop, item
-from tests.contract.sync_store_kit import NAME, opened, prepare
+from tests.contract.sync_store_kit import NAME, prepare
 
 pytestmark = pytest.mark.asyncio
 SELECTIONS = pytest.mark.parametrize("selection", [ALL, FRENCH], ids=["all", "class"])
 FOREVER = 2**62
-
-
-@pytest_asyncio.fixture(params=["sqlite", "memory"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SyncStore]:
-    async with opened(request.param, tmp_path) as made:
-        yield made
 
 
 @pytest_asyncio.fixture

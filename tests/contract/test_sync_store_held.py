@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from syncd.core.edits import Edit
 from syncd.core.guard import Guard
@@ -18,7 +17,7 @@ from syncd.core.ports import CollectionState, SyncStore
 from syncd.core.settings import Limits
 from syncd.store.memory import MemorySyncStore
 from syncd.store.sync_store import SqliteSyncStore
-from tests.contract.sync_store_kit import NAME, TYPE, Follower, Writer, chunk_of, observed, opened, prepare
+from tests.contract.sync_store_kit import NAME, TYPE, Follower, Writer, chunk_of, observed, prepare
 
 pytestmark = pytest.mark.asyncio
 
@@ -56,12 +55,6 @@ class Application:
 
 def gone(*numbers: int) -> dict[str, str | None]:
     return {str(number): None for number in numbers}
-
-
-@pytest_asyncio.fixture(params=["sqlite", "memory"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SyncStore]:
-    async with opened(request.param, tmp_path) as made:
-        yield made
 
 
 async def begun(store: SyncStore, objects: int = 100) -> Application:

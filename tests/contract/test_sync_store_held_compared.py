@@ -3,25 +3,15 @@ twin in memory (R13)."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-import pytest_asyncio
 
 from syncd.core.holding import Batch
 from syncd.core.model import DataType, Observed
 from syncd.core.ports import CollectionState, SyncStore
-from tests.contract.sync_store_kit import NAME, TYPE, Follower, chunk_of, observed, opened
+from tests.contract.sync_store_kit import NAME, TYPE, Follower, chunk_of, observed
 from tests.contract.test_sync_store_held import GUARD, Application, Values, begun, gone
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest_asyncio.fixture(params=["sqlite", "memory"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SyncStore]:
-    async with opened(request.param, tmp_path) as made:
-        yield made
 
 
 async def test_a_comparison_leaves_what_is_held_as_it_is(store: SyncStore) -> None:

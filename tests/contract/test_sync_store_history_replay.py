@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from syncd.core.edits import Edit
 from syncd.core.errors import UserError
@@ -18,19 +17,13 @@ from syncd.core.ports import SyncStore
 from syncd.core.settings import Limits
 from syncd.store.memory import MemorySyncStore
 from syncd.store.sync_store import SqliteSyncStore
-from tests.contract.sync_store_kit import NAME, Writer, opened, prepare
+from tests.contract.sync_store_kit import NAME, Writer, prepare
 
 pytestmark = pytest.mark.asyncio
 
 KEYS = [f"{i:02}".encode() for i in range(16)]
 AUTHORS = ("", "laptop", "tablet", "desk undo notes:3")
 STEPS = 200
-
-
-@pytest_asyncio.fixture(params=["sqlite", "memory"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SyncStore]:
-    async with opened(request.param, tmp_path) as made:
-        yield made
 
 
 State = dict[bytes, bytes]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import pytest
-import pytest_asyncio
 
 from syncd.adapters.canonical import pack_values
 from syncd.core.digest import object_hash, type_prefix
@@ -17,7 +15,7 @@ from syncd.core.ports import SyncStore
 from syncd.core.selection import ALL, Selection
 from syncd.settings_guard import counted
 from tests.contract.classes_kit import FRENCH, ITEM, Fields, Shop, item
-from tests.contract.sync_store_kit import NAME, opened, prepare
+from tests.contract.sync_store_kit import NAME, prepare
 
 pytestmark = pytest.mark.asyncio
 
@@ -25,12 +23,6 @@ HAS = {number: item("FR" if number % 4 else "DE", number) for number in range(20
 DEAR = Selection("total >= 10")
 NEVER = Selection("total < 0")
 UNFIT = Selection("colour is None")
-
-
-@pytest_asyncio.fixture(params=["sqlite", "memory"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SyncStore]:
-    async with opened(request.param, tmp_path) as made:
-        yield made
 
 
 async def begun(store: SyncStore, has: Mapping[int, Fields] = HAS) -> Shop:

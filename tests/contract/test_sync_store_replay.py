@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from syncd.core.inbound_queue import divide
 from syncd.core.model import Tie
@@ -17,18 +15,12 @@ from syncd.core.ports import SyncStore
 from syncd.core.settings import Limits
 from syncd.store.memory import MemorySyncStore
 from syncd.store.sync_store import SqliteSyncStore
-from tests.contract.sync_store_kit import NAME, Follower, Writer, chunk_of, opened, prepare
+from tests.contract.sync_store_kit import NAME, Follower, Writer, chunk_of, prepare
 
 pytestmark = pytest.mark.asyncio
 
 KEYS = [f"{i:02}" for i in range(24)]
 STEPS = 250
-
-
-@pytest_asyncio.fixture(params=["sqlite", "memory"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SyncStore]:
-    async with opened(request.param, tmp_path) as made:
-        yield made
 
 
 @dataclass

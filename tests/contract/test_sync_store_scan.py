@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -13,15 +11,9 @@ from syncd.core.errors import InvariantBroken
 from syncd.core.holding import Batch
 from syncd.core.model import DataType, Proof
 from syncd.core.ports import SyncStore
-from tests.contract.sync_store_kit import NAME, TYPE, Follower, Writer, chunk_of, opened, prepare
+from tests.contract.sync_store_kit import NAME, TYPE, Follower, Writer, chunk_of, prepare
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest_asyncio.fixture(params=["sqlite", "memory"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SyncStore]:
-    async with opened(request.param, tmp_path) as made:
-        yield made
 
 
 @pytest_asyncio.fixture

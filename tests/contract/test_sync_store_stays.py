@@ -3,9 +3,6 @@ between two of them (R8); for the store in SQLite and its twin in memory."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 import pytest_asyncio
 
@@ -14,19 +11,13 @@ from syncd.core.model import Span, Spans
 from syncd.core.ports import SyncStore
 from syncd.store.stays import STAYS_MAX
 from tests.contract.classes_kit import FRENCH, ITEM, Device, Fields, Shop, item
-from tests.contract.sync_store_kit import NAME, opened, prepare
+from tests.contract.sync_store_kit import NAME, prepare
 from tests.contract.test_sync_store_classes_held import GUARD, Guarded
 
 pytestmark = pytest.mark.asyncio
 
 MOVED = 1  # the object that comes and goes
 HAS: dict[int, Fields | None] = {number: item("FR") for number in range(1, 6)}
-
-
-@pytest_asyncio.fixture(params=["sqlite", "memory"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SyncStore]:
-    async with opened(request.param, tmp_path) as made:
-        yield made
 
 
 @pytest_asyncio.fixture

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from syncd.core.ports import SyncStore
-from tests.contract.sync_store_kit import BYTES_MAX, NAME, Writer, opened, prepare
+from tests.contract.sync_store_kit import BYTES_MAX, NAME, Writer, prepare
 
 pytestmark = pytest.mark.asyncio
 FOREVER = 2**62
-
-
-@pytest_asyncio.fixture(params=["sqlite", "memory"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SyncStore]:
-    async with opened(request.param, tmp_path) as made:
-        yield made
 
 
 @pytest_asyncio.fixture
