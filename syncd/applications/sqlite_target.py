@@ -148,11 +148,11 @@ class SqliteTarget:
         return await self._run(lambda executor: executor.local.describe(types, alone))
 
     async def changes(self, mark: int, limit: int, wait_s: float | None = None) -> LocalChanges:
-        if wait_s is not None:
+        if wait_s:
             return await self._changes_to_come(mark, limit, wait_s)
         if self._database is None and not self._established:
             return LocalChanges((), mark, True)
-        return await self._run_on(self._reading(mark, limit, beside=False))
+        return await self._run_on(self._reading(mark, limit, beside=wait_s is not None))
 
     def _reading(self, mark: int, limit: int, beside: bool) -> Callable[[Executor, sqlite3.Connection], LocalChanges]:
         waiter = self._waiter

@@ -84,10 +84,10 @@ class Waiter:
         since, works = 0.0, False  # when the application began to work, and whether it still does
         while True:
             noticed = self._watch.noticed()
-            if self._stopped or wanted():
+            now = time.monotonic()
+            if self._stopped or (now < until and wanted()):  # who gave way often enough must end as well
                 self._pause_s = _POLL_S if noticed else self._pause_s
                 return True
-            now = time.monotonic()
             since = (since or now) if self.rollback and (noticed or works) else 0.0
             works = since > 0 and now - since < _WORKS_S_MAX and (noticed or self._journal.exists())
             if (

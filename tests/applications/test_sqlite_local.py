@@ -152,6 +152,18 @@ async def test_edits_are_what_was_at_the_mark_and_what_is(path: Path, schema: st
                     assert found == changed(before, after)
 
 
+async def test_who_looks_without_a_wait_is_not_kept_by_one_who_waits(path: Path) -> None:
+    async with local(path, ONE) as here:
+        mark, _ = await read(here.target, 0)
+        await here.target.changes(mark, 10, 0.1)  # beyond what was noticed of the writing above
+        waiting = asyncio.create_task(here.target.changes(mark, 10, 60.0))
+        await asyncio.sleep(0)
+        looked = await asyncio.wait_for(here.target.changes(mark, 10, 0.0), 30.0)
+        assert (looked.edits, looked.drained, waiting.done()) == ((), True, False)
+        sql(path, "INSERT INTO t(id, u, v) VALUES(1, 'a', 2)")
+        assert len((await asyncio.wait_for(waiting, 30.0)).edits) == 1
+
+
 async def read(target: SqliteTarget, mark: int, limit: int = 1000) -> tuple[int, Changed]:
     """Where reading ended, and what it told: the pages joined as the outbox does."""
     found: Changed = {}
