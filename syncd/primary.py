@@ -171,7 +171,7 @@ class Primary:
         self._owners[entry.name] = owner
         ports, limits = self.rooms.ports, self.rooms.limits
         source = SqliteSource(Path(entry.path), entry.tables, limits)
-        writer = SqliteWriter(Path(entry.path), limits, source.hush)
+        writer = SqliteWriter(Path(entry.path), limits, source.hand_over)
         ports.sources[entry.name], ports.writers[entry.name] = source, writer
         self._stack.push_async_callback(source.close)
         self._stack.push_async_callback(writer.close)

@@ -52,6 +52,12 @@ def last_mark(connection: sqlite3.Connection) -> int:
     return mark_of(*row) if row else 0
 
 
+def mark_at(connection: sqlite3.Connection, number: int) -> int:
+    """The mark of a row; 0 where it is not there."""
+    row = connection.execute(f"SELECT n, r FROM {LOG} WHERE n = ?", (number,)).fetchone()
+    return mark_of(*row) if row else 0
+
+
 def extent(connection: sqlite3.Connection) -> Extent:
     """At the beginning of a transaction that writes."""
     row = connection.execute(_EXTENT).fetchone()
@@ -73,8 +79,7 @@ def follows(connection: sqlite3.Connection, mark: int) -> bool:
     """Whether the log goes on where the mark was given."""
     if mark == 0:
         return bounds(connection)[0] == 1
-    row = connection.execute(f"SELECT n, r FROM {LOG} WHERE n = ?", (number_of(mark),)).fetchone()
-    return row is not None and mark_of(*row) == mark
+    return mark_at(connection, number_of(mark)) == mark
 
 
 def lost(connection: sqlite3.Connection, limits: Limits) -> bool:

@@ -30,6 +30,7 @@ from syncd.applications.sqlite_common import (
     transaction,
 )
 from syncd.applications.sqlite_foreign_keys import references
+from syncd.applications.sqlite_handed import HandOver
 from syncd.applications.sqlite_identity import identity as identity_of
 from syncd.applications.sqlite_identity import place_of, set_identity
 from syncd.applications.sqlite_read import (
@@ -85,6 +86,7 @@ class SqliteSource:
         self._growth = Growth(path, limits)
         self._problems: dict[str, None] = {}
         self._problem_count = 0
+        self.hand_over = HandOver(limits.scan_bytes_max, self._hush)  # to our writer of this database
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -117,6 +119,7 @@ class SqliteSource:
         return SourceState(identity, types, self.problems, self._renamed)
 
     async def number(self, types: Sequence[DataType]) -> None:
+        self.hand_over.clear()  # types may have other numbers
         tables = {table.name: table for table in self._tables}
         self._by_type = {one.id: Reader(tables[one.name], one.id, self._limits) for one in types if one.name in tables}
         self._by_number = {self._numbers[reader.table.name]: reader for reader in self._by_type.values()}
@@ -177,7 +180,7 @@ class SqliteSource:
         if self._discard_to - self._discarded >= (_DISCARD_ROWS_ROLLBACK if rollback else _DISCARD_ROWS):
             await self._run(self._cut_back)
 
-    def hush(self, hushed: bool) -> None:
+    def _hush(self, hushed: bool) -> None:
         """We begin to write the database through another connection, or are done (``Waiter.hush``)."""
         if self._waiter is not None:
             self._waiter.hush(hushed)
@@ -338,11 +341,14 @@ class SqliteSource:
             return SourceChanges((), mark, False, reshaped=True)
         if not log.follows(connection, mark) or (self._tables and log.lost(connection, self._limits)):
             return SourceChanges((), mark, False, lost=True)
-        rows = log.read(connection, mark, limit, self._limits.scan_bytes_max)
+        handed, mark = self.hand_over.take(connection, mark, limit)
+        rows = log.read(connection, mark, limit - len(handed), self._limits.scan_bytes_max)
         named = [self._named(row) for row in rows]
         observed, taken = touched(connection, named, self._limits.scan_bytes_max)
         if self._authors and taken:
             observed = authors.signed(connection, rows[:taken], named, observed)
+        if handed:
+            observed = list({(one.type, one.key): one for one in (*handed, *observed)}.values())
         reached = log.mark_of(int(rows[taken - 1][0] or 0), int(rows[taken - 1][2] or 0)) if taken else mark
         return SourceChanges(observed, reached, reached == log.last_mark(connection))
 

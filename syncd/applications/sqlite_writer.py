@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from syncd.applications.sqlite_common import Database
 from syncd.applications.sqlite_executed import Name, Outbox
+from syncd.applications.sqlite_handed import HandOver
 from syncd.applications.sqlite_wal import Growth
 from syncd.applications.sqlite_writer_groups import Groups, Order
 from syncd.core.edits import EditGroup, Fact, Policy, Written
@@ -22,13 +23,13 @@ from syncd.core.settings import Limits
 
 
 class SqliteWriter:
-    """``core.upward_ports.Writer`` on the database at ``path``, which is opened with the first write. ``hush``: tells
-    the source of the same database that a write begins (True), or is over."""
+    """``core.upward_ports.Writer`` on the database at ``path``, which is opened with the first write. ``hand_over``: to
+    the source of the same database."""
 
-    def __init__(self, path: Path, limits: Limits, hush: Callable[[bool], None] = lambda _: None) -> None:
+    def __init__(self, path: Path, limits: Limits, hand_over: HandOver | None = None) -> None:
         self._path = path
         self._limits = limits
-        self._hush = hush
+        self._hand_over = hand_over or HandOver(0)
         self._database: Database | None = None
         self._groups: Groups | None = None
         self._source = ""
@@ -62,11 +63,11 @@ class SqliteWriter:
         def write(connection: sqlite3.Connection) -> list[Written] | None:
             return executor.write(order) if database.in_place(connection) else None
 
-        self._hush(True)
+        self._hand_over.hush(True)
         try:
             written = await database.run(write)
         finally:
-            self._hush(False)
+            self._hand_over.hush(False)
         if written is None:
             await self.close()  # what is there by then is opened
             raise ApplicationOffline(
@@ -90,7 +91,8 @@ class SqliteWriter:
             self._database = database = await Database.open(self._path, self._limits)
             self._growth.opened()
             try:
-                self._groups = await database.run(lambda connection: Groups(connection, self._limits, self._begun))
+                put = self._hand_over.put
+                self._groups = await database.run(lambda connection: Groups(connection, self._limits, self._begun, put))
             except BaseException:
                 await self.close()
                 raise

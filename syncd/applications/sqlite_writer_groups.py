@@ -4,13 +4,14 @@ What each edit finds is read inside the transaction, under the application's loc
 Writing is by the same roads as on an auxiliary: many rows at once, then row by row, then everything removed first where
 a value under a UNIQUE index was in the way; but nothing is silenced: the capture logs it as what the application did.
 Neighbours that share no object are decided and written at once; where that does not go, in halves, and one by one.
-Where the tables allow it, all goes by the short road of ``sqlite_writer_straight`` first.
+Where the tables allow it, all goes by the short road of ``sqlite_writer_straight`` first; what is known exactly of that
+is handed to the source (``sqlite_handed``).
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -27,6 +28,7 @@ from syncd.applications.sqlite_capture import CONTROL, LOG, SOURCE
 from syncd.applications.sqlite_common import is_there, schema_version, transaction
 from syncd.applications.sqlite_definition import Shape
 from syncd.applications.sqlite_divide import TransactionLost
+from syncd.applications.sqlite_handed import Handed
 from syncd.applications.sqlite_noted import NEWEST
 from syncd.applications.sqlite_tables import TEMP_TABLES, Columns, PieceFailed, Tables, UniqueFailed, robust
 from syncd.applications.sqlite_writer_look import Facts, Look, NotDecided, packed
@@ -34,7 +36,7 @@ from syncd.applications.sqlite_writer_straight import NotStraight, write_straigh
 from syncd.core.conflict import Change, Decision, View, decide
 from syncd.core.edits import Edit, EditGroup, Policy, Written
 from syncd.core.errors import ApplicationOffline
-from syncd.core.model import DataType, Failure, Kind, ObjectId
+from syncd.core.model import DataType, Failure, Kind, ObjectId, Observed
 from syncd.core.settings import Limits
 
 _AT_ONCE = 4  # groups from which they are tried at once
@@ -71,13 +73,29 @@ class _GroupApplier(Applier):
 
 
 class _Try:
-    """One transaction: what is to be executed in it, on what, and how. ``straight``: by the short road first."""
+    """One transaction: what is to be executed in it, on what, and how. ``straight``: by the short road first.
+    ``author``: of what is executed next. ``written``: by the short road, in order; None: there was another road, or it
+    is not known how it was stored."""
 
     def __init__(self, connection: sqlite3.Connection, order: Order, look: Look, straight: bool) -> None:
         self.order = order
         self.look = look
         self.straight = straight
+        self.author = ""
+        self.written: list[Observed] | None = []
         self._connection = connection
+
+    def wrote(self, changes: Sequence[Change] | None) -> None:
+        if changes is None or self.written is None:
+            self.written = None
+        else:
+            self.written += [Observed(*change, "", self.author) for change in changes]
+
+    def handed(self, begin: log.Extent, last: int, mark: int) -> Handed | None:
+        """What the source need not read: each row of the log is of one of them."""
+        if not self.written or last - begin.last != len(self.written) or log.number_of(mark) != last:
+            return None
+        return Handed(begin.last + 1, last, mark, self.written)
 
     @cached_property
     def applier(self) -> _GroupApplier:
@@ -87,14 +105,22 @@ class _Try:
 
 class Groups:
     """Runs in the database's thread, on one connection. ``begun``: outboxes of which groups came since the daemon
-    began, on whatever connection: the oldest group that is not settled comes first after a crash, and not otherwise."""
+    began, on whatever connection: the oldest group that is not settled comes first after a crash, and not otherwise.
+    ``hand_over``: takes what the source need not read."""
 
-    def __init__(self, connection: sqlite3.Connection, limits: Limits, begun: set[executed.Outbox]) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        limits: Limits,
+        begun: set[executed.Outbox],
+        hand_over: Callable[[Handed], None],
+    ) -> None:
         self._connection = connection
         self._run = connection.execute
         self._limits = limits
         self._kept: Look | None = None
         self._begun = begun
+        self._hand_over = hand_over
         self._known: dict[executed.Outbox, int] = {}  # the greatest number of them that was executed
         self._run("PRAGMA synchronous=FULL")
         for sql in TEMP_TABLES:
@@ -128,7 +154,8 @@ class Groups:
                 )
                 fresh = [group for group in order.groups if executed.name_of(group) not in known]
                 signing = Signing(self._connection, begin.last)
-                decisions = self._all(_Try(self._connection, order, look, straight), fresh, signing, lost)
+                work = _Try(self._connection, order, look, straight)
+                decisions = self._all(work, fresh, signing, lost)
                 last, mark = log.end_of(self._connection, begin, self._limits)
                 signing.end(last)
                 written = [_told(group, made, mark) for group, made in zip(fresh, decisions, strict=True)]
@@ -138,6 +165,8 @@ class Groups:
             if not isinstance(error, NotStraight):
                 raise
             return self._together(order, straight=False)
+        if handed := work.handed(begin, last, mark):
+            self._hand_over(handed)
         self._begun |= {one for one in asked if one[0]}
         self._known |= {one: max(newest[one], *numbers) for one, numbers in asked.items() if one[0]}
         known |= {(one.device, one.outbox, one.number): one for one in written}
@@ -179,6 +208,7 @@ class Groups:
         decisions: list[Decision] = []
         for neighbours in _runs(groups):
             signing.next(neighbours[0].author)
+            work.author = neighbours[0].author
             if lost is None:
                 decisions += self._some(work, neighbours)
             else:
@@ -221,7 +251,7 @@ class Groups:
         if not work.straight or not all(change.type in work.look.free for change in changes):
             return False
         there = {(edit.type, edit.key) for edit, view in zip(edits, views, strict=True) if view.ours is not None}
-        write_straight(self._connection, work.look.shapes, changes, there)
+        work.wrote(write_straight(self._connection, work.look, changes, there))
         return True
 
     # ------------------------------------------------------------ one group
@@ -268,6 +298,7 @@ class Groups:
         self, work: _Try, changes: Sequence[Change], *, careful: bool = False, cleared: bool = False
     ) -> RowFailed | None:
         look, applier = work.look, work.applier
+        work.wrote(None)
         columns = Columns(
             bytes(Kind.DELETE if one.fields is None else Kind.MODIFY for one in changes),
             [one.type for one in changes],

@@ -11,6 +11,7 @@ from syncd.applications.forms import Reference
 from syncd.applications.sqlite_bulk import held_rows
 from syncd.applications.sqlite_common import fold, is_ours, name
 from syncd.applications.sqlite_definition import Shape
+from syncd.applications.sqlite_handed import Stored, encoding_of
 from syncd.applications.sqlite_read import unreadable
 from syncd.applications.sqlite_tables import Tables
 from syncd.applications.sqlite_usual import usual_values
@@ -35,7 +36,8 @@ class NotDecided(Exception):
 class Look:
     """The tables as they are, while schema and types stay. ``shapes``: of the types that can be written and are
     captured. ``plain``: of those the tables of which each row stands for itself: no trigger of the application writes
-    more, and keys that are equal are the same. ``free``: of those the ones that no foreign key concerns."""
+    more, and keys that are equal are the same. ``free``: of those the ones that no foreign key concerns. ``stored``:
+    how these store values."""
 
     connection: sqlite3.Connection
     version: int
@@ -43,6 +45,7 @@ class Look:
     shapes: Mapping[int, Shape]
     plain: frozenset[int]
     free: frozenset[int]
+    stored: Mapping[int, Stored]
 
     @classmethod
     def at(cls, connection: sqlite3.Connection, version: int, tables: Tables) -> Look:
@@ -54,7 +57,9 @@ class Look:
         }
         plain = frozenset(at for at, one in shapes.items() if one.table.exact and not one.table.triggers)
         free = frozenset(at for at in plain if not tables.noted(shapes[at]))
-        return cls(connection, version, tables, shapes, plain, free)
+        encoding = encoding_of(connection)
+        stored = {at: Stored(shapes[at], encoding) for at in free}
+        return cls(connection, version, tables, shapes, plain, free, stored)
 
     def views(self, edits: Sequence[Edit], facts: Facts) -> list[View]:
         """What each edit of a group, or of groups that share no object, finds. Raises NotDecided."""

@@ -257,10 +257,10 @@ async def test_what_is_written_while_the_source_is_hushed_is_read(path: Path, to
         await reading.changes()
         waiting = asyncio.create_task(reading.wait(60.0))
         await asyncio.sleep(0)
-        reading.source.hush(True)
+        reading.source.hand_over.hush(True)
         sql(path, "INSERT INTO t VALUES(1, 1)")
         if told:
-            reading.source.hush(False)
+            reading.source.hand_over.hush(False)
         await eventually(waiting.done)
         assert await reading.touched() == [("t", [1], [1])]
 

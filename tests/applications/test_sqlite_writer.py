@@ -375,7 +375,7 @@ async def test_two_who_write_at_the_same_time_wait_for_each_other(path: Path) ->
 async def test_the_source_is_hushed_while_its_database_is_written_and_not_after_a_failure(path: Path) -> None:
     told: list[bool] = []
     async with writing_up(path, PEOPLE) as up:
-        up.writer._hush = told.append
+        up.writer._hand_over.hush = told.append
         await up.write(up.group(up.edit("people", (1,), None, ("ann@home",))))
         assert told == [True, False]
         up.sql("DROP TABLE _syncd_source")

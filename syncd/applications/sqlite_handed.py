@@ -1,0 +1,133 @@
+"""What our writer wrote, handed to the source of the same database: it need not be read again (R10, R16).
+
+Only what is known exactly is handed over: rows that were written as they were decided, one row of the log for each, in
+tables that store each value as it is given. Everything else, and what finds no room, is read from the database. The
+rows of the log decide what counts: what is handed over is left where they are not the ones that were written.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from syncd.adapters.canonical import Value
+from syncd.applications import sqlite_log as log
+from syncd.applications.sqlite_definition import Shape
+from syncd.core.model import Observed
+
+_STORED_AS_GIVEN: dict[str, frozenset[type]] = {
+    "TEXT": frozenset((str, bytes)),
+    "NUMERIC": frozenset((int, bytes)),
+    "INTEGER": frozenset((int, bytes)),
+    "REAL": frozenset((float, bytes)),
+    "BLOB": frozenset((str, int, float, bytes)),
+}
+
+
+class Stored:
+    """Whether the values of a row are stored as they are given: SQLite converts by the affinity of a column
+    (https://sqlite.org/datatype3.html), and what a conflict clause does instead is not looked at."""
+
+    def __init__(self, shape: Shape, encoding: str) -> None:
+        table = shape.table
+        filled = {column for column, _ in table.defaults}
+        self._types = [
+            _STORED_AS_GIVEN[affinity] | (frozenset() if column in filled else {type(None)})
+            for column, affinity in zip(shape.columns, table.affinities, strict=False)
+        ]
+        self._never = (
+            encoding != "UTF-8"
+            or shape.columns != (*table.key, *table.fields)
+            or any("conflict" in sql.lower() for sql in table.definition)
+        )
+        self._known: dict[tuple[type, ...], bool] = {}
+
+    def as_given(self, row: Sequence[Value]) -> bool:
+        """``row``: key, then fields, or the key alone."""
+        types = tuple(map(type, row))
+        known = self._known.get(types)
+        if known is None:
+            known = not self._never and all(one in stored for one, stored in zip(types, self._types, strict=False))
+            self._known[types] = known
+        return known and (float not in types or all(map(_keeps, row)))
+
+
+def _keeps(value: Value) -> bool:
+    """Zero may lose its sign, and what is no number becomes NULL."""
+    return not isinstance(value, float) or value > 0.0 or value < 0.0
+
+
+class Handed(NamedTuple):
+    """Rows of the log with numbers from ``first`` to ``last``, the mark of the last, and for each row what its object
+    was written as."""
+
+    first: int
+    last: int
+    mark: int
+    observed: Sequence[Observed]
+
+
+class HandOver:
+    """From the writer's thread to the source's. Of more than ``bytes_max`` the oldest is forgotten. ``hush``: tells
+    the source that a write begins (True), or is over."""
+
+    def __init__(self, bytes_max: int, hush: Callable[[bool], None] = lambda _: None) -> None:
+        self.hush = hush
+        self._bytes_max = bytes_max
+        self._lock = threading.Lock()
+        self._spans: deque[tuple[Handed, int]] = deque()
+        self._bytes = 0
+
+    def put(self, handed: Handed) -> None:
+        size = sum(len(one.key) + len(one.fields or b"") for one in handed.observed)
+        with self._lock:
+            self._spans.append((handed, size))
+            self._bytes += size
+            while self._bytes > self._bytes_max:
+                self._forget()
+
+    def take(self, connection: sqlite3.Connection, mark: int, limit: int) -> tuple[list[Observed], int]:
+        """What was written next after a mark where the log goes on, at most ``limit`` rows of the log, and the mark of
+        the last of them. In the source's thread, inside a transaction."""
+        observed: list[Observed] = []
+        for span in self._after(log.number_of(mark)):
+            if log.mark_at(connection, span.last) != span.mark:
+                self.clear()  # of a log that is gone
+                break
+            begin = log.number_of(mark) + 1 - span.first
+            some = span.observed[begin : begin + limit - len(observed)]
+            observed += some
+            mark = log.mark_at(connection, span.first + begin + len(some) - 1)
+            if len(observed) == limit:
+                break
+        return observed, mark
+
+    def _after(self, number: int) -> list[Handed]:
+        """Without a gap from a row of the log on. What is before it is forgotten."""
+        with self._lock:
+            while self._spans and self._spans[0][0].last <= number:
+                self._forget()
+            found: list[Handed] = []
+            for handed, _ in self._spans:
+                if handed.first > number + 1:
+                    break
+                found.append(handed)
+                number = handed.last
+            return found
+
+    def clear(self) -> None:
+        with self._lock:
+            while self._spans:
+                self._forget()
+
+    def _forget(self) -> None:
+        self._bytes -= self._spans.popleft()[1]
+
+
+def encoding_of(connection: sqlite3.Connection) -> str:
+    """Of text in the database."""
+    found: str = connection.execute("PRAGMA encoding").fetchone()[0]
+    return found
