@@ -6,8 +6,8 @@ import asyncio
 import dataclasses
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from syncd.core.edits import Overlay, Plan, Restored
 from syncd.core.errors import ApplicationOffline, EditsUnread
 from syncd.core.model import DataType
 from tests.applications.road import LIMITS, sql
-from tests.applications.writing import Group, Row, Writing, table
+from tests.applications.writing import Group, Row, Writing, local, table
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("wal")]
 
@@ -115,19 +115,6 @@ def held(path: Path, one: DataType) -> Objects:
     return {(one.name, pack_values(row[:width])): pack_values(row[width:]) for row in rows if None not in row[:width]}
 
 
-@asynccontextmanager
-async def local(path: Path, one: DataType, *rows: Row, captures: bool = True) -> AsyncIterator[Writing]:
-    """A target that was filled once."""
-    target = SqliteTarget(path, "c", False, False, LIMITS, captures)
-    await target.open()
-    try:
-        here = Writing(target, path, (one,))
-        await here.begin(*rows)
-        yield here
-    finally:
-        await target.close()
-
-
 @pytest.mark.parametrize("schema", SCHEMAS)
 @pytest.mark.parametrize("recursive", [False, True])
 async def test_edits_are_what_was_at_the_mark_and_what_is(path: Path, schema: str, recursive: bool) -> None:
@@ -150,18 +137,6 @@ async def test_edits_are_what_was_at_the_mark_and_what_is(path: Path, schema: st
                     assert (state.digest, state.objects) == (digest_of(sent), len(sent))
                     mark, found = await read(here.target, mark, rng.choice((1, 3, 1000)))
                     assert found == changed(before, after)
-
-
-async def test_who_looks_without_a_wait_is_not_kept_by_one_who_waits(path: Path) -> None:
-    async with local(path, ONE) as here:
-        mark, _ = await read(here.target, 0)
-        await here.target.changes(mark, 10, 0.1)  # beyond what was noticed of the writing above
-        waiting = asyncio.create_task(here.target.changes(mark, 10, 60.0))
-        await asyncio.sleep(0)
-        looked = await asyncio.wait_for(here.target.changes(mark, 10, 0.0), 30.0)
-        assert (looked.edits, looked.drained, waiting.done()) == ((), True, False)
-        sql(path, "INSERT INTO t(id, u, v) VALUES(1, 'a', 2)")
-        assert len((await asyncio.wait_for(waiting, 30.0)).edits) == 1
 
 
 async def read(target: SqliteTarget, mark: int, limit: int = 1000) -> tuple[int, Changed]:

@@ -122,3 +122,16 @@ async def writing(path: Path, *types: DataType, replace: bool = False) -> AsyncI
 def table(number: int, name: str, columns: str, key: tuple[str, ...], fields: tuple[str, ...], *more: str) -> DataType:
     """A type with its definition."""
     return DataType(number, name, key, fields, (f"CREATE TABLE {name}({columns})", *more))
+
+
+@asynccontextmanager
+async def local(path: Path, one: DataType, *rows: Row, captures: bool = True) -> AsyncIterator[Writing]:
+    """A target that was filled once."""
+    target = SqliteTarget(path, "c", False, False, LIMITS, captures)
+    await target.open()
+    try:
+        here = Writing(target, path, (one,))
+        await here.begin(*rows)
+        yield here
+    finally:
+        await target.close()
