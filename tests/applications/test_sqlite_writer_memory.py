@@ -36,7 +36,8 @@ async def another_daemon(up: WritingUp) -> None:
     """The one before went without a word."""
     await up.writer.close()
     await up.source.close()
-    up.source, up.writer = SqliteSource(up.path, (), LIMITS), SqliteWriter(up.path, LIMITS)
+    up.source = SqliteSource(up.path, (), LIMITS)
+    up.writer = SqliteWriter(up.path, LIMITS, up.source.hand_over)
     await up.open()
 
 

@@ -25,7 +25,7 @@ class WritingUp:
         self.path = path
         self.app = sqlite3.connect(path, isolation_level=None)
         self.source = SqliteSource(path, tables, limits)
-        self.writer = SqliteWriter(path, limits)
+        self.writer = SqliteWriter(path, limits, self.source.hand_over)
         self.types: dict[str, DataType] = {}
         self.mark = 0
         self.identity = ""

@@ -110,7 +110,7 @@ class Chain:
         node.ports.store, node.ports.sources = self.store, {COLLECTION: source}
         self.uploads = await SqliteUploadQueue.open(self.directory / "uploads.db", restore_upload)
         self._stack.push_async_callback(self.uploads.close)
-        writer = SqliteWriter(self.source, self.limits)
+        writer = SqliteWriter(self.source, self.limits, source.hand_over)
         self._stack.push_async_callback(writer.close)
         node.ports.uploads, node.ports.writers = self.uploads, {COLLECTION: writer}
         node.effects += primary.set_terms(COLLECTION, self.direction, Policy.PRIMARY)

@@ -177,7 +177,7 @@ class SqliteWriterBench(WriterBench):
         for sql in (*NOTES.definition, *ITEMS.definition):
             self.app.execute(sql)
         self.source: SqliteSource = SqliteSource(path, (), limits)
-        self.writer: SqliteWriter = SqliteWriter(path, limits)
+        self.writer: SqliteWriter = SqliteWriter(path, limits, self.source.hand_over)
 
     def commit(self, changes: Mapping[ObjectId, Fields]) -> None:
         self.app.execute("BEGIN IMMEDIATE")
@@ -209,7 +209,8 @@ class SqliteWriterBench(WriterBench):
 
     async def crash(self) -> None:
         await super().close()
-        self.source, self.writer = SqliteSource(self.path, (), self.limits), SqliteWriter(self.path, self.limits)
+        self.source = SqliteSource(self.path, (), self.limits)
+        self.writer = SqliteWriter(self.path, self.limits, self.source.hand_over)
         await self._begin()
 
     def lose_log(self) -> None:

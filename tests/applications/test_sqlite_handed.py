@@ -1,0 +1,234 @@
+"""What our writer wrote is handed to the source: as the database holds it, and only where that is certain."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing, suppress
+from pathlib import Path
+
+import pytest
+
+from syncd.adapters.canonical import Value, pack_values
+from syncd.applications.sqlite import SqliteSource
+from syncd.applications.sqlite_handed import Handed, HandOver
+from syncd.core.edits import Edit, EditGroup
+from syncd.core.model import Observed
+from tests.applications.road import LIMITS
+from tests.applications.writing_up import WritingUp, writing_up
+
+pytestmark = pytest.mark.asyncio
+
+PEOPLE = "CREATE TABLE people(id INTEGER PRIMARY KEY, name TEXT)"
+SCHEMAS = {
+    "usual": "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT, b REAL, c)",
+    "text key": "CREATE TABLE t(id TEXT PRIMARY KEY, a INTEGER, b NUMERIC, c BLOB)",
+    "number as key": "CREATE TABLE t(id NUMERIC PRIMARY KEY, a, b INT, c CHAR)",
+    "strict": "CREATE TABLE t(id INT PRIMARY KEY, a TEXT, b REAL, c ANY) STRICT",
+    "no rowid": "CREATE TABLE t(id TEXT PRIMARY KEY, a REAL, b, c INT) WITHOUT ROWID",
+    "replacing": "CREATE TABLE t(id INTEGER PRIMARY KEY, a UNIQUE ON CONFLICT REPLACE, b, c)",
+    "ignoring": "CREATE TABLE t(id INTEGER PRIMARY KEY, a UNIQUE ON CONFLICT IGNORE, b, c)",
+    "filling": "CREATE TABLE t(id INTEGER PRIMARY KEY, a NOT NULL ON CONFLICT REPLACE DEFAULT 7, b, c)",
+    "unique": "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b, c, UNIQUE(a, b))",
+    "checked": "CREATE TABLE t(id INTEGER PRIMARY KEY, a CHECK(a > 0), b, c)",
+    "computed": "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b, d AS (a || b) STORED, c)",
+}
+VALUES: tuple[Value, ...] = (None, 0, 1, 2, -1, 1.0, 2.5, 0.0, -0.0, 1e300, "1", "2.5", "a", "", " 1", b"", b"1", b"a")
+
+
+class Both:
+    """The source that is handed things, and another of the same database that is not."""
+
+    def __init__(self, up: WritingUp, other: SqliteSource) -> None:
+        self.up = up
+        self.other = other
+        self.held: dict[tuple[int, bytes], tuple[bytes | None, str]] = {}
+        self.read: dict[tuple[int, bytes], tuple[bytes | None, str]] = {}
+        self._marks = [up.mark, up.mark]
+
+    async def agree(self, limit: int = 1000) -> None:
+        for at, (source, seen) in enumerate(((self.up.source, self.held), (self.other, self.read))):
+            drained = False
+            while not drained:
+                changes = await source.changes(self._marks[at], limit)
+                assert (changes.lost, changes.reshaped) == (False, False)
+                self._marks[at], drained = changes.mark, changes.drained
+                seen.update({(one.type, one.key): (one.fields, one.author) for one in changes.observed})
+        assert self._marks[0] == self._marks[1]
+        assert self.held == self.read
+
+
+@asynccontextmanager
+async def both(path: Path, *schema: str) -> AsyncIterator[Both]:
+    async with writing_up(path, *schema) as up:
+        other = SqliteSource(path, (), LIMITS)
+        await other.open(up.identity)
+        await other.number(list(up.types.values()))
+        try:
+            yield Both(up, other)
+        finally:
+            await other.close()
+
+
+def handed(up: WritingUp) -> int:
+    """Objects that wait to be taken over."""
+    return sum(len(one.observed) for one, _ in up.source.hand_over._spans)
+
+
+class Actor:
+    """Groups of an auxiliary, and what the application does, at random."""
+
+    def __init__(self, up: WritingUp, schema: str, seed: int) -> None:
+        self._up = up
+        self._rng = random.Random(seed)
+        whole = "INTEGER PRIMARY KEY" in schema
+        self._keys = [1, 2, 3] if whole else [one for one in VALUES if one is not None]
+
+    async def act(self) -> None:
+        if self._rng.random() < 0.7:
+            authors = self._rng.choices(("laptop", "till"), k=self._rng.choice((1, 1, 2, 8)))
+            await self._up.write(*(self._group(author) for author in authors))
+        else:
+            with suppress(sqlite3.IntegrityError):
+                key, value = self._rng.choice(self._keys), self._rng.choice(VALUES)
+                self._up.sql("UPDATE t SET b = ? WHERE id = ?", (value, key))
+
+    def limit(self) -> int:
+        return self._rng.choice((1, 2, 3, 1000))
+
+    def _group(self, author: str) -> EditGroup:
+        keys = self._rng.sample(self._keys, k=self._rng.randint(1, 3))
+        return self._up.group(*map(self._edit, keys), author=author)
+
+    def _edit(self, key: Value) -> Edit:
+        rows = self._up.sql("SELECT a, b, c FROM t WHERE id = ?", (key,))
+        fields = None if rows and self._rng.random() < 0.3 else tuple(self._rng.choices(VALUES, k=3))
+        return self._up.edit("t", (key,), rows[0] if rows else None, fields)
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+async def test_it_is_as_the_database_holds_it(path: Path, name: str) -> None:
+    for seed in range(3):
+        print(f"seed {seed}")
+        async with both(path.with_name(f"{seed}.db"), SCHEMAS[name]) as pair:
+            actor = Actor(pair.up, SCHEMAS[name], seed)
+            for _ in range(40):
+                await actor.act()
+                if actor.limit() < 3:
+                    await pair.agree(actor.limit())
+            await pair.agree()
+
+
+@pytest.mark.parametrize(
+    ("declared", "value", "certain"),
+    [
+        ("TEXT", "1", True),
+        ("TEXT", 1, False),
+        ("INTEGER", 1, True),
+        ("INTEGER", "a", False),
+        ("INTEGER", 1.5, False),
+        ("REAL", 1.5, True),
+        ("REAL", 1, False),
+        ("REAL", 0.0, False),
+        ("NUMERIC", "1", False),
+        ("", "1", True),
+        ("", 1.5, True),
+        ("TEXT NOT NULL ON CONFLICT REPLACE DEFAULT 'x'", "1", False),
+        ("TEXT UNIQUE ON CONFLICT IGNORE", "1", False),
+    ],
+)
+async def test_only_what_is_stored_as_it_is_given_is_handed_over(
+    path: Path, declared: str, value: Value, certain: bool
+) -> None:
+    async with both(path, f"CREATE TABLE t(id INTEGER PRIMARY KEY, a {declared})") as pair:
+        up = pair.up
+        groups = [up.group(up.edit("t", (number,), None, (None,))) for number in range(1, 3) if "NOT" not in declared]
+        await up.write(*groups, up.group(up.edit("t", (3,), None, (value,)), author="till"))
+        assert handed(up) == (len(groups) + 1 if certain else 0)
+        await pair.agree()
+        before = handed(up)
+        ((stored,),) = up.sql("SELECT a FROM t WHERE id = 3")
+        await up.write(up.group(up.edit("t", (3,), (stored,), None)))
+        assert handed(up) - before == (0 if "CONFLICT" in declared else 1)
+        await pair.agree()
+
+
+async def test_no_row_of_it_is_read_again(path: Path) -> None:
+    async with writing_up(path, PEOPLE) as up:
+        asked: list[str] = []
+        database = up.source._database
+        assert database is not None
+        await database.run(lambda connection: connection.set_trace_callback(asked.append))
+        await up.write(up.group(*(up.edit("people", (number,), None, ("Ann",)) for number in range(1, 9))))
+        assert len(await up.read()) == 8
+        assert asked
+        assert not reads(asked)
+        assert handed(up) == 8, "until what follows it is read"
+        up.sql("INSERT INTO people VALUES(9, 'Bob')")
+        assert len(await up.read()) == 1
+        assert reads(asked)
+        assert handed(up) == 0
+
+
+def reads(asked: list[str]) -> list[str]:
+    """Statements that read rows of the table."""
+    return [sql for sql in asked if sql.startswith("SELECT") and 'FROM "people"' in sql]
+
+
+async def test_in_another_encoding_nothing_is_handed_over(path: Path) -> None:
+    """What is no character in UTF-16 is replaced by SQLite."""
+    with closing(sqlite3.connect(path)) as app:
+        app.execute("PRAGMA encoding='UTF-16le'")
+        app.execute("CREATE TABLE unused(id INTEGER PRIMARY KEY)")
+    async with both(path, PEOPLE) as pair:
+        await pair.up.write(pair.up.group(pair.up.edit("people", (1,), None, ("\ufffe",))))
+        assert handed(pair.up) == 0
+        await pair.agree()
+
+
+async def test_of_a_backup_that_is_put_back_the_rows_are_read(path: Path) -> None:
+    """The log has a row with the same number, and it is another."""
+    async with both(path, PEOPLE) as pair:
+        up = pair.up
+        with closing(sqlite3.connect(":memory:")) as backup:
+            up.app.backup(backup)
+            await up.write(up.group(up.edit("people", (1,), None, ("ours",))))
+            assert handed(up) == 1
+            backup.backup(up.app)
+        up.sql("INSERT INTO people VALUES(2, 'of the backup')")
+        await pair.agree()
+        assert list(pair.held) == [(up.types["people"].id, pack_values([2]))]
+        assert handed(up) == 0
+
+
+async def test_of_too_much_the_oldest_is_read(path: Path) -> None:
+    async with both(path, PEOPLE) as pair:
+        up = pair.up
+        up.source.hand_over._bytes_max = 100
+        for number in range(1, 9):
+            await up.write(up.group(up.edit("people", (number,), None, ("x" * 20,))))
+        assert handed(up) == 4
+        await pair.agree(3)
+        assert len(pair.held) == 8
+
+
+async def test_what_the_application_wrote_before_is_read_first(path: Path) -> None:
+    async with both(path, PEOPLE) as pair:
+        up = pair.up
+        up.sql("INSERT INTO people VALUES(1, 'Ann')")
+        await up.write(up.group(up.edit("people", (1,), ("Ann",), ("Bob",))))
+        up.sql("UPDATE people SET name = 'Cid'")
+        await pair.agree(1)
+
+
+async def test_there_is_no_gap_in_what_is_handed_over() -> None:
+    over = HandOver(1000)
+    one = Observed(1, b"key", b"fields")
+    for first, last in ((1, 2), (3, 3), (5, 6)):
+        over.put(Handed(first, last, last, [one] * (last - first + 1)))
+    assert [span.first for span in over._after(0)] == [1, 3]
+    assert [span.first for span in over._after(1)] == [1, 3]
+    assert [span.first for span in over._after(2)] == [3]
+    assert over._after(3) == []
+    assert [span.first for span in over._after(4)] == [5]
