@@ -1,4 +1,5 @@
-"""What our writer wrote, handed to the source of the same database: it need not be read again (R10, R16).
+"""What our writer wrote, handed to the source of the same database: it need not be read again, and waits a moment for
+more, so that devices are sent one work where there would be several (R10, R16).
 
 Only what is known exactly is handed over: rows that were written as they were decided, one row of the log for each, in
 tables that store each value as it is given. Everything else, and what finds no room, is read from the database. The
@@ -9,14 +10,18 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from syncd.adapters.canonical import Value
 from syncd.applications import sqlite_log as log
+from syncd.applications.sqlite_common import data_version
 from syncd.applications.sqlite_definition import Shape
+from syncd.applications.sqlite_wait import Waiter
 from syncd.core.model import Observed
+from syncd.core.settings import Limits
 
 _STORED_AS_GIVEN: dict[str, frozenset[type]] = {
     "TEXT": frozenset((str, bytes)),
@@ -71,12 +76,13 @@ class Handed(NamedTuple):
 
 
 class HandOver:
-    """From the writer's thread to the source's. Of more than ``bytes_max`` the oldest is forgotten. ``hush``: tells
-    the source that a write begins (True), or is over."""
+    """From the writer's thread to the source's. Of more than ``scan_bytes_max`` the oldest is forgotten. ``hush``:
+    tells the source that a write begins (True), or is over. ``read_at``: when the source last read of a change."""
 
-    def __init__(self, bytes_max: int, hush: Callable[[bool], None] = lambda _: None) -> None:
+    def __init__(self, limits: Limits, hush: Callable[[bool], None] = lambda _: None) -> None:
         self.hush = hush
-        self._bytes_max = bytes_max
+        self.read_at = -limits.written_join_s
+        self._limits = limits
         self._lock = threading.Lock()
         self._spans: deque[tuple[Handed, int]] = deque()
         self._bytes = 0
@@ -86,8 +92,21 @@ class HandOver:
         with self._lock:
             self._spans.append((handed, size))
             self._bytes += size
-            while self._bytes > self._bytes_max:
+            while self._bytes > self._limits.scan_bytes_max:
                 self._forget()
+
+    def await_more(self, connection: sqlite3.Connection, waiter: Waiter, mark: int, wanted: Callable[[], bool]) -> None:
+        """Where nothing but our writer's work follows a mark, and something was read just before, that waits: for a
+        commit of the application, and not for long. In the source's thread."""
+        until = self.read_at + self._limits.written_join_s
+        while (left_s := until - time.monotonic()) > 0.0 and self._is_all(connection, mark):
+            waiter.seen(data_version(connection), time.monotonic())
+            if waiter.wait(connection, left_s, wanted):
+                return
+
+    def _is_all(self, connection: sqlite3.Connection, mark: int) -> bool:
+        spans = self._after(log.number_of(mark))
+        return bool(spans) and spans[-1].last == log.bounds(connection)[1]
 
     def take(self, connection: sqlite3.Connection, mark: int, limit: int) -> tuple[list[Observed], int]:
         """What was written next after a mark where the log goes on, at most ``limit`` rows of the log, and the mark of

@@ -86,7 +86,7 @@ class SqliteSource:
         self._growth = Growth(path, limits)
         self._problems: dict[str, None] = {}
         self._problem_count = 0
-        self.hand_over = HandOver(limits.scan_bytes_max, self._hush)  # to our writer of this database
+        self.hand_over = HandOver(limits, self._hush)  # to our writer of this database
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -165,7 +165,8 @@ class SqliteSource:
 
         def changes(connection: sqlite3.Connection) -> SourceChanges:
             if wait_s and waiter is not None:
-                waiter.wait(connection, wait_s, lambda: database.waiting > 1)
+                waiter.wait(connection, wait_s, database.is_wanted)
+                self.hand_over.await_more(connection, waiter, mark, database.is_wanted)
             self._check_in_place(connection, waiter)
             if wait_s and self._discard_to > self._discarded and self._idle():
                 self._cut_back(connection)
@@ -321,6 +322,8 @@ class SqliteSource:
             if log.lost(connection, self._limits):
                 log.begin_anew(connection)
             return replace(changes, mark=log.last_mark(connection))
+        if changes.observed:
+            self.hand_over.read_at = time.monotonic()
         if changes.drained:
             self._drained = None if self._waits else (version, changes.mark)
             if self._waiter is not None:

@@ -29,7 +29,7 @@ class SqliteWriter:
     def __init__(self, path: Path, limits: Limits, hand_over: HandOver | None = None) -> None:
         self._path = path
         self._limits = limits
-        self._hand_over = hand_over or HandOver(0)
+        self._hand_over = hand_over or HandOver(limits)
         self._database: Database | None = None
         self._groups: Groups | None = None
         self._source = ""

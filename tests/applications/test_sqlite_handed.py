@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from syncd.adapters.canonical import Value, pack_values
+from syncd.adapters.canonical import Value, pack_values, unpack_values
 from syncd.applications.sqlite import SqliteSource
 from syncd.applications.sqlite_handed import Handed, HandOver
 from syncd.core.edits import Edit, EditGroup
 from syncd.core.model import Observed
+from syncd.core.ports import SourceChanges
 from tests.applications.road import LIMITS
 from tests.applications.writing_up import WritingUp, writing_up
 
@@ -205,7 +208,7 @@ async def test_of_a_backup_that_is_put_back_the_rows_are_read(path: Path) -> Non
 async def test_of_too_much_the_oldest_is_read(path: Path) -> None:
     async with both(path, PEOPLE) as pair:
         up = pair.up
-        up.source.hand_over._bytes_max = 100
+        up.source.hand_over._limits = replace(LIMITS, scan_bytes_max=100)
         for number in range(1, 9):
             await up.write(up.group(up.edit("people", (number,), None, ("x" * 20,))))
         assert handed(up) == 4
@@ -222,8 +225,51 @@ async def test_what_the_application_wrote_before_is_read_first(path: Path) -> No
         await pair.agree(1)
 
 
+@asynccontextmanager
+async def joining(path: Path) -> AsyncIterator[tuple[WritingUp, asyncio.Task[SourceChanges]]]:
+    """Something was read just before, one waits for more, and our writer has written."""
+    async with writing_up(path, PEOPLE, limits=replace(LIMITS, written_join_s=60.0)) as up:
+        up.sql("INSERT INTO people VALUES(1, 'Ann')")
+        await up.read()
+        waiting = asyncio.create_task(up.source.changes(up.mark, 1000, 120.0))
+        await up.write(up.group(up.edit("people", (2,), None, ("Bob",))))
+        yield up, waiting
+
+
+async def test_it_waits_for_what_the_application_commits_just_after(path: Path) -> None:
+    async with joining(path) as (up, waiting):
+        await up.write(up.group(up.edit("people", (3,), None, ("Cid",))))
+        assert not waiting.done()
+        up.sql("INSERT INTO people VALUES(4, 'Dan')")
+        changes = await asyncio.wait_for(waiting, 30.0)
+        assert [unpack_values(one.key) for one in changes.observed] == [[2], [3], [4]]
+
+
+async def test_it_waits_no_longer_when_the_source_is_wanted(path: Path) -> None:
+    async with joining(path) as (up, waiting):
+        await asyncio.wait_for(up.source.observe([]), 30.0)
+        assert len((await asyncio.wait_for(waiting, 30.0)).observed) == 1
+
+
+async def test_it_does_not_wait_where_nothing_was_read_just_before(path: Path) -> None:
+    async with writing_up(path, PEOPLE) as up:
+        up.source.hand_over.read_at -= 60.0
+        waiting = asyncio.create_task(up.source.changes(up.mark, 1000, 120.0))
+        await up.write(up.group(up.edit("people", (2,), None, ("Bob",))))
+        assert len((await asyncio.wait_for(waiting, 30.0)).observed) == 1
+
+
+async def test_what_the_application_commits_waits_for_nothing(path: Path) -> None:
+    async with joining(path) as (up, waiting):
+        up.sql("INSERT INTO people VALUES(4, 'Dan')")
+        up.mark = (await asyncio.wait_for(waiting, 30.0)).mark
+        again = asyncio.create_task(up.source.changes(up.mark, 1000, 120.0))
+        up.sql("INSERT INTO people VALUES(5, 'Eve')")
+        assert len((await asyncio.wait_for(again, 30.0)).observed) == 1
+
+
 async def test_there_is_no_gap_in_what_is_handed_over() -> None:
-    over = HandOver(1000)
+    over = HandOver(LIMITS)
     one = Observed(1, b"key", b"fields")
     for first, last in ((1, 2), (3, 3), (5, 6)):
         over.put(Handed(first, last, last, [one] * (last - first + 1)))
