@@ -128,7 +128,8 @@ class Plan:
     ``digest``, ``objects``: what to add to checksum and count: objects that the work writes over count as their bases
     until then. ``leave``: which of some objects stay as they are, although the work names them: the primary's version
     is an earlier one of those made here. ``restore``: what is put back first; it changes neither checksum nor count.
-    Both may be called from any thread.
+    Both may be called from any thread. ``stays``: all that the work names was read from the application just as it
+    comes; not said of each work of which it is so.
     """
 
     id: int
@@ -137,6 +138,7 @@ class Plan:
     objects: int = 0
     leave: Callable[[Iterable[ObjectId]], frozenset[ObjectId]] | None = None
     restore: Callable[[], Iterator[Restored]] | None = None
+    stays: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,116 @@
+"""Groups that come down just as they were made, told by sums instead of object by object (R7, R14).
+
+A group is *plain* while no other edit stands of any of its objects and nothing of it came down apart from the rest. Its
+row then has the sum of the hashes of what was made in it; a work that brings plain groups and nothing else has the same
+sum. That is the proof that R14 trusts, and spares a look at each object.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from syncd.core.digest import DIGEST_BYTES, EMPTY, add, object_hash, type_prefix
+from syncd.core.model import Kind
+from syncd.core.ports import Work
+from syncd.store.outbox_rows import Box
+
+COLUMNS = "edits, made, gain, more"
+_DELETED = b"\xc1"  # in place of fields, which never begin so
+_DELETE, _WITHHELD = int(Kind.DELETE), int(Kind.WITHHELD)
+_MODULUS = 1 << (8 * DIGEST_BYTES)
+
+Stored = tuple[int, bytes | None, bytes, int]
+
+
+@dataclass(slots=True)
+class Sums:
+    """``made``: of the hashes of what was made in so many ``edits``. ``gain``, ``more``: what checksum and count gain
+    where that takes the place of the bases."""
+
+    edits: int = 0
+    made: int = 0
+    gain: int = 0
+    more: int = 0
+
+    @classmethod
+    def of(cls, edits: int, made: bytes | None, gain: bytes, more: int) -> Sums | None:
+        """As they are kept; None where the group is not plain."""
+        return None if made is None else cls(edits, int.from_bytes(made, "big"), int.from_bytes(gain, "big"), more)
+
+    def count(self, prefix: bytes, key: bytes, base: bytes | None, fields: bytes | None) -> None:
+        """One more edit. ``prefix``: of its type."""
+        self.edits += 1
+        if base is not None:
+            self.gain -= object_hash(prefix, key, base)
+            self.more -= 1
+        if fields is None:
+            self.made += object_hash(prefix, key, _DELETED)
+        else:
+            made = object_hash(prefix, key, fields)
+            self.made += made
+            self.gain += made
+            self.more += 1
+
+    def join(self, other: Sums) -> None:
+        self.edits += other.edits
+        self.made += other.made
+        self.gain += other.gain
+        self.more += other.more
+
+
+def stored(sums: Sums | None) -> Stored:
+    """As it is kept, in the order of ``COLUMNS``."""
+    if sums is None:
+        return 0, None, EMPTY, 0
+    return sums.edits, add(EMPTY, sums.made), add(EMPTY, sums.gain), sums.more
+
+
+def mix(connection: sqlite3.Connection, groups: str, values: Sequence[object]) -> None:
+    """The groups of the query are not plain any more."""
+    connection.execute(f"UPDATE groups SET made = NULL WHERE id IN ({groups})", values)
+
+
+def brought(connection: sqlite3.Connection, box: Box, work: Work) -> tuple[list[int], Sums] | None:
+    """The groups of which the work consists, with the sums of all: the oldest that wait, as they come down in order.
+    None: it is not known to consist of any."""
+    waiting = _waiting(connection, box) if work.skip is None else []
+    if not waiting or waiting[0][1] is None:
+        return None
+    made = _made(work, sum(sums.edits for _, sums in waiting if sums))
+    if made is None:
+        return None
+    groups, total = list[int](), Sums()
+    for group, sums in waiting:
+        if sums is None or total.edits >= made.edits:
+            break
+        groups.append(group)
+        total.join(sums)
+    same = total.edits == made.edits and (total.made - made.made) % _MODULUS == 0
+    return (groups, total) if groups and same else None
+
+
+def _waiting(connection: sqlite3.Connection, box: Box) -> list[tuple[int, Sums | None]]:
+    """Groups that stand, may have been sent and may have been accepted, oldest first, with their sums."""
+    rows = connection.execute(
+        f"SELECT id, {COLUMNS} FROM groups WHERE box = ? AND number > 0 AND sealed = 1 AND stands = 1"
+        " AND ruling <> 'refused' ORDER BY number",
+        (box.id,),
+    )
+    return [(id_, Sums.of(*row)) for id_, *row in rows]
+
+
+def _made(work: Work, edits_max: int) -> Sums | None:
+    """Sums of the versions that a work brings; None where it brings more objects than that, or withholds one."""
+    prefixes = {number: type_prefix(type_.name) for number, type_ in work.types.items()}
+    sums = Sums()
+    for frame in work.frames():
+        if sums.edits + len(frame) > edits_max:
+            return None
+        for kind, type_, key, fields in zip(frame.kinds, frame.types, frame.keys, frame.fields, strict=True):
+            if kind == _WITHHELD:
+                return None
+            sums.made += object_hash(prefixes[type_], key, _DELETED if kind == _DELETE else fields)
+        sums.edits += len(frame)
+    return sums
