@@ -223,7 +223,7 @@ class Written:
 
     ``mark``: of the application's log; once the source was read up to it, the group has its place in the order (R1).
     ``cause``, ``guilty``: why it was refused. ``sides``: its objects, where any of them was in conflict, whoever won;
-    ``time_us`` of the group goes with them.
+    ``time_us`` of the group goes with them. ``edits``: how many it has, where that was counted.
     """
 
     device: str
@@ -235,6 +235,7 @@ class Written:
     guilty: ObjectId | None = None
     sides: tuple[Side, ...] = ()
     time_us: int = 0
+    edits: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def insert(connection: sqlite3.Connection, box: Box, group: int, edits: Sequence
     )
     prefixes = {type_: type_prefix(name) for type_, name in names.items()}
     sums = Sums()
-    for type_, key, base, fields, _ in edits:
-        sums.count(prefixes[type_], key, base, fields)
+    for edit in edits:
+        sums.count(edit, prefixes[edit.type])
     box.stood(-sums.gain, -sums.more)
     return sums

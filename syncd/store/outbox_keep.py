@@ -125,7 +125,7 @@ class Keeper:
         if found and found.stands:
             self._sums = None
         elif self._sums is not None:
-            self._sums.count(type_prefix(self._name(edit)), edit.key, edit.base, edit.fields)
+            self._sums.count(edit, type_prefix(self._name(edit)))
         self._stood(edit, before, after)
 
     def _stood(self, edit: Edit, before: bytes | None, after: bytes | None) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from syncd.core.digest import DIGEST_BYTES, EMPTY, add, object_hash, type_prefix
+from syncd.core.edits import Edit
 from syncd.core.model import Kind
 from syncd.core.ports import Work
 from syncd.store.outbox_rows import Box
@@ -26,8 +27,9 @@ Stored = tuple[int, bytes | None, bytes, int]
 
 @dataclass(slots=True)
 class Sums:
-    """``made``: of the hashes of what was made in so many ``edits``. ``gain``, ``more``: what checksum and count gain
-    where that takes the place of the bases."""
+    """``made``: of the hashes of what was made in so many ``edits``, each times a number for the id of its type: the
+    same fields under another description are another version. ``gain``, ``more``: what checksum and count gain where
+    that takes the place of the bases."""
 
     edits: int = 0
     made: int = 0
@@ -39,17 +41,16 @@ class Sums:
         """As they are kept; None where the group is not plain."""
         return None if made is None else cls(edits, int.from_bytes(made, "big"), int.from_bytes(gain, "big"), more)
 
-    def count(self, prefix: bytes, key: bytes, base: bytes | None, fields: bytes | None) -> None:
+    def count(self, edit: Edit, prefix: bytes) -> None:
         """One more edit. ``prefix``: of its type."""
+        type_, key, base, fields, _ = edit
         self.edits += 1
         if base is not None:
             self.gain -= object_hash(prefix, key, base)
             self.more -= 1
-        if fields is None:
-            self.made += object_hash(prefix, key, _DELETED)
-        else:
-            made = object_hash(prefix, key, fields)
-            self.made += made
+        made = object_hash(prefix, key, _DELETED if fields is None else fields)
+        self.made += made * _times(type_)
+        if fields is not None:
             self.gain += made
             self.more += 1
 
@@ -58,6 +59,10 @@ class Sums:
         self.made += other.made
         self.gain += other.gain
         self.more += other.more
+
+
+def _times(type_: int) -> int:
+    return 2 * type_ + 1  # odd: no bit of the hash is lost
 
 
 def stored(sums: Sums | None) -> Stored:
@@ -111,6 +116,7 @@ def _made(work: Work, edits_max: int) -> Sums | None:
         for kind, type_, key, fields in zip(frame.kinds, frame.types, frame.keys, frame.fields, strict=True):
             if kind == _WITHHELD:
                 return None
-            sums.made += object_hash(prefixes[type_], key, _DELETED if kind == _DELETE else fields)
+            made = object_hash(prefixes[type_], key, _DELETED if kind == _DELETE else fields)
+            sums.made += made * _times(type_)
         sums.edits += len(frame)
     return sums
