@@ -281,7 +281,7 @@ class Keeper:
         now_us = self._batch.time_us
         self._connection.execute(
             "UPDATE groups SET number = ifnull(number, ?), time_us = ?, sealed = 1, ruling = 'refused', cause = ?,"
-            " guilty_type = ?, guilty_key = ?, settled_us = ? WHERE id = ?",
+            " guilty_type = ?, guilty_key = ?, settled_us = ?, made = NULL WHERE id = ?",
             (
                 last_number(self._connection, self._box) + 1,
                 now_us,

@@ -7,6 +7,7 @@ sum. That is the proof that R14 trusts, and spares a look at each object.
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,15 +81,16 @@ def mix(connection: sqlite3.Connection, groups: str, values: Sequence[object]) -
 def brought(connection: sqlite3.Connection, box: Box, work: Work) -> tuple[list[int], Sums] | None:
     """The groups of which the work consists, with the sums of all: the oldest that wait, as they come down in order.
     None: it is not known to consist of any."""
-    waiting = _waiting(connection, box) if work.skip is None else []
-    if not waiting or waiting[0][1] is None:
+    waiting = connection.execute(f"SELECT id, {COLUMNS} {_WAITING} ORDER BY number", (box.id,))
+    first = waiting.fetchone()
+    if work.skip is not None or first is None or Sums.of(*first[1:]) is None:
         return None
-    made = _made(work, sum(sums.edits for _, sums in waiting if sums))
-    if made is None:
+    (edits_max,) = connection.execute(f"SELECT sum(edits) {_WAITING}", (box.id,)).fetchone()
+    if (made := _made(work, edits_max)) is None:
         return None
     groups, total = list[int](), Sums()
-    for group, sums in waiting:
-        if sums is None or total.edits >= made.edits:
+    for group, *kept in itertools.chain((first,), waiting):
+        if total.edits >= made.edits or (sums := Sums.of(*kept)) is None:
             break
         groups.append(group)
         total.join(sums)
@@ -96,14 +98,8 @@ def brought(connection: sqlite3.Connection, box: Box, work: Work) -> tuple[list[
     return (groups, total) if groups and same else None
 
 
-def _waiting(connection: sqlite3.Connection, box: Box) -> list[tuple[int, Sums | None]]:
-    """Groups that stand, may have been sent and may have been accepted, oldest first, with their sums."""
-    rows = connection.execute(
-        f"SELECT id, {COLUMNS} FROM groups WHERE box = ? AND number > 0 AND sealed = 1 AND stands = 1"
-        " AND ruling <> 'refused' ORDER BY number",
-        (box.id,),
-    )
-    return [(id_, Sums.of(*row)) for id_, *row in rows]
+# Groups that stand, may have been sent and may have been accepted.
+_WAITING = "FROM groups WHERE box = ? AND number > 0 AND sealed = 1 AND stands = 1 AND ruling <> 'refused'"
 
 
 def _made(work: Work, edits_max: int) -> Sums | None:
