@@ -138,7 +138,10 @@ async def _planned(ports: Ports, work: Work, held: TargetState) -> tuple[Execute
         if not work.at_hand:
             await settle_first(ports, name)
         await know(ports, name, tuple(work.types.values()))
-        return await once_read(ports, name, tried, anew=work.snapshot)
+        result, outbox = await once_read(ports, name, tried, anew=work.snapshot)
+        if not work.at_hand:  # verdicts that came meanwhile wait no longer
+            outbox = await settle_first(ports, name) or outbox
+        return result, outbox
 
 
 async def _park(ports: Ports, effect: fx.Park) -> ev.Event:

@@ -214,9 +214,10 @@ def _encoded(ports: Ports, effect: fx.TakeUploads, uploads: Sequence[Upload]) ->
     return up.UploadsTaken(effect.collection, effect.after, last, frames, effect.adapter)
 
 
-async def _await_more(ports: Ports, count: int) -> None:
-    """What became of few groups is kept a little later: what comes meanwhile is kept with the next, in one commit."""
-    if count < ports.limits.settle_together:
+async def _await_more(ports: Ports, groups: int, edits: int = 0) -> None:
+    """What became of few groups is kept a little later: what comes meanwhile is kept with the next, in one commit. With
+    many edits that spares little, and the device is to know of them before they come down."""
+    if groups < ports.limits.settle_together and edits < ports.limits.settle_edits_together:
         await ports.pause(ports.limits.settle_join_s)
 
 
@@ -312,7 +313,7 @@ async def _executed(
 def _outcome(group: EditGroup, cause: str, written: Written | None) -> Written:
     if written is None:
         return _refused(group, cause)
-    return replace(written, time_us=group.time_us) if written.sides else written
+    return replace(written, time_us=group.time_us if written.sides else written.time_us, edits=len(group.edits))
 
 
 def _barred(effect: fx.WriteUploads | fx.WriteNow, group: EditGroup) -> str:
@@ -342,7 +343,7 @@ async def _facts(ports: Ports, name: str, groups: Sequence[EditGroup]) -> dict[t
 
 async def _settle_written(ports: Ports, effect: fx.SettleWritten) -> ev.Event:
     name, queue, written = effect.collection, ports.upload_queue, effect.written
-    await _await_more(ports, len(written))
+    await _await_more(ports, len(written), sum(one.edits for one in written))
     settled = await queue.settle(name, written, effect.seq, effect.policy, ports.wall_us())
     await ports.writers[name].settled([(one.device, one.outbox, one.number) for one in written])
     latest = {one.device: one.outbox for one in written}

@@ -6,13 +6,15 @@ import asyncio
 
 import pytest
 
+from syncd.applications.memory_target import MemoryTarget
 from syncd.core import events as ev
 from syncd.core import upward_effects as fx
 from syncd.core import upward_events as up
 from syncd.core.edits import Ruling
 from syncd.core.effects import Execute, LookAtTarget
 from syncd.core.messages import Begin, Verdict
-from tests.perform_up_kit import EPOCH, LIMITS, NUMBERED, frame, opened
+from syncd.core.ports import Executed, Unexecuted, Work
+from tests.perform_up_kit import EPOCH, LIMITS, NUMBERED, Auxiliary, frame, opened
 from tests.two_way_kit import NAME, note, text
 
 pytestmark = pytest.mark.asyncio
@@ -32,7 +34,11 @@ async def test_nothing_is_counted_while_edits_wait_but_not_for_ever() -> None:
     assert looked.state.objects == 2
 
 
-async def test_verdicts_that_wait_to_be_kept_are_kept_before_what_came_down_is_executed() -> None:
+TOLD = fx.SettleUploads(NAME, (Verdict(1, Ruling.ACCEPTED, 2, "", "", b"", 0),), 1)
+
+
+async def edited() -> tuple[Auxiliary, asyncio.Event]:
+    """Note 1 was edited and sent. Verdicts are kept after a pause, which lasts until the event."""
     auxiliary, enough = await opened(), asyncio.Event()
 
     async def pause(_: float) -> None:
@@ -42,19 +48,45 @@ async def test_verdicts_that_wait_to_be_kept_are_kept_before_what_came_down_is_e
     auxiliary.target.commit({note(1): text("one", "edited")})
     await auxiliary.reads()
     await auxiliary.does(fx.TakeUploads(NAME, 0, "msgpack", 1_000))
-    told = fx.SettleUploads(NAME, (Verdict(1, Ruling.ACCEPTED, 2, "", "", b"", 0),), 1)
-    settling = asyncio.create_task(auxiliary.does(told))
-    await asyncio.sleep(0)
+    return auxiliary, enough
+
+
+async def nothing_waits_after_the_work(auxiliary: Auxiliary) -> None:
+    """Note 1 comes down as it was edited."""
     queue = auxiliary.ports.queue
     await queue.types(NAME, tuple(NUMBERED.values()))
     await queue.begin(NAME, Begin(NAME, EPOCH, False, 1, 0, 1, 2), [1])
-    came = frame(1, 2, {note(1): text("one", "edited")})
-    await queue.stage([(came, b"....")])
+    await queue.stage([(frame(1, 2, {note(1): text("one", "edited")}), b"....")])
     done = await auxiliary.does(Execute(NAME, 0, auxiliary.target.state))
     assert isinstance(done, ev.WorkDone)
     assert done.outbox is not None
     assert done.outbox.pending == 0
+
+
+async def test_verdicts_that_wait_to_be_kept_are_kept_before_what_came_down_is_executed() -> None:
+    auxiliary, enough = await edited()
+    settling = asyncio.create_task(auxiliary.does(TOLD))
+    await asyncio.sleep(0)
+    await nothing_waits_after_the_work(auxiliary)
     enough.set()
     settled = await settling
+    assert isinstance(settled, up.UploadsSettled)
+    assert settled.outbox.pending == 0
+
+
+async def test_verdicts_that_come_while_what_came_down_is_executed_are_kept_right_after_it() -> None:
+    auxiliary, enough = await edited()
+    settling: list[asyncio.Task[ev.Event | None]] = []
+
+    class Told(MemoryTarget):
+        async def execute(self, work: Work) -> Executed | Unexecuted:
+            settling.append(asyncio.create_task(auxiliary.does(TOLD)))
+            await asyncio.sleep(0)
+            return await super().execute(work)
+
+    auxiliary.target.__class__ = Told
+    await nothing_waits_after_the_work(auxiliary)
+    enough.set()
+    settled = await settling[0]
     assert isinstance(settled, up.UploadsSettled)
     assert settled.outbox.pending == 0

@@ -318,6 +318,25 @@ async def test_what_came_of_groups_is_told_by_device_and_once_more_to_whoever_as
 
 
 @pytest.mark.parametrize(("count", "pauses"), [(1, [0.7]), (2, [0.7]), (3, [])])
+async def test_what_came_of_groups_is_told_after_a_pause_unless_they_have_many_edits(
+    count: int, pauses: list[float]
+) -> None:
+    primary, seen = await Primary().opens(), list[float]()
+
+    async def pause(seconds: float) -> None:
+        seen.append(seconds)
+
+    primary.ports.limits = Limits(settle_edits_together=3, settle_join_s=0.7)
+    primary.ports.pause = pause
+    await primary.stages(A, *range(1, count + 1))
+    written = await primary.writes(A)
+    assert [one.edits for one in written] == [1] * count
+    settled = await perform(primary.ports, fx.SettleWritten(NAME, written, 7, Policy.PRIMARY))
+    assert isinstance(settled, up.WrittenSettled)
+    assert seen == pauses
+
+
+@pytest.mark.parametrize(("count", "pauses"), [(1, [0.7]), (2, [0.7]), (3, [])])
 async def test_verdicts_are_kept_after_a_pause_unless_they_are_many(count: int, pauses: list[float]) -> None:
     auxiliary, seen = Auxiliary(), list[float]()
 

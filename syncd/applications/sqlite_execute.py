@@ -79,6 +79,8 @@ class Executor:
 
     def execute(self, work: Work) -> Executed | Unexecuted:
         """All roads in turn."""
+        if work.plan and work.plan.stays and (executed := self._stays(work, work.plan)):
+            return executed
         work = as_planned(work)
         try:
             try:
@@ -162,6 +164,20 @@ class Executor:
         self._kept = replace(kept, recast=False, version=self._version)
         return Executed(state)
 
+    def _stays(self, work: Work, plan: Plan) -> Executed | None:
+        """All that the work names was read here just as it comes, and nothing was changed since then: only the position
+        moves. None: that is not known."""
+        with self._trying():
+            state = self.position.state() or NOTHING
+            if nothing_to_do(state, work):
+                return Executed(state)
+            kept = self._look(work.types)
+            watched = kept.recast or kept.touched is not None
+            if state.epoch != work.epoch or watched or not self.local.is_as_read(plan.mark, kept.tables):
+                return None
+            state = self._moved(work, state, state.digest, plan.digest, state.objects + plan.objects)
+        return Executed(state)
+
     @contextlib.contextmanager
     def _silent(self, kept: _Kept, snapshot: bool, anew: bool = False) -> Iterator[None]:
         """A capture on the same database logs nothing of what is written (R12); that of the collection is as it should
@@ -234,6 +250,10 @@ class Executor:
             change, objects = change - restored[0] + plan.digest, objects - restored[1] + plan.objects
             objects += 0 if work.snapshot else before.objects
             held = digest.EMPTY if work.snapshot else before.digest
+        return self._moved(work, before, held, change, objects)
+
+    def _moved(self, work: Work, before: TargetState, held: bytes, change: int, objects: int) -> TargetState:
+        plan = work.plan or _NO_PLAN
         position = before.position if work.proof is None else work.proof.seq
         state = TargetState(work.epoch, position, digest.add(held, change), objects, plan.id or before.plan)
         self.position.keep(state)

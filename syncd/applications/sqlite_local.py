@@ -219,6 +219,12 @@ class Local:
                 if (name_id, key) in touched or name_id in alike:
                     raise _unread()
 
+    def is_as_read(self, mark: int, tables: Tables) -> bool:
+        """Whether these tables are known to hold what they held at the mark. Inside a transaction."""
+        if not (self._captures and self._capture.there() and self._is_intact() and self._fits(tables)):
+            return False
+        return self._log.since(mark) == (True, False)
+
     @contextlib.contextmanager
     def silent(self, tables: Tables, snapshot: bool, anew: bool = False) -> Iterator[None]:
         """Nothing of what is written meanwhile is logged (R12); after it, the capture is as it should be. ``anew``: the

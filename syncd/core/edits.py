@@ -128,7 +128,8 @@ class Plan:
     ``digest``, ``objects``: what to add to checksum and count: objects that the work writes over count as their bases
     until then. ``leave``: which of some objects stay as they are, although the work names them: the primary's version
     is an earlier one of those made here. ``restore``: what is put back first; it changes neither checksum nor count.
-    Both may be called from any thread.
+    Both may be called from any thread. ``stays``: all that the work names was read from the application just as it
+    comes; not said of each work of which it is so.
     """
 
     id: int
@@ -137,6 +138,7 @@ class Plan:
     objects: int = 0
     leave: Callable[[Iterable[ObjectId]], frozenset[ObjectId]] | None = None
     restore: Callable[[], Iterator[Restored]] | None = None
+    stays: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +223,7 @@ class Written:
 
     ``mark``: of the application's log; once the source was read up to it, the group has its place in the order (R1).
     ``cause``, ``guilty``: why it was refused. ``sides``: its objects, where any of them was in conflict, whoever won;
-    ``time_us`` of the group goes with them.
+    ``time_us`` of the group goes with them. ``edits``: how many it has, where that was counted.
     """
 
     device: str
@@ -233,6 +235,7 @@ class Written:
     guilty: ObjectId | None = None
     sides: tuple[Side, ...] = ()
     time_us: int = 0
+    edits: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,7 @@ class Limits:
     verdicts_waiting_max: int = 50_000  # came and are not kept; more closes the link, they come again
     settle_join_s: float = 0.1  # what became of groups of edits is kept so much later, with what comes meanwhile
     settle_together: int = 50  # unless it is of so many
+    settle_edits_together: int = 1_000  # or, on the primary, these have so many edits
     written_max: int = 2_000  # groups of edits executed and not yet published; then no more are executed
     uploads_together_max: int = 500  # groups of edits executed in one transaction on the primary
     uploads_bytes_max: int = 8 * 1024 * 1024  # the same in bytes, unless one group alone is larger

@@ -6,6 +6,7 @@ import sqlite3
 
 from syncd.core.ports import TargetState
 from syncd.store import outbox_echo as echo
+from syncd.store.outbox_plain import mix
 from syncd.store.outbox_plan import MADE, PASS, forget_plan
 from syncd.store.outbox_rows import Box, drop, free, hash_of, seal
 
@@ -81,7 +82,7 @@ def _pass_whole(connection: sqlite3.Connection, box: Box) -> bool:
     was not sealed."""
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS stopped (grp INTEGER PRIMARY KEY)")
     connection.execute("DELETE FROM temp.stopped")
-    connection.execute("INSERT INTO temp.stopped SELECT DISTINCT reached FROM plan_rows WHERE box = ?", (box.id,))
+    connection.execute("INSERT INTO temp.stopped SELECT grp FROM plan_whole WHERE box = ?", (box.id,))
     unsealed = "SELECT 1 FROM temp.stopped s CROSS JOIN groups g ON g.id = s.grp WHERE g.sealed = 0 LIMIT 1"
     if connection.execute(unsealed).fetchone():
         return False
@@ -104,7 +105,7 @@ def _remove(connection: sqlite3.Connection, edit: int, group: int, object_: int,
     """Removes an edit, and its group if it was the last in it."""
     (key,) = connection.execute("SELECT length(key) FROM objects WHERE id = ?", (object_,)).fetchone()
     connection.execute("DELETE FROM edits WHERE id = ?", (edit,))
-    connection.execute("UPDATE groups SET bytes = bytes - ? WHERE id = ?", (size + key, group))
+    connection.execute("UPDATE groups SET bytes = bytes - ?, made = NULL WHERE id = ?", (size + key, group))
     connection.execute(
         "DELETE FROM groups WHERE id = ? AND NOT EXISTS (SELECT 1 FROM edits WHERE grp = groups.id)", (group,)
     )
@@ -126,7 +127,8 @@ def _rebase(connection: sqlite3.Connection, values: dict[str, object]) -> None:
             _remove(connection, edit, group, object_, base + fields)
             continue
         connection.execute("UPDATE edits SET base = ? WHERE id = ?", (value, edit))
-        connection.execute("UPDATE groups SET bytes = bytes + ? WHERE id = ?", (len(value or b"") - base, group))
+        longer = len(value or b"") - base
+        connection.execute("UPDATE groups SET bytes = bytes + ?, made = NULL WHERE id = ?", (longer, group))
 
 
 def _stop(connection: sqlite3.Connection, edits: str, values: dict[str, object]) -> None:
@@ -145,6 +147,7 @@ def _stop(connection: sqlite3.Connection, edits: str, values: dict[str, object])
         "UPDATE edits SET passed = 1 WHERE id IN"
         " (SELECT edit FROM temp.passing WHERE grp NOT IN (SELECT grp FROM temp.stopped))"
     )
+    mix(connection, "SELECT grp FROM temp.passing", ())
     _leave(connection)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 
-from syncd.core.digest import object_hash, type_prefix
+from syncd.core.digest import type_prefix
 from syncd.core.edits import Edit
+from syncd.store.outbox_plain import Sums
 from syncd.store.outbox_rows import Box, lookup
 
 Names = Mapping[int, str]  # of types, by id
@@ -21,8 +22,8 @@ def known(connection: sqlite3.Connection, box: Box, edits: Sequence[Edit], names
     return {(type_, key) for type_, rows in lookup(connection, query, box.id, keys) for (key,) in rows}
 
 
-def insert(connection: sqlite3.Connection, box: Box, group: int, edits: Sequence[Edit], names: Names) -> None:
-    """Rows of different objects and of their edits in the group, which stand; in their order."""
+def insert(connection: sqlite3.Connection, box: Box, group: int, edits: Sequence[Edit], names: Names) -> Sums:
+    """Rows of different objects and of their edits in the group, which stand; in their order. Returns their sums."""
     row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'objects'").fetchone()
     first = (row[0] if row else 0) + 1
     connection.executemany(
@@ -34,12 +35,8 @@ def insert(connection: sqlite3.Connection, box: Box, group: int, edits: Sequence
         [(group, at, one.type, one.fault, one.base, one.fields) for at, one in enumerate(edits, first)],
     )
     prefixes = {type_: type_prefix(name) for type_, name in names.items()}
-    change = objects = 0
-    for type_, key, base, fields, _ in edits:
-        if base is not None:
-            change += object_hash(prefixes[type_], key, base)
-            objects += 1
-        if fields is not None:
-            change -= object_hash(prefixes[type_], key, fields)
-            objects -= 1
-    box.stood(change, objects)
+    sums = Sums()
+    for edit in edits:
+        sums.count(edit, prefixes[edit.type])
+    box.stood(-sums.gain, -sums.more)
+    return sums

@@ -6,10 +6,12 @@ import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from syncd.core.digest import type_prefix
 from syncd.core.edits import Edit, LocalBatch
 from syncd.core.settings import Limits
 from syncd.store.edit_groups import Refusal, edit_bytes, refusal, too_large
 from syncd.store.outbox_fresh import insert, known
+from syncd.store.outbox_plain import COLUMNS, Sums, mix, stored
 from syncd.store.outbox_rows import NO_END, Box, free, hash_of, last_number, seal, type_name
 
 _AT_ONCE = 4  # edits from which their objects are looked up together
@@ -41,7 +43,7 @@ class Keeper:
         self._batch = batch
         self._limits = limits
         self._names: dict[int, str] = {}
-        self._open = self._find_open()
+        self._open, self._sums = self._find_open()
 
     def keep(self) -> None:
         batch = self._batch
@@ -54,13 +56,15 @@ class Keeper:
             self._add_all(batch.edits)
             if batch.close:
                 self._close()
+            else:
+                self._keep_sums()
         if batch.mark is not None:
             self._box.mark = batch.mark
 
-    def _find_open(self) -> int:
-        query = "SELECT id FROM groups WHERE box = ? AND ruling = '' AND number IS NULL"
+    def _find_open(self) -> tuple[int, Sums | None]:
+        query = f"SELECT id, {COLUMNS} FROM groups WHERE box = ? AND ruling = '' AND number IS NULL"
         row = self._connection.execute(query, (self._box.id,)).fetchone()
-        return row[0] if row else 0
+        return (row[0], Sums.of(*row[1:])) if row else (0, None)
 
     def _name(self, edit: Edit) -> str:
         if edit.type not in self._names:
@@ -98,7 +102,9 @@ class Keeper:
             edits = [edit for edit in edits if not _void(edit.base, edit)]
         if edits:
             group = self._opened()
-            insert(self._connection, self._box, group, edits, self._names)
+            sums = insert(self._connection, self._box, group, edits, self._names)
+            if self._sums is not None:
+                self._sums.join(sums)
             self._grow(group, sum(map(edit_bytes, edits)))
 
     def _add(self, edit: Edit) -> None:
@@ -107,6 +113,8 @@ class Keeper:
         top = self._top(found.id) if found and found.stands else None
         before = self._held(found, top) if found and found.stands else edit.base
         after: bytes | None
+        if found and found.stands:
+            mix(self._connection, "SELECT grp FROM edits WHERE object = ? AND stands", (found.id,))
         if found and top and top.group == self._open:
             after = self._change(found.id, top, edit)
         elif _void(edit.base, edit) and self._batch.close:
@@ -114,6 +122,10 @@ class Keeper:
         else:
             after = edit.fields
             self._put(self._stand(edit, found), edit)
+        if found and found.stands:
+            self._sums = None
+        elif self._sums is not None:
+            self._sums.count(edit, type_prefix(self._name(edit)))
         self._stood(edit, before, after)
 
     def _stood(self, edit: Edit, before: bytes | None, after: bytes | None) -> None:
@@ -191,6 +203,7 @@ class Keeper:
         if not self._open:
             insert = "INSERT INTO groups (box, time_us) VALUES (?, ?)"
             self._open = self._connection.execute(insert, (self._box.id, self._batch.time_us)).lastrowid or 0
+            self._sums = Sums()
         return self._open
 
     def _insert(self, group: int, object_: int, edit: Edit, stands: bool) -> None:
@@ -202,6 +215,11 @@ class Keeper:
 
     def _grow(self, group: int, size: int) -> None:
         self._connection.execute("UPDATE groups SET bytes = bytes + ? WHERE id = ?", (size, group))
+
+    def _keep_sums(self) -> None:
+        if self._open:
+            change = "UPDATE groups SET edits = ?, made = ?, gain = ?, more = ? WHERE id = ?"
+            self._connection.execute(change, (*stored(self._sums), self._open))
 
     # ------------------------------------------------------------ closing it
 
@@ -232,6 +250,8 @@ class Keeper:
             " JOIN objects o ON o.id = e.object WHERE e.grp = ? AND e.base IS e.fields AND e.fault = ''",
             (group,),
         ).fetchall()
+        if void:
+            self._sums = None
         for edit, object_, size in void:
             self._connection.execute("DELETE FROM edits WHERE id = ?", (edit,))
             self._grow(group, -size)
@@ -239,8 +259,8 @@ class Keeper:
 
     def _close_alone(self, group: int) -> None:
         number = last_number(self._connection, self._box) + 1
-        change = "UPDATE groups SET number = ?, time_us = ? WHERE id = ?"
-        self._connection.execute(change, (number, self._batch.time_us, group))
+        change = "UPDATE groups SET number = ?, time_us = ?, edits = ?, made = ?, gain = ?, more = ? WHERE id = ?"
+        self._connection.execute(change, (number, self._batch.time_us, *stored(self._sums), group))
 
     def _refusal(self, group: int) -> Refusal | None:
         limits, query = (
@@ -261,7 +281,7 @@ class Keeper:
         now_us = self._batch.time_us
         self._connection.execute(
             "UPDATE groups SET number = ifnull(number, ?), time_us = ?, sealed = 1, ruling = 'refused', cause = ?,"
-            " guilty_type = ?, guilty_key = ?, settled_us = ? WHERE id = ?",
+            " guilty_type = ?, guilty_key = ?, settled_us = ?, made = NULL WHERE id = ?",
             (
                 last_number(self._connection, self._box) + 1,
                 now_us,
@@ -297,7 +317,8 @@ class Keeper:
         for row in self._shared(oldest, group):
             self._fold(row)
         self._move(group, oldest)
-        self._connection.execute("UPDATE groups SET time_us = ? WHERE id = ?", (self._batch.time_us, oldest))
+        change = "UPDATE groups SET time_us = ?, made = NULL WHERE id = ?"
+        self._connection.execute(change, (self._batch.time_us, oldest))
         if not self._connection.execute("SELECT 1 FROM edits WHERE grp = ? LIMIT 1", (oldest,)).fetchone():
             self._connection.execute("DELETE FROM groups WHERE id = ?", (oldest,))
 

@@ -17,6 +17,7 @@ from syncd.core.messages import Objects
 from syncd.core.model import Kind, ObjectId
 from syncd.core.ports import Work
 from syncd.store.edit_groups import UNREAD
+from syncd.store.outbox_plain import Sums, brought
 from syncd.store.outbox_rows import Box, Row, lookup, next_plan
 
 # Kinds of rows of a plan.
@@ -45,7 +46,7 @@ def some_stand(connection: sqlite3.Connection, box: Box, snapshot: bool) -> bool
 
 
 def forget_plan(connection: sqlite3.Connection, box: Box) -> None:
-    for table in ("plans", "plan_rows", "plan_groups"):
+    for table in ("plans", "plan_rows", "plan_whole", "plan_groups"):
         connection.execute(f"DELETE FROM {table} WHERE box = ?", (box.id,))
 
 
@@ -125,6 +126,8 @@ class Planner:
         """The plan, without its callables."""
         forget_plan(self._connection, self._box)
         snapshot, whole = work is not None and work.snapshot, False
+        if work and not snapshot and (come := brought(self._connection, self._box, work)):
+            return self._stays(*come)
         if work is None:
             self._seed(
                 "SELECT id FROM groups WHERE box = ? AND stands = 1 AND ruling <> '' AND seq <= ?",
@@ -303,11 +306,25 @@ class Planner:
         plan = Plan(self._box.plans, self._box.mark, self._digest, self._objects)
         if not snapshot and not whole:
             self._sum(_TOP, BACK)
+        self._note(snapshot, whole, self._alone if whole else ())
+        return plan
+
+    def _stays(self, groups: list[int], sums: Sums) -> Plan:
+        """The plan of a work that brings these groups as they were made, and nothing else."""
+        self._box.plans = next_plan(self._box.plans)
+        self._digest, self._objects = sums.gain, sums.more
+        self._note(False, True, groups)
+        return Plan(self._box.plans, self._box.mark, self._digest, self._objects, stays=True)
+
+    def _note(self, snapshot: bool, whole: bool, groups: Iterable[int]) -> None:
+        """Keeps what the plan does to the sums, and the groups that come down whole."""
         self._connection.execute(
             "INSERT INTO plans (box, id, snapshot, whole, digest, objects) VALUES (?, ?, ?, ?, ?, ?)",
-            (self._box.id, plan.id, snapshot, whole, add(EMPTY, self._digest), self._objects),
+            (self._box.id, self._box.plans, snapshot, whole, add(EMPTY, self._digest), self._objects),
         )
-        return plan
+        self._connection.executemany(
+            "INSERT INTO plan_whole (grp, box) VALUES (?, ?)", [(group, self._box.id) for group in groups]
+        )
 
     def _nothing_else_stands(self) -> bool:
         """Then what the checksum gains is what counted all that stands back to what the primary sent."""

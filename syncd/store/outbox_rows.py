@@ -161,6 +161,10 @@ def drop(connection: sqlite3.Connection, groups: str, values: tuple[object, ...]
     connection.execute("DELETE FROM temp.gone")
     connection.execute("DELETE FROM temp.freed")
     connection.execute(f"INSERT INTO temp.gone {groups}", values)
+    if not connection.execute("SELECT 1 FROM groups WHERE id NOT IN (SELECT grp FROM gone) LIMIT 1").fetchone():
+        for table in ("groups", "edits", "objects"):  # all, which SQLite removes without a look at the rows
+            connection.execute(f"DELETE FROM {table}")
+        return
     connection.execute("INSERT OR IGNORE INTO temp.freed SELECT object FROM edits WHERE grp IN (SELECT grp FROM gone)")
     connection.execute("DELETE FROM edits WHERE grp IN (SELECT grp FROM gone)")
     connection.execute("DELETE FROM groups WHERE id IN (SELECT grp FROM gone)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from syncd.core.settings import Limits
 from syncd.core.upward_ports import Outbox
 from syncd.store.memory_outbox import MemoryOutbox
 from syncd.store.outbox import SqliteOutbox
+from syncd.store.outbox_plain import COLUMNS, Sums, stored
 
 NAME = "notes"
 EPOCH = "00000000000000aa"
@@ -150,3 +152,30 @@ def groups_of(uploads: tuple[Upload, ...]) -> dict[int, dict[str, Change]]:
 
 async def sent(outbox: Outbox, after: int = 0, bytes_max: int = 100_000) -> dict[int, dict[str, Change]]:
     return groups_of(await outbox.take(NAME, after, bytes_max))
+
+
+async def plain_groups(outbox: SqliteOutbox) -> list[int]:
+    """Numbers of the groups that count as plain; what their rows say of them is so."""
+
+    def look(connection: sqlite3.Connection) -> list[int]:
+        query = f"SELECT id, number, {COLUMNS} FROM groups WHERE stands AND made IS NOT NULL ORDER BY id"
+        return [number for id_, number, *sums in connection.execute(query) if _checked(connection, id_, tuple(sums))]
+
+    return await outbox._database.read(look)
+
+
+def _checked(connection: sqlite3.Connection, group: int, kept: tuple[object, ...]) -> bool:
+    sums = Sums()
+    rows = connection.execute(
+        "SELECT o.type, o.id, e.type_id, o.key, e.base, e.fields, e.fault FROM edits e"
+        " JOIN objects o ON o.id = e.object WHERE e.grp = ? AND NOT e.passed",
+        (group,),
+    ).fetchall()
+    for name, object_, *rest in rows:
+        sums.count(Edit(*rest), type_prefix(name))
+        others = "SELECT count(*) FROM edits WHERE object = ? AND stands"
+        assert connection.execute(others, (object_,)).fetchone() == (1,), "nothing else stands of it"
+        base = connection.execute("SELECT base FROM objects WHERE id = ?", (object_,)).fetchone()
+        assert base == (rest[2],), "it stands above what the primary sent last"
+    assert stored(sums) == kept
+    return True

@@ -32,6 +32,7 @@ from tests.contract.outbox_kit import (
     hashed,
     left,
     note,
+    plain_groups,
     put_back,
     work,
 )
@@ -323,6 +324,7 @@ class World:
         )
         assert (digest_of(read) + overlay.digest) % MODULUS == digest_of(self.base)
         assert count(read) + overlay.objects == count(self.base)
+        await plain_groups(self.real)
         await self.check_nothing_is_lost()
 
     async def check_nothing_is_lost(self) -> None:

@@ -62,6 +62,38 @@ async def test_edits_that_were_not_read_do_not_stop_a_work_that_touches_others(b
     assert await bench.target.recount(Overlay(0)) == state
 
 
+async def test_of_what_stands_as_it_comes_only_the_position_moves(bench: Bench) -> None:
+    make = await begun(bench, "a", "b")
+    waiting = Waiting()
+    bench.write(note("a"), "second")
+    await waiting.read(bench.target)
+    make.group(put(note("a"), "second"))
+    work = make.work()
+    plan = replace(waiting.plan(work), stays=True)
+    state = await executed(bench, replace(work, plan=plan))
+    assert work.proof
+    assert (state.position, state.plan) == (work.proof.seq, plan.id)
+    assert what(state) == of({note("a"): body("second"), note("b"): body("first")})
+    assert await executed(bench, replace(work, plan=plan)) == state, "once is enough"
+    bench.write(note("b"), "mine")
+    assert await waiting.read(bench.target) == {note("b"): (body("first"), body("mine"))}
+
+
+async def test_what_was_changed_since_it_was_read_is_not_taken_for_what_comes(bench: Bench) -> None:
+    make = await begun(bench, "a", "b")
+    waiting = Waiting()
+    bench.write(note("a"), "second")
+    await waiting.read(bench.target)
+    make.group(put(note("a"), "second"))
+    work = make.work()
+    plan = replace(waiting.plan(work), stays=True)
+    bench.write(note("b"), "mine")
+    bench.write(note("a"), "third")
+    with pytest.raises(EditsUnread):
+        await bench.target.execute(replace(work, plan=plan))
+    assert bench.rows() == {note("a"): body("third"), note("b"): body("mine")}
+
+
 async def test_an_object_that_is_left_stays_and_counts_as_what_the_primary_sent(bench: Bench) -> None:
     make = await begun(bench, "a", "b")
     waiting = Waiting()

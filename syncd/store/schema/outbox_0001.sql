@@ -25,7 +25,8 @@ CREATE TABLE types (
 ) STRICT;
 
 -- number: NULL while the group is open. stands: its edits stand in the application. hidden: it was refused, and nobody
--- needs to read it any more. seq: 0 where it was refused. The ids are in the order of the making.
+-- needs to read it any more. seq: 0 where it was refused. The ids are in the order of the making. edits, made, gain, more:
+-- sums of a group that is plain (outbox_plain.py); made NULL: it is not.
 CREATE TABLE groups (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     box INTEGER NOT NULL,
@@ -42,7 +43,11 @@ CREATE TABLE groups (
     guilty_key BLOB,
     conflict INTEGER NOT NULL DEFAULT 0,
     settled_us INTEGER NOT NULL DEFAULT 0,
-    hidden INTEGER NOT NULL DEFAULT 0
+    hidden INTEGER NOT NULL DEFAULT 0,
+    edits INTEGER NOT NULL DEFAULT 0,
+    made BLOB,
+    gain BLOB NOT NULL DEFAULT x'00000000000000000000000000000000',
+    more INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE INDEX group_number ON groups (box, number);
@@ -129,6 +134,12 @@ CREATE TABLE plan_rows (
     kind INTEGER NOT NULL,
     leave INTEGER NOT NULL,
     reached INTEGER
+) STRICT;
+
+-- Groups that come down whole.
+CREATE TABLE plan_whole (
+    grp INTEGER PRIMARY KEY,
+    box INTEGER NOT NULL
 ) STRICT;
 
 -- Groups that are put back; those that were offered and are as in the snapshot (equal) leave.

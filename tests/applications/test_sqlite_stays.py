@@ -1,0 +1,93 @@
+"""A work that stands in the database just as it comes is not read, where nothing can be otherwise than it was (R12)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from syncd.core.errors import EditsUnread
+from syncd.core.messages import Objects
+from syncd.core.ports import Work
+from tests.contract.application_kit import SqliteTargetBench, body, note, put
+from tests.contract.local_kit import Waiting, begun, bench_of, executed, of, what
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest_asyncio.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[SqliteTargetBench]:
+    made = bench_of("sqlite", tmp_path)
+    assert isinstance(made, SqliteTargetBench)
+    yield made
+    await made.target.close()
+
+
+class Frames:
+    """Those of a work, and whether anybody read all of them."""
+
+    def __init__(self, work: Work) -> None:
+        self._frames = work.frames
+        self.read = False
+
+    def __call__(self) -> Iterator[Objects]:
+        yield from self._frames()
+        self.read = True
+
+
+async def comes_back(bench: SqliteTargetBench) -> tuple[Work, Frames]:
+    """Note a was changed, read, and comes down just so."""
+    make = await begun(bench, "a", "b")
+    waiting = Waiting()
+    bench.write(note("a"), "second")
+    await waiting.read(bench.target)
+    make.group(put(note("a"), "second"))
+    work = make.work()
+    frames = Frames(work)
+    return replace(work, plan=replace(waiting.plan(work), stays=True), frames=frames), frames
+
+
+async def test_what_is_known_to_stand_is_not_read(bench: SqliteTargetBench) -> None:
+    work, frames = await comes_back(bench)
+    state = await executed(bench, work)
+    assert not frames.read
+    assert what(state) == of({note("a"): body("second"), note("b"): body("first")})
+    assert await bench.target.open() == state, "it is kept"
+
+
+async def test_where_the_application_changed_something_else_since_then_it_is_looked_at(
+    bench: SqliteTargetBench,
+) -> None:
+    work, frames = await comes_back(bench)
+    bench.write(note("b"), "mine")
+    state = await executed(bench, work)
+    assert frames.read
+    assert bench.rows() == {note("a"): body("second"), note("b"): body("mine")}
+    assert what(state) == of({note("a"): body("second"), note("b"): body("first")})
+
+
+@pytest.mark.parametrize("triggers", [True, False])
+async def test_where_the_application_has_triggers_of_its_own_it_is_looked_at(
+    bench: SqliteTargetBench, triggers: bool
+) -> None:
+    work, frames = await comes_back(bench)
+    if triggers:
+        with closing(sqlite3.connect(bench.path)) as own:
+            own.execute("CREATE TRIGGER more AFTER UPDATE ON notes BEGIN DELETE FROM tags; END")
+    await executed(bench, work)
+    assert frames.read is triggers
+
+
+async def test_where_the_capture_was_taken_away_nothing_is_taken_for_granted(bench: SqliteTargetBench) -> None:
+    work, _ = await comes_back(bench)
+    with closing(sqlite3.connect(bench.path)) as own:
+        names = own.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'notes'").fetchall()
+        for (name,) in names:
+            own.execute(f'DROP TRIGGER "{name}"')
+    with pytest.raises(EditsUnread):
+        await bench.target.execute(work)
