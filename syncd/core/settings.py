@@ -106,9 +106,7 @@ class Limits:
     settle_edits_together: int = 1_000  # or, on the primary, these have so many edits
     written_max: int = 2_000  # groups of edits executed and not yet published; then no more are executed
     uploads_together_max: int = 500  # groups of edits executed in one transaction on the primary
-    uploads_bytes_max: int = (
-        1024 * 1024
-    )  # the same in bytes, unless one group alone is larger: what follows begins the sooner
+    uploads_bytes_max: int = 1024 * 1024  # the same in bytes, unless one group alone is larger
     upload_bytes_max: int = 1024 * 1024 * 1024  # Uploads of one device that wait at the primary; then its link waits
     added_objects_max: int = 20_000  # added by a device whose selection follows references, and remembered as its own
     unread_tries_max: int = 20  # executing waits so often for changes that the application made just then
