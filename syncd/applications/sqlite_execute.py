@@ -166,17 +166,18 @@ class Executor:
 
     def _stays(self, work: Work, plan: Plan) -> Executed | None:
         """All that the work names was read here just as it comes, and nothing was changed since then: only the position
-        moves. None: that is not known."""
-        with self._trying():
+        moves. None: that is not known; what the look made is not kept then, as it is without the capture of it."""
+        with contextlib.suppress(_NotAsRead), self._trying():
             state = self.position.state() or NOTHING
             if nothing_to_do(state, work):
                 return Executed(state)
-            kept = self._look(work.types)
+            known, kept = self._kept, self._look(work.types)
             watched = kept.recast or kept.touched is not None
-            if state.epoch != work.epoch or watched or not self.local.is_as_read(plan.mark, kept.tables):
-                return None
-            state = self._moved(work, state, state.digest, plan.digest, state.objects + plan.objects)
-        return Executed(state)
+            if state.epoch == work.epoch and not watched and self.local.is_as_read(plan.mark, kept.tables):
+                return Executed(self._moved(work, state, state.digest, plan.digest, state.objects + plan.objects))
+            if kept is not known:
+                raise _NotAsRead
+        return None
 
     @contextlib.contextmanager
     def _silent(self, kept: _Kept, snapshot: bool, anew: bool = False) -> Iterator[None]:
@@ -382,6 +383,10 @@ class Executor:
 def _done(applier: Applier, kept: _Kept) -> tuple[int, int]:
     """What a try did to the checksum and to the number of objects."""
     return kept.touched.change() if kept.touched is not None else (applier.change, applier.objects)
+
+
+class _NotAsRead(Exception):
+    """It is not known whether all stands just as it comes."""
 
 
 class _Failed(Exception):

@@ -13,11 +13,14 @@ import pytest_asyncio
 
 from syncd.core.errors import EditsUnread
 from syncd.core.messages import Objects
+from syncd.core.model import DataType
 from syncd.core.ports import Work
 from tests.contract.application_kit import SqliteTargetBench, body, note, put
 from tests.contract.local_kit import Waiting, begun, bench_of, executed, of, what
 
 pytestmark = pytest.mark.asyncio
+
+MORE = DataType(3, "more", ("id",), ("body",), ("CREATE TABLE more(id TEXT PRIMARY KEY, body TEXT)",))
 
 
 @pytest_asyncio.fixture
@@ -91,3 +94,14 @@ async def test_where_the_capture_was_taken_away_nothing_is_taken_for_granted(ben
             own.execute(f'DROP TRIGGER "{name}"')
     with pytest.raises(EditsUnread):
         await bench.target.execute(work)
+
+
+async def test_where_it_is_not_known_nothing_is_kept_of_the_look(bench: SqliteTargetBench) -> None:
+    """A table that was made for it would be there without its capture, and the types as if a work had brought them."""
+    work, _ = await comes_back(bench)
+    work = replace(work, types={**work.types, 3: MORE})
+    bench.write(note("a"), "third")
+    with pytest.raises(EditsUnread):
+        await bench.target.execute(work)
+    with closing(sqlite3.connect(bench.path)) as own:
+        assert own.execute("SELECT name FROM sqlite_schema WHERE name = 'more'").fetchall() == []
