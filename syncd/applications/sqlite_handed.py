@@ -8,6 +8,7 @@ rows of the log decide what counts: what is handed over is left where they are n
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 import time
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 from syncd.adapters.canonical import Value
 from syncd.applications import sqlite_log as log
-from syncd.applications.sqlite_common import data_version
+from syncd.applications.sqlite_common import data_version, schema_version
 from syncd.applications.sqlite_definition import Shape
 from syncd.applications.sqlite_wait import Waiter
 from syncd.core.model import Observed
@@ -67,11 +68,12 @@ def _keeps(value: Value) -> bool:
 
 class Handed(NamedTuple):
     """Rows of the log with numbers from ``first`` to ``last``, the mark of the last, and for each row what its object
-    was written as."""
+    was written as. ``version``: of the schema then."""
 
     first: int
     last: int
     mark: int
+    version: int
     observed: Sequence[Observed]
 
 
@@ -99,10 +101,11 @@ class HandOver:
         """Where nothing but our writer's work follows a mark, and something was read just before, that waits: for a
         commit of the application, and not for long. In the source's thread."""
         until = self.read_at + self._limits.written_join_s
-        while (left_s := until - time.monotonic()) > 0.0 and self._is_all(connection, mark):
-            waiter.seen(data_version(connection), time.monotonic())
-            if waiter.wait(connection, left_s, wanted):
-                return
+        with contextlib.suppress(sqlite3.OperationalError):  # what is wrong is found by reading
+            while (left_s := until - time.monotonic()) > 0.0 and self._is_all(connection, mark):
+                waiter.seen(data_version(connection), time.monotonic())
+                if waiter.wait(connection, left_s, wanted):
+                    return
 
     def _is_all(self, connection: sqlite3.Connection, mark: int) -> bool:
         spans = self._after(log.number_of(mark))
@@ -113,8 +116,8 @@ class HandOver:
         the last of them. In the source's thread, inside a transaction."""
         observed: list[Observed] = []
         for span in self._after(log.number_of(mark)):
-            if log.mark_at(connection, span.last) != span.mark:
-                self.clear()  # of a log that is gone
+            if span.version != schema_version(connection) or log.mark_at(connection, span.last) != span.mark:
+                self.clear()  # of tables that may be others, or of a log that is gone
                 break
             begin = log.number_of(mark) + 1 - span.first
             some = span.observed[begin : begin + limit - len(observed)]

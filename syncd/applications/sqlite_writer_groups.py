@@ -95,7 +95,7 @@ class _Try:
         """What the source need not read: each row of the log is of one of them."""
         if not self.written or last - begin.last != len(self.written) or log.number_of(mark) != last:
             return None
-        return Handed(begin.last + 1, last, mark, self.written)
+        return Handed(begin.last + 1, last, mark, self.look.version, self.written)
 
     @cached_property
     def applier(self) -> _GroupApplier:

@@ -268,11 +268,30 @@ async def test_what_the_application_commits_waits_for_nothing(path: Path) -> Non
         assert len((await asyncio.wait_for(again, 30.0)).observed) == 1
 
 
+async def test_where_the_log_is_taken_away_meanwhile_the_source_is_opened_again(path: Path) -> None:
+    async with joining(path) as (up, waiting):
+        up.sql("DROP TABLE _syncd_log")
+        assert (await asyncio.wait_for(waiting, 30.0)).reshaped
+
+
+async def test_what_comes_late_is_not_taken_for_types_that_are_others_now(path: Path) -> None:
+    """The writer may tell of it only after the source was opened again."""
+    async with writing_up(path, PEOPLE) as up:
+        await up.write(up.group(up.edit("people", (1,), None, ("Ann",))))
+        (late, _) = up.source.hand_over._spans[0]
+        up.sql("ALTER TABLE people ADD COLUMN age")
+        assert (await up.source.changes(up.mark, 1000)).reshaped
+        await up.open()
+        up.source.hand_over.put(late)
+        changes = await up.source.changes(up.mark, 1000)
+        assert [one.fields for one in changes.observed] == [pack_values(["Ann", None])]
+
+
 async def test_there_is_no_gap_in_what_is_handed_over() -> None:
     over = HandOver(LIMITS)
     one = Observed(1, b"key", b"fields")
     for first, last in ((1, 2), (3, 3), (5, 6)):
-        over.put(Handed(first, last, last, [one] * (last - first + 1)))
+        over.put(Handed(first, last, last, 0, [one] * (last - first + 1)))
     assert [span.first for span in over._after(0)] == [1, 3]
     assert [span.first for span in over._after(1)] == [1, 3]
     assert [span.first for span in over._after(2)] == [3]
