@@ -20,10 +20,12 @@ from syncd.adapters.canonical import Value
 from syncd.applications import sqlite_log as log
 from syncd.applications.sqlite_common import data_version, schema_version
 from syncd.applications.sqlite_definition import Shape
+from syncd.applications.sqlite_read import size_bytes
 from syncd.applications.sqlite_wait import Waiter
 from syncd.core.model import Observed
 from syncd.core.settings import Limits
 
+_OBJECT_BYTES = 160  # what an object takes in memory beside key and fields, about
 _STORED_AS_GIVEN: dict[str, frozenset[type]] = {
     "TEXT": frozenset((str, bytes)),
     "NUMERIC": frozenset((int, bytes)),
@@ -78,7 +80,7 @@ class Handed(NamedTuple):
 
 
 class HandOver:
-    """From the writer's thread to the source's. Of more than ``scan_bytes_max`` the oldest is forgotten. ``hush``:
+    """From the writer's thread to the source's. Of more than ``handed_bytes_max`` the oldest is forgotten. ``hush``:
     tells the source that a write begins (True), or is over. ``read_at``: when the source last read of a change."""
 
     def __init__(self, limits: Limits, hush: Callable[[bool], None] = lambda _: None) -> None:
@@ -90,11 +92,11 @@ class HandOver:
         self._bytes = 0
 
     def put(self, handed: Handed) -> None:
-        size = sum(len(one.key) + len(one.fields or b"") for one in handed.observed)
+        size = sum(_OBJECT_BYTES + size_bytes(one) for one in handed.observed)
         with self._lock:
             self._spans.append((handed, size))
             self._bytes += size
-            while self._bytes > self._limits.scan_bytes_max:
+            while self._bytes > self._limits.handed_bytes_max:
                 self._forget()
 
     def await_more(self, connection: sqlite3.Connection, waiter: Waiter, mark: int, wanted: Callable[[], bool]) -> None:

@@ -65,6 +65,7 @@ class Limits:
     count_pauses_min: int = 50  # the pause after a count is at least so many times as long as it took
     # application
     written_join_s: float = 0.004  # what auxiliaries changed is published so long after what was published before
+    handed_bytes_max: int = 16 * 1024 * 1024  # in memory, of what we wrote and the source did not take; more is read
     scan_rows_max: int = 5_000  # rows of one short read transaction
     scan_bytes_max: int = 4 * 1024 * 1024  # the same in bytes; a read ends early when it reaches this
     log_rows_max: int = 2_000_000  # touched keys that wait in the application; then a comparison replaces them

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import replace
@@ -208,12 +209,24 @@ async def test_of_a_backup_that_is_put_back_the_rows_are_read(path: Path) -> Non
 async def test_of_too_much_the_oldest_is_read(path: Path) -> None:
     async with both(path, PEOPLE) as pair:
         up = pair.up
-        up.source.hand_over._limits = replace(LIMITS, scan_bytes_max=100)
+        up.source.hand_over._limits = replace(LIMITS, handed_bytes_max=4 * 200)
         for number in range(1, 9):
             await up.write(up.group(up.edit("people", (number,), None, ("x" * 20,))))
         assert handed(up) == 4
         await pair.agree(3)
         assert len(pair.held) == 8
+
+
+async def test_what_waits_counts_as_what_it_takes_in_memory() -> None:
+    limits = replace(LIMITS, handed_bytes_max=1024 * 1024)
+    over = HandOver(limits)
+    tracemalloc.start()
+    for first in range(1, 20_001, 100):
+        rows = [Observed(1, b"key %d" % number, b"%d" % number, "", "laptop") for number in range(first, first + 100)]
+        over.put(Handed(first, first + 99, 0, 0, rows))
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert limits.handed_bytes_max / 2 < taken < limits.handed_bytes_max * 3 / 2
 
 
 async def test_what_the_application_wrote_before_is_read_first(path: Path) -> None:
