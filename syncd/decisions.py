@@ -245,7 +245,7 @@ class Deciding:
         state, takers = check(await on.deeds.collection(name)), await on.access()
         counting, store, after = Counting(state, takers), on.deeds.store, 0
         while True:
-            edits, after = await store.lost(name, after, on.limits.uploads_bytes_max)
+            edits, after = await store.lost(name, after, on.limits.lost_bytes_max)
             if not edits:
                 break
             gone = [Change(one.type, one.key, one.fields, None) for one in edits]

@@ -125,7 +125,7 @@ class Holds:
         await self._is_read(asked)
         after, count, left, conflicts = 0, 0, list[Side](), list[int]()
         while True:
-            edits, after = await self._deeds.store.lost(asked.collection, after, self._limits.uploads_bytes_max)
+            edits, after = await self._deeds.store.lost(asked.collection, after, self._limits.lost_bytes_max)
             if not edits:
                 break
             done = await self._deeds.do(Deed(asked.collection, tuple(edits), f"reject {asked.id}", kept=True))

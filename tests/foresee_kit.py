@@ -26,7 +26,7 @@ from syncd.store.memory_sync_database import MemorySyncDatabase
 from tests.contract.sync_database_kit import device
 from tests.deeds_kit import NAME, Desk, note
 
-LIMITS = Limits(guard_s=86_400.0, scan_rows_max=7, uploads_bytes_max=40)
+LIMITS = Limits(guard_s=86_400.0, scan_rows_max=7, lost_bytes_max=40)
 TILL, LAPTOP, STRANGER = device("till"), device("laptop"), device("stranger")
 OLD = 'title == "old"'
 

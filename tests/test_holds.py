@@ -26,7 +26,7 @@ from tests.deeds_kit import NAME, Desk, note
 
 pytestmark = pytest.mark.asyncio
 
-LIMITS = Limits(guard_s=86_400.0, scan_rows_max=7, uploads_bytes_max=40)
+LIMITS = Limits(guard_s=86_400.0, scan_rows_max=7, lost_bytes_max=40)
 
 
 class GuardedDesk(Desk):

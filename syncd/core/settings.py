@@ -76,6 +76,7 @@ class Limits:
     guard_percent_min: int = 20
     guard_s: float = 86_400.0  # deletions of so long count together; 0: only comparisons are held, no groups
     held_read_s_max: float = 30.0  # a rejection waits so long until all of its group was read
+    lost_bytes_max: int = 8 * 1024 * 1024  # deleted objects that a rejection gives back in one transaction
     # selections: a longer one is refused with advice
     selections_max: int = 200  # different ones of one collection, each a class of its own; one more is refused
     selection_warnings_max: int = 20  # of references that lead out of what is chosen; more are not told
