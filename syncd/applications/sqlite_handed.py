@@ -113,21 +113,23 @@ class HandOver:
         spans = self._after(log.number_of(mark))
         return bool(spans) and spans[-1].last == log.bounds(connection)[1]
 
-    def take(self, connection: sqlite3.Connection, mark: int, limit: int) -> tuple[list[Observed], int]:
-        """What was written next after a mark where the log goes on, at most ``limit`` rows of the log, and the mark of
-        the last of them. In the source's thread, inside a transaction."""
+    def take(self, connection: sqlite3.Connection, mark: int, limit: int) -> tuple[list[Observed], int, int]:
+        """What was written next after a mark where the log goes on, at most ``limit`` rows of the log, up to the one
+        that reaches ``scan_bytes_max``; the mark of the last of them, and how many more may be read. In the source's
+        thread, inside a transaction."""
         observed: list[Observed] = []
+        left_bytes = self._limits.scan_bytes_max
         for span in self._after(log.number_of(mark)):
             if span.version != schema_version(connection) or log.mark_at(connection, span.last) != span.mark:
                 self.clear()  # of tables that may be others, or of a log that is gone
                 break
             begin = log.number_of(mark) + 1 - span.first
-            some = span.observed[begin : begin + limit - len(observed)]
+            some, left_bytes = _within(span.observed[begin : begin + limit - len(observed)], left_bytes)
             observed += some
             mark = log.mark_at(connection, span.first + begin + len(some) - 1)
-            if len(observed) == limit:
-                break
-        return observed, mark
+            if len(observed) == limit or left_bytes <= 0:
+                return observed, mark, 0
+        return observed, mark, limit - len(observed)
 
     def _after(self, number: int) -> list[Handed]:
         """Without a gap from a row of the log on. What is before it is forgotten."""
@@ -149,6 +151,15 @@ class HandOver:
 
     def _forget(self) -> None:
         self._bytes -= self._spans.popleft()[1]
+
+
+def _within(observed: Sequence[Observed], bytes_max: int) -> tuple[Sequence[Observed], int]:
+    """Those up to the one that reaches so many bytes, and how many are left of them."""
+    for at, one in enumerate(observed, 1):
+        bytes_max -= size_bytes(one)
+        if bytes_max <= 0:
+            return observed[:at], bytes_max
+    return observed, bytes_max
 
 
 def encoding_of(connection: sqlite3.Connection) -> str:

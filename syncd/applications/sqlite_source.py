@@ -344,8 +344,8 @@ class SqliteSource:
             return SourceChanges((), mark, False, reshaped=True)
         if not log.follows(connection, mark) or (self._tables and log.lost(connection, self._limits)):
             return SourceChanges((), mark, False, lost=True)
-        handed, mark = self.hand_over.take(connection, mark, limit)
-        rows = log.read(connection, mark, limit - len(handed), self._limits.scan_bytes_max)
+        handed, mark, left = self.hand_over.take(connection, mark, limit)
+        rows = log.read(connection, mark, left, self._limits.scan_bytes_max)
         named = [self._named(row) for row in rows]
         observed, taken = touched(connection, named, self._limits.scan_bytes_max)
         if self._authors and taken:

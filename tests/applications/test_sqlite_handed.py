@@ -217,6 +217,21 @@ async def test_of_too_much_the_oldest_is_read(path: Path) -> None:
         assert len(pair.held) == 8
 
 
+async def test_a_page_of_it_ends_as_one_that_is_read(path: Path) -> None:
+    async with both(path, PEOPLE) as pair:
+        up = pair.up
+        up.source.hand_over._limits = replace(LIMITS, scan_bytes_max=100)
+        groups = [up.group(up.edit("people", (number,), None, ("x" * 30,))) for number in range(1, 9)]
+        await up.write(*groups[:5])
+        await up.write(*groups[5:])
+        pages, mark = list[int](), up.mark
+        for _ in range(3):
+            changes = await up.source.changes(mark, 1000)
+            pages, mark = [*pages, len(changes.observed)], changes.mark
+        assert pages == [3, 3, 2]
+        await pair.agree()
+
+
 async def test_what_waits_counts_as_what_it_takes_in_memory() -> None:
     limits = replace(LIMITS, handed_bytes_max=1024 * 1024)
     over = HandOver(limits)
