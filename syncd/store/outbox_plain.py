@@ -21,6 +21,7 @@ from syncd.store.outbox_rows import Box
 COLUMNS = "edits, made, gain, more"
 _DELETED = b"\xc1"  # in place of fields, which never begin so
 _DELETE, _WITHHELD = int(Kind.DELETE), int(Kind.WITHHELD)
+_GROUPS_MAX = 50_000  # of which a work may consist; of more nothing is told here (R15)
 _MODULUS = 1 << (8 * DIGEST_BYTES)
 
 Stored = tuple[int, bytes | None, bytes, int]
@@ -92,6 +93,8 @@ def brought(connection: sqlite3.Connection, box: Box, work: Work) -> tuple[list[
     for group, *kept in itertools.chain((first,), waiting):
         if total.edits >= made.edits or (sums := Sums.of(*kept)) is None:
             break
+        if len(groups) == _GROUPS_MAX:
+            return None
         groups.append(group)
         total.join(sums)
     same = total.edits == made.edits and (total.made - made.made) % _MODULUS == 0

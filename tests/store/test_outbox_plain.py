@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from syncd.core.edits import LocalBatch, Plan
 from syncd.core.ports import Work
+from syncd.store import outbox_plain
 from syncd.store.outbox import SqliteOutbox
 from tests.contract.outbox_kit import (
     LIMITS,
@@ -125,6 +126,15 @@ async def test_other_works_are_looked_at_object_by_object(outbox: SqliteOutbox) 
 def _of_type(brought: Work, type_: int) -> Work:
     frames = [replace(frame, types=[type_] * len(frame)) for frame in brought.frames()]
     return replace(brought, frames=lambda: iter(frames))
+
+
+async def test_of_too_many_groups_nothing_is_told(outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    await make(outbox, FIRST, seal=True)
+    await make(outbox, SECOND, seal=True)
+    both = work(brings(FIRST, SECOND))
+    for most, told in ((2, True), (1, False)):
+        monkeypatch.setattr(outbox_plain, "_GROUPS_MAX", most)
+        assert (await outbox.plan(NAME, both)).stays is told
 
 
 async def test_a_group_of_which_more_is_to_be_known_is_not_plain(outbox: SqliteOutbox) -> None:
