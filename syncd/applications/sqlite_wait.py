@@ -67,10 +67,10 @@ class Waiter:
             self._pause_s = min(self._pause_s, _LISTEN_S)
 
     def in_place(self, connection: sqlite3.Connection, now: float) -> bool:
-        """Whether the path leads to the open file; looked up once in a while."""
-        if now - self._looked_at >= _PLACE_S:
+        """Whether the path leads to the open file; looked up once in a while, or each time while it does not."""
+        if self._gone or now - self._looked_at >= _PLACE_S:
             self._looked_at = now
-            self._gone = self._gone or not self._database.in_place(connection)
+            self._gone = not self._database.in_place(connection)
         return not self._gone
 
     def wait(self, connection: sqlite3.Connection, timeout_s: float, wanted: Callable[[], bool]) -> bool:
