@@ -101,7 +101,10 @@ class HandOver:
 
     def await_more(self, connection: sqlite3.Connection, waiter: Waiter, mark: int, wanted: Callable[[], bool]) -> None:
         """Where nothing but our writer's work follows a mark, and something was read just before, that waits: for a
-        commit of the application, and not for long. In the source's thread."""
+        commit of the application, and not for long. Not with a rollback journal: there is read where the application
+        rests. In the source's thread."""
+        if waiter.rollback:
+            return
         until = self.read_at + self._limits.written_join_s
         with contextlib.suppress(sqlite3.OperationalError):  # what is wrong is found by reading
             while (left_s := until - time.monotonic()) > 0.0 and self._is_all(connection, mark):

@@ -279,6 +279,20 @@ async def test_it_waits_no_longer_when_the_source_is_wanted(path: Path) -> None:
         assert len((await asyncio.wait_for(waiting, 30.0)).observed) == 1
 
 
+async def test_with_a_rollback_journal_it_does_not_wait(path: Path) -> None:
+    """What is read when such a wait is over may be in the way of a commit; what is read where it rests is not (R16)."""
+    async with writing_up(path, PEOPLE, limits=replace(LIMITS, written_join_s=60.0)) as up:
+        await up.writer.close()
+        await up.source.close()
+        up.sql("PRAGMA journal_mode=DELETE")
+        await up.open()
+        up.sql("INSERT INTO people VALUES(1, 'Ann')")
+        await up.read()
+        waiting = asyncio.create_task(up.source.changes(up.mark, 1000, 120.0))
+        await up.write(up.group(up.edit("people", (2,), None, ("Bob",))))
+        assert len((await asyncio.wait_for(waiting, 30.0)).observed) == 1
+
+
 async def test_it_does_not_wait_where_nothing_was_read_just_before(path: Path) -> None:
     async with writing_up(path, PEOPLE) as up:
         up.source.hand_over.read_at -= 60.0
