@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from syncd.core import effects as fx
 from syncd.core import events as ev
-from syncd.core.edits import OutboxState, Overlay, Plan
+from syncd.core.edits import EVER, OutboxState, Overlay, Plan
 from syncd.core.errors import ApplicationError, DiskError, TargetHeld
 from syncd.core.inbound_queue import begins_at, entangled, ids_of
 from syncd.core.model import Failure
@@ -139,9 +139,19 @@ async def _planned(ports: Ports, work: Work, held: TargetState) -> tuple[Execute
             await settle_first(ports, name)
         await know(ports, name, tuple(work.types.values()))
         result, outbox = await once_read(ports, name, tried, anew=work.snapshot)
+        if isinstance(result, Executed):
+            _stands_at(ports, name, result.state.position)
         if not work.at_hand:  # verdicts that came meanwhile wait no longer
             outbox = await settle_first(ports, name) or outbox
         return result, outbox
+
+
+def _stands_at(ports: Ports, name: str, position: int) -> None:
+    """Verdicts that wait to be kept are kept with the position that the target has by now: by that is told whether what
+    was accepted came down."""
+    effect = ports.settling.get(name)
+    if effect is not None and effect.position < EVER:
+        ports.settling[name] = replace(effect, position=position)
 
 
 async def _park(ports: Ports, effect: fx.Park) -> ev.Event:

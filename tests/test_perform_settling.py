@@ -51,14 +51,20 @@ async def edited() -> tuple[Auxiliary, asyncio.Event]:
     return auxiliary, enough
 
 
-async def nothing_waits_after_the_work(auxiliary: Auxiliary) -> None:
-    """Note 1 comes down as it was edited."""
+async def work_comes(auxiliary: Auxiliary, last: int, fields: bytes) -> ev.WorkDone:
+    """Note 1 comes down like this."""
     queue = auxiliary.ports.queue
     await queue.types(NAME, tuple(NUMBERED.values()))
-    await queue.begin(NAME, Begin(NAME, EPOCH, False, 1, 0, 1, 2), [1])
-    await queue.stage([(frame(1, 2, {note(1): text("one", "edited")}), b"....")])
+    await queue.begin(NAME, Begin(NAME, EPOCH, False, 1, 0, 1, last), [1])
+    await queue.stage([(frame(1, last, {note(1): fields}), b"....")])
     done = await auxiliary.does(Execute(NAME, 0, auxiliary.target.state))
     assert isinstance(done, ev.WorkDone)
+    return done
+
+
+async def nothing_waits_after_the_work(auxiliary: Auxiliary) -> None:
+    """Note 1 comes down as it was edited."""
+    done = await work_comes(auxiliary, 2, text("one", "edited"))
     assert done.outbox is not None
     assert done.outbox.pending == 0
 
@@ -90,3 +96,22 @@ async def test_verdicts_that_come_while_what_came_down_is_executed_are_kept_righ
     settled = await settling[0]
     assert isinstance(settled, up.UploadsSettled)
     assert settled.outbox.pending == 0
+
+
+async def test_they_are_kept_with_the_position_that_the_work_brought() -> None:
+    """What was accepted and is the primary's version no longer is put back, and waits for nothing else."""
+    auxiliary, enough = await edited()
+    settling: list[asyncio.Task[ev.Event | None]] = []
+
+    class Told(MemoryTarget):
+        async def execute(self, work: Work) -> Executed | Unexecuted:
+            settling.append(asyncio.create_task(auxiliary.does(TOLD)))
+            await asyncio.sleep(0)
+            return await super().execute(work)
+
+    auxiliary.target.__class__ = Told
+    done = await work_comes(auxiliary, 3, text("one"))
+    enough.set()
+    await settling[0]
+    assert done.outbox is not None
+    assert done.outbox.undo

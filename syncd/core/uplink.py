@@ -93,6 +93,7 @@ def _errand(uplink: Uplink, now: float) -> Step:
             uplink,
             errand=Errand.SETTLING,
             settling=len(uplink.verdicts),
+            settling_to=uplink.position,
             settled_to=uplink.position,
             settled_at=now,
         )
@@ -333,9 +334,10 @@ def _not_taken(uplink: Uplink, event: TakeFailed, now: float) -> Step:
 
 
 def _settled(uplink: Uplink, event: UploadsSettled, now: float) -> Step:
-    rest = uplink.verdicts[uplink.settling :]
+    """The target may have moved meanwhile: that this was told may have come before what was settled."""
+    rest, settled_to = uplink.verdicts[uplink.settling :], min(uplink.settled_to, uplink.settling_to)
     uplink = replace(uplink, errand=Errand.NONE, errand_pause=NO_PAUSE, verdicts=rest, settling=0)
-    return proceed(heard(uplink, event.outbox), now)
+    return proceed(heard(replace(uplink, settled_to=settled_to), event.outbox), now)
 
 
 def _renumbered(uplink: Uplink, event: OutboxRenumbered, now: float) -> Step:

@@ -67,9 +67,9 @@ class Uplink:
     on their way; ``sent_bytes``, ``settled_bytes``: handed to it and durable there. ``taking``: the newest group when
     frames were ordered, None if they are not.
 
-    ``verdicts``: that came and are not settled, ``settling``: how many of them are being settled; ``settled_to``,
-    ``settled_at``: the position for which that was done last, and when. ``renumber``: what the primary has beyond this
-    outbox. ``reason``: why reading fails.
+    ``verdicts``: that came and are not settled, ``settling``, ``settling_to``: how many of them are being settled, and
+    for which position; ``settled_to``, ``settled_at``: that for which it was done last, and when. ``renumber``: what
+    the primary has beyond this outbox. ``reason``: why reading fails.
 
     ``mode``: see there; ``running_at``: since when it runs, None where the primary was told that nothing waits any
     more; ``aim``: newest group that waited. ``allowance_bytes``: how much may leave at this moment, None: as much as
@@ -104,6 +104,7 @@ class Uplink:
     errand_pause: Pause = NO_PAUSE
     verdicts: tuple[Verdict, ...] = ()
     settling: int = 0
+    settling_to: int = 0
     settled_to: int = 0
     settled_at: float = 0.0
     renumber: int | None = None

@@ -257,6 +257,17 @@ def test_what_cannot_be_put_back_yet_is_tried_again_after_a_pause() -> None:
     assert play.later(2.1) == [UndoEdits(NAME)]
 
 
+def test_where_the_target_moves_while_verdicts_are_settled_they_are_settled_for_that_position_too() -> None:
+    """The outbox may have been told of the new position first, and of that for which they were ordered then."""
+    play = answered(1, 1)
+    assert play.says(Verdicts(NAME, "box", (verdict(1),))) == [SettleUploads(NAME, (verdict(1),), 10)]
+    play.moves(20, held(1))
+    play.hears(UploadsSettled(NAME, held(1, first=2, pending=1)))
+    assert play.later(1.1) == [SettleUploads(NAME, (), 20)]
+    play.hears(UploadsSettled(NAME, held(1, first=2, pending=1)))
+    assert play.later(1.1) == []
+
+
 def test_groups_that_wait_for_the_targets_position_are_looked_at_when_it_moved() -> None:
     play = answered(last=1, number=1)
     play.says(Verdicts(NAME, "box", (verdict(1, seq=20),)))
