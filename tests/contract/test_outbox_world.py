@@ -18,6 +18,7 @@ pytestmark = pytest.mark.asyncio
 async def run(path: Path, seed: int, steps: int) -> None:
     world = await World.begin(path, seed)
     often = [world.edit] * 4 + [world.read] * 3 + [world.take, world.decide, world.settle, world.download] * 2
+    often += [world.echo] * 4
     rarely = [world.others, world.undo, world.retry, world.snapshot, world.reopen, world.lose, world.renumber]
     try:
         for _ in range(steps):
