@@ -7,13 +7,13 @@ sum. That is the proof that R14 trusts, and spares a look at each object.
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from syncd.core.digest import DIGEST_BYTES, EMPTY, add, object_hash, type_prefix
 from syncd.core.edits import Edit
+from syncd.core.messages import Objects
 from syncd.core.model import Kind
 from syncd.core.ports import Work
 from syncd.store.outbox_rows import Box
@@ -81,22 +81,23 @@ def mix(connection: sqlite3.Connection, groups: str, values: Sequence[object]) -
 
 def brought(connection: sqlite3.Connection, box: Box, work: Work) -> tuple[list[int], Sums] | None:
     """The groups of which the work consists, with the sums of all: the oldest that wait, as they come down in order.
-    None: it is not known to consist of any."""
+    None: it is not known to consist of any. As many of them are looked at as the work may have, and of the work no more
+    than they have."""
+    if work.skip is not None:
+        return None
     waiting = connection.execute(f"SELECT id, {COLUMNS} {_WAITING} ORDER BY number", (box.id,))
-    first = waiting.fetchone()
-    if work.skip is not None or first is None or Sums.of(*first[1:]) is None:
-        return None
-    (edits_max,) = connection.execute(f"SELECT sum(edits) {_WAITING}", (box.id,)).fetchone()
-    if (made := _made(work, edits_max)) is None:
-        return None
-    groups, total = list[int](), Sums()
-    for group, *kept in itertools.chain((first,), waiting):
-        if total.edits >= made.edits or (sums := Sums.of(*kept)) is None:
-            break
-        if len(groups) == _GROUPS_MAX:
+    prefixes = {number: type_prefix(type_.name) for number, type_ in work.types.items()}
+    groups, total, made = list[int](), Sums(), Sums()
+    for frame in work.frames():
+        made.edits += len(frame)
+        while total.edits < made.edits:
+            group, *kept = waiting.fetchone() or (0, 0, None, EMPTY, 0)
+            if (sums := Sums.of(*kept)) is None or len(groups) == _GROUPS_MAX:
+                return None
+            groups.append(group)
+            total.join(sums)
+        if not _add(made, frame, prefixes):
             return None
-        groups.append(group)
-        total.join(sums)
     same = total.edits == made.edits and (total.made - made.made) % _MODULUS == 0
     return (groups, total) if groups and same else None
 
@@ -105,17 +106,11 @@ def brought(connection: sqlite3.Connection, box: Box, work: Work) -> tuple[list[
 _WAITING = "FROM groups WHERE box = ? AND number > 0 AND sealed = 1 AND stands = 1 AND ruling <> 'refused'"
 
 
-def _made(work: Work, edits_max: int) -> Sums | None:
-    """Sums of the versions that a work brings; None where it brings more objects than that, or withholds one."""
-    prefixes = {number: type_prefix(type_.name) for number, type_ in work.types.items()}
-    sums = Sums()
-    for frame in work.frames():
-        if sums.edits + len(frame) > edits_max:
-            return None
-        for kind, type_, key, fields in zip(frame.kinds, frame.types, frame.keys, frame.fields, strict=True):
-            if kind == _WITHHELD:
-                return None
-            made = object_hash(prefixes[type_], key, _DELETED if kind == _DELETE else fields)
-            sums.made += made * _times(type_)
-        sums.edits += len(frame)
-    return sums
+def _add(made: Sums, frame: Objects, prefixes: Mapping[int, bytes]) -> bool:
+    """The versions that a frame brings. False: it withholds one."""
+    for kind, type_, key, fields in zip(frame.kinds, frame.types, frame.keys, frame.fields, strict=True):
+        if kind == _WITHHELD:
+            return False
+        version = object_hash(prefixes[type_], key, _DELETED if kind == _DELETE else fields)
+        made.made += version * _times(type_)
+    return True
