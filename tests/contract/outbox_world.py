@@ -226,14 +226,6 @@ class World:
             self.position = seq
             await self.carry_out()
 
-    async def echo(self) -> None:
-        """A group is made, sent and decided about, and the next that there is comes down."""
-        await self.edit()
-        await self.read(all_of_it=True)
-        self.note(await self.both(lambda outbox: outbox.take(NAME, 0, 10_000), _alike))
-        await self.decide()
-        await self.download(min(self.position + 1, len(self.primary) - 1))
-
     async def snapshot(self) -> bool:
         seq = len(self.primary) - 1
         there = {key: fields for key, fields in self.primary[seq].items() if fields is not None}
@@ -281,9 +273,7 @@ class World:
             return False
         if what is None and not plan.id:
             return False
-        if plan.stays:
-            assert not back
-            assert rows == {key: self.app[key] for key in rows}
+        assert not plan.stays or rows == {key: self.app[key] for key in rows}
         self.app |= back
         if snapshot:
             self.app = dict.fromkeys(KEYS) | rows
