@@ -354,7 +354,8 @@ def _undone(uplink: Uplink, event: EditsUndone, now: float) -> Step:
 
 def _errand_failed(uplink: Uplink, event: SettleFailed, now: float) -> Step:
     pause = later(uplink, uplink.errand_pause, now)
-    return replace(uplink, errand=Errand.NONE, errand_pause=pause, settling=0), []
+    settled_to = 0 if uplink.errand is Errand.SETTLING else uplink.settled_to
+    return replace(uplink, errand=Errand.NONE, errand_pause=pause, settling=0, settled_to=settled_to), []
 
 
 def _tick(uplink: Uplink, event: Tick, now: float) -> Step:

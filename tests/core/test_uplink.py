@@ -276,6 +276,16 @@ def test_groups_that_wait_for_the_targets_position_are_looked_at_when_it_moved()
     assert play.moves(20) == [SettleUploads(NAME, (), 20)]
 
 
+def test_and_again_where_that_could_not_be_kept() -> None:
+    play = answered(last=1, number=1)
+    play.says(Verdicts(NAME, "box", (verdict(1, seq=20),)))
+    play.hears(UploadsSettled(NAME, held(1)))
+    play.now += 5.0
+    assert play.moves(20) == [SettleUploads(NAME, (), 20)]
+    play.hears(SettleFailed(NAME, "no room"))
+    assert play.later(5.0) == [SettleUploads(NAME, (), 20)]
+
+
 def test_or_not_if_the_outbox_was_told_of_it() -> None:
     play = answered(last=1, number=1)
     play.now += 5.0
