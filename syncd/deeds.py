@@ -23,6 +23,10 @@ _SINCE = (ADDED, CHANGED, DELETED_HERE, NOT_AT_BASE)  # causes that are no refus
 _LATEST = 20  # versions of an object among which the one just made is
 
 
+class Barred(UserError):
+    """The application refuses a deed; nothing was changed."""
+
+
 class Deed(NamedTuple):
     """What a person does: the edits of one collection, and in which words the history tells of it. ``policy`` None:
     just the objects that are as their bases are changed; ``exact``: all of them are, or nothing is changed. ``kept``:
@@ -83,7 +87,7 @@ class Deeds:
         return found
 
     async def do(self, deed: Deed) -> Done:
-        """Returns when the group has its place in the order. Raises UserError where the application refuses it."""
+        """Returns when the group has its place in the order. Raises Barred where the application refuses it."""
         name = deed.collection
         author = f"{self.device} {deed.words}"
         group = EditGroup("", secrets.token_hex(8), 1, self.wall_us(), deed.edits, author=author, exact=deed.exact)
@@ -106,7 +110,7 @@ class Deeds:
         if barred:
             guilty = written.guilty
             what = f" ({guilty.type} {show_key(guilty.key)})" if guilty else ""
-            raise UserError(
+            raise Barred(
                 f"the application refuses it: {written.cause}{what}", "remove the cause there, then say it again"
             )
         return Done(group_id(name, seq) if seq else "", written, left, conflict)

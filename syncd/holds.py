@@ -13,7 +13,7 @@ from syncd.core.errors import UserError
 from syncd.core.holding import Held, held_id, held_reason
 from syncd.core.settings import Limits
 from syncd.core.status import Json
-from syncd.deeds import Deed, Deeds
+from syncd.deeds import Barred, Deed, Deeds, Done
 from syncd.rooms import iso_time, show_key
 
 Verb = Callable[[Json], Awaitable[Json]]
@@ -124,12 +124,9 @@ class Holds:
         asked = await self.asked(args)
         await self._is_read(asked)
         after, count, left, conflicts = 0, 0, list[Side](), list[int]()
-        while True:
-            edits, after = await self._deeds.store.lost(asked.collection, after, self._limits.lost_bytes_max)
-            if not edits:
-                break
-            done = await self._deeds.do(Deed(asked.collection, tuple(edits), f"reject {asked.id}", kept=True))
-            count += len(edits) - len(done.left)
+        while (given := await self._give_back(asked, after)) is not None:
+            edits, after, done = given
+            count += edits - len(done.left)
             left += done.left
             conflicts += [done.conflict] if done.conflict else []
         return {
@@ -139,6 +136,22 @@ class Holds:
             "more": max(0, len(left) - NAMED_MAX),
             "conflicts": [{"id": one} for one in conflicts],
         }
+
+    async def _give_back(self, asked: Asked, after: int) -> tuple[int, int, Done] | None:
+        """Some of what was deleted: how many, up to which change. None: nothing is left. Where the application refuses
+        it, it may lack what comes later, as the rows that its rows refer to: then more at once, up to all of it."""
+        bytes_max, lost = self._limits.lost_bytes_max, self._deeds.store.lost
+        while True:
+            edits, last = await lost(asked.collection, after, bytes_max)
+            if not edits:
+                return None
+            try:
+                deed = Deed(asked.collection, tuple(edits), f"reject {asked.id}", kept=True)
+                return len(edits), last, await self._deeds.do(deed)
+            except Barred:
+                if not (await lost(asked.collection, last, 1))[0]:
+                    raise
+                bytes_max *= 2
 
     async def _is_read(self, asked: Asked) -> None:
         """Raises UserError where the application cannot be read just now."""

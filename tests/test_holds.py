@@ -15,9 +15,11 @@ from syncd.core import events as ev
 from syncd.core.errors import UserError
 from syncd.core.guard import guard_of_groups
 from syncd.core.holding import Batch
+from syncd.core.model import ObjectId
 from syncd.core.ports import CollectionState
 from syncd.core.settings import Limits
 from syncd.core.status import Json
+from syncd.deeds import Barred, Deed, Done
 from syncd.holds import Holds
 from syncd.outside import Ports
 from syncd.perform import perform
@@ -166,6 +168,46 @@ async def test_what_comes_again_while_it_is_rejected_is_kept_as_a_conflict(desk:
     assert len(told["left"]) == 1
     assert told["conflicts"] != []
     assert (await desk.read()).held is None
+
+
+class Needing:
+    """Stands before the application: it refuses rows of notes that come without the note that they all refer to."""
+
+    def __init__(self, desk: GuardedDesk, needed: ObjectId) -> None:
+        self.tried: list[int] = []
+        self._do = desk.deeds.do
+        self._needed = needed.key
+
+    async def do(self, deed: Deed) -> Done:
+        self.tried.append(len(deed.edits))
+        if all(edit.key != self._needed for edit in deed.edits):
+            raise Barred("the application refuses it", "remove the cause there, then say it again")
+        return await self._do(deed)
+
+
+async def test_what_the_application_refuses_apart_is_given_back_with_more(
+    desk: GuardedDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await delete(desk, *range(20))
+    needing = Needing(desk, note(19))
+    monkeypatch.setattr(desk.deeds, "do", needing.do)
+    told = await desk.ask("reject", group=f"{NAME}:held-1")
+    assert (told["objects"], desk.row(note(0)), desk.row(note(19))) == (20, ("old", "body"), ("old", "body"))
+    assert needing.tried == sorted(needing.tried)
+    assert needing.tried[-1] == 20
+    assert (await desk.read()).held is None
+
+
+async def test_what_the_application_refuses_as_a_whole_is_held_as_before(
+    desk: GuardedDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await delete(desk, *range(20))
+    needing = Needing(desk, note(29))
+    monkeypatch.setattr(desk.deeds, "do", needing.do)
+    with pytest.raises(UserError, match="the application refuses it"):
+        await desk.ask("reject", group=f"{NAME}:held-1")
+    assert needing.tried[-1] == 20
+    assert (await desk.group())["gone"] == 20
 
 
 @pytest.mark.parametrize("verb", ["approve", "reject"])

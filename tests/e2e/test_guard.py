@@ -244,3 +244,27 @@ def test_a_database_that_was_emptied_while_nobody_looked_gets_all_of_it_back(fle
     assert "40 objects given back" in primary.cli("reject", group)
     primary.wait_state(notes, "identical")
     assert rows(primary, notes) == ROWS + 2
+
+
+def test_a_rejection_of_more_than_fits_in_one_transaction_breaks_no_foreign_key(fleet: Fleet, tmp_path: Path) -> None:
+    """Rows are given back in the order in which they came, and here each parent came after its children."""
+    name, primary = f"notes-{next(NUMBERS):02}", fleet.primary
+    database = tmp_path / f"{name}.db"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE a_page(id INTEGER PRIMARY KEY, book REFERENCES book(id), body BLOB)")
+        connection.execute("CREATE TABLE book(id INTEGER PRIMARY KEY, sequel REFERENCES book(id))")
+        connection.executemany(
+            "INSERT INTO book VALUES (?, ?)", [(number, number + 1 if number < 9 else None) for number in range(10)]
+        )
+        connection.executemany(
+            "INSERT INTO a_page VALUES (?, ?, zeroblob(500000))", [(at, at % 10) for at in range(ROWS)]
+        )
+    primary.share(name, database)
+    fleet.auxiliary.accept(name)
+    fleet.auxiliary.wait_identical(name)
+    shop.execute(database, "DELETE FROM a_page", "DELETE FROM book")
+    primary.cli("reject", held(primary, name))
+    primary.wait_state(name, "identical")
+    assert shop.ask(database, "SELECT (SELECT count(*) FROM a_page), (SELECT count(*) FROM book)") == [(ROWS, 10)]
+    fleet.auxiliary.wait_identical(name)
+    assert shop.ask(fleet.auxiliary.databases[name], "SELECT count(*) FROM a_page") == [(ROWS,)]
