@@ -10,7 +10,7 @@ SQLite does for a foreign key: a child's value takes the affinity of the parent'
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -116,6 +116,20 @@ class ForeignKeys:
     @property
     def any(self) -> bool:
         return bool(self.by_child or self.by_parent)
+
+    def parents_first(self, shapes: Iterable[Shape]) -> list[Shape]:
+        """So that rows find the rows of other tables that they refer to; else by the ids of their types, as where
+        tables refer to each other in a ring."""
+        left = {fold(shape.table.name): shape for shape in sorted(shapes, key=lambda one: one.type.id)}
+        order: list[Shape] = []
+        while left:
+            waiting = {one for one in left if any(fold(fk.parent) in left for fk in self._to_others(one))}
+            for one in [one for one in left if one not in waiting] or list(left)[:1]:
+                order.append(left.pop(one))
+        return order
+
+    def _to_others(self, table: str) -> Iterator[ForeignKey]:
+        return (fk for fk in self.by_child.get(table, ()) if fold(fk.parent) != table)
 
     def begin(self, connection: sqlite3.Connection) -> None:
         """What was noted before is void."""

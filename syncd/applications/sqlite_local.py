@@ -29,6 +29,7 @@ from syncd.core.settings import Limits
 _OURS_BYTES = 2 * 1024 * 1024  # no value of our own is longer
 _UNREAD_MAX = 10_000  # rows of the log that are counted in, or looked through before a work; more are read first
 _DISCARD_ROWS = 1_000  # the log is cut back in pieces of at least this
+_END = -1  # in place of the number of a type: all were offered
 _DISCARD_BUSY_MS = 20  # R16: the application's lock comes first, the log can wait
 
 
@@ -141,25 +142,24 @@ class Local:
         return reader
 
     def offer(self, after: tuple[object, ...] | None, limit: int) -> tuple[LocalChanges, tuple[object, ...] | None]:
-        """A page goes on after (mark, number of the type, key or None)."""
+        """A page goes on after (mark, number of the type, key or None). Parents go first: what is offered is executed a
+        part at a time."""
         if not (self._position.types() or self._described):
             return LocalChanges((), 0, True), None
-        if after is None:
-            after = (self._begin_offer(), -1, None)
-        mark, type_id, key = after
+        mark, type_id, key = (self._begin_offer(), 0, None) if after is None else after
         assert isinstance(mark, int)
-        assert isinstance(type_id, int)
         with self._reading():
-            for shape in sorted(self._held().current, key=lambda one: one.type.id):
-                if shape.type.id < type_id:
-                    continue
-                begin: RawRow | None = key if shape.type.id == type_id and isinstance(key, tuple) else None
-                observed, more, _ = self._reader(shape).page(self._connection, begin, limit)
+            tables = self._held()
+            order = tables.foreign_keys.parents_first(tables.current)
+            ids = [shape.type.id for shape in order] + [_END]
+            for at in range(ids.index(type_id) if type_id in ids else 0, len(order)):
+                begin: RawRow | None = key if ids[at] == type_id and isinstance(key, tuple) else None
+                observed, more, _ = self._reader(order[at]).page(self._connection, begin, limit)
                 edits = tuple(Edit(one.type, one.key, None, one.fields, one.fault) for one in observed)
                 if more is not None:
-                    return LocalChanges(edits, mark, False), (mark, shape.type.id, more)
+                    return LocalChanges(edits, mark, False), (mark, ids[at], more)
                 if edits:
-                    return LocalChanges(edits, mark, False), (mark, shape.type.id + 1, None)
+                    return LocalChanges(edits, mark, False), (mark, ids[at + 1], None)
         return LocalChanges((), mark, True), None
 
     def _begin_offer(self) -> int:

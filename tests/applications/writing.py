@@ -125,12 +125,14 @@ def table(number: int, name: str, columns: str, key: tuple[str, ...], fields: tu
 
 
 @asynccontextmanager
-async def local(path: Path, one: DataType, *rows: Row, captures: bool = True) -> AsyncIterator[Writing]:
+async def local(
+    path: Path, one: DataType, *rows: Row, captures: bool = True, others: Sequence[DataType] = ()
+) -> AsyncIterator[Writing]:
     """A target that was filled once."""
     target = SqliteTarget(path, "c", False, False, LIMITS, captures)
     await target.open()
     try:
-        here = Writing(target, path, (one,))
+        here = Writing(target, path, (one, *others))
         await here.begin(*rows)
         yield here
     finally:

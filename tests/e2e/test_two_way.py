@@ -335,6 +335,28 @@ def test_a_target_with_objects_of_its_own_is_merged_after_a_backup(machines: Fle
     assert (conflict["type"], conflict["key"], conflict["objects"]) == ("note", "[2]", 1)
 
 
+def test_rows_that_refer_to_each_other_are_merged_however_many_there_are(machines: Fleet, tmp_path: Path) -> None:
+    """Each is offered by itself, and they are executed a part at a time: a page of a book after its book."""
+    primary, one, rows = machines.primary, machines.auxiliary, 1_200
+    shared, own = tmp_path / "shared.db", tmp_path / "own.db"
+    for path in (shared, own):
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("CREATE TABLE a_page(id INTEGER PRIMARY KEY, book REFERENCES book(id))")
+            db.execute("CREATE TABLE book(id INTEGER PRIMARY KEY, prequel REFERENCES book(id))")
+    with closing(sqlite3.connect(own)) as db, db:
+        db.executemany("INSERT INTO book VALUES (?, ?)", [(at, at - 1 if at else None) for at in range(rows)])
+        db.executemany("INSERT INTO a_page VALUES (?, ?)", [(at, at) for at in range(rows)])
+    collection = f"books-{next(NUMBERS):02}"
+    primary.share(collection, shared)
+    primary.wait_state(collection, "identical")
+    one.accept(collection, own, "--merge")
+    for machine in (one, primary):
+        held = "SELECT (SELECT count(*) FROM book), (SELECT count(*) FROM a_page)"
+        machine.wait(lambda: shop.ask(machine.databases[collection], held) == [(rows, rows)], "has all rows")  # noqa: B023
+    one.wait(lambda: line(one)["pending"] == 0, "has the verdict of each")
+    assert "nothing was refused" in one.cli("conflicts")
+
+
 def test_each_verb_says_where_it_is_to_be_run(machines: Fleet) -> None:
     for argv in (["undo", "notes:1"], ["resolve", "1", "--take", "ours"], ["history", "notes", "1"]):
         assert "is for the primary" in machines.auxiliary.cli(*argv, code=1)
