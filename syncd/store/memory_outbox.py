@@ -7,7 +7,7 @@ Each method runs without pause, so that it happens whole or not at all, and an o
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 
 from syncd.core.edits import EVER, Edit, LocalBatch, OutboxState, Overlay, Plan, RefusedGroup, Restored, Ruling
@@ -307,20 +307,21 @@ def _concerned(box: Box, named: dict[ObjectId, bytes | None]) -> set[ObjectId]:
     return {one for one in box.standing() & named.keys() if box.chain(one) or named[one] != box.bases[one]}
 
 
-def _unsure(box: Box, named: dict[ObjectId, bytes | None], passing: Iterable[ObjectId]) -> list[ObjectId]:
-    """Those of the objects whose version may have been made elsewhere, the same by chance: the work has not all of the
-    groups that made it here. A group is accepted whole."""
+def _unsure(box: Box, named: dict[ObjectId, bytes | None], passing: Container[ObjectId]) -> list[ObjectId]:
+    """Those of the passing objects whose version may have been made elsewhere, the same by chance: the work has not all
+    of the groups that made it here. A group is accepted whole."""
 
     def came(group: Group, other: ObjectId) -> bool:
         if group not in box.chain(other):
             return True  # before
-        own = other in named and named[other] in [above.edits[other].fields for above in box.chain(other)]
-        return own or (other in named and named[other] != box.bases[other])
+        return other in passing or (other in named and named[other] != box.bases[other])
 
     found = []
-    for one in passing:
+    for one, value in named.items():
+        if one not in passing:
+            continue
         chain = box.chain(one)
-        made = [at for at, group in enumerate(chain) if group.edits[one].fields == named[one]]
+        made = [at for at, group in enumerate(chain) if group.edits[one].fields == value]
         if not all(came(group, other) for group in chain[: made[-1] + 1] for other in group.edits if other != one):
             found.append(one)
     return found
@@ -340,12 +341,13 @@ def _compared(
             same.add(one)
         else:
             foreign += [group for group in box.holders(one) if group not in foreign]
-    for one in _unsure(box, named, passing.keys() - same):
-        del passing[one]
-        if named[one] == box.bases[one]:
-            same.add(one)
-        else:
-            foreign += [group for group in box.holders(one) if group not in foreign]
+    while unsure := _unsure(box, named, passing):
+        for one in unsure:
+            del passing[one]
+            if named[one] == box.bases[one]:
+                same.add(one)
+            else:
+                foreign += [group for group in box.holders(one) if group not in foreign]
     undone = box.joined(foreign)
     lost = {one for group in undone for one in group.edits}
     return {one: v for one, v in passing.items() if one not in lost}, same - lost, undone

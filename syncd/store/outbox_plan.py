@@ -141,7 +141,8 @@ class Planner:
             for values in named(work):
                 self._compare(work, values)
             if not (whole := self._comes_whole()):
-                self._doubt()
+                while self._doubt():
+                    pass  # what is of no group of ours may have been all that told of another
                 self._seed(
                     "SELECT e.grp FROM plan_rows r JOIN edits e ON e.object = r.object AND e.stands"
                     " WHERE r.box = ? AND r.kind = ?",
@@ -206,9 +207,10 @@ class Planner:
             return id_, self._box.id, OVER, False, None
         return (id_, self._box.id, SAME, True, None) if chain else None
 
-    def _doubt(self) -> None:
+    def _doubt(self) -> bool:
         """A version made here that the work has may be one that was made elsewhere and is the same by chance. It is of
-        our group only if the work has the others of that group as well: a group is accepted whole."""
+        our group only if the work has the others of that group as well: a group is accepted whole. Whether there were
+        any."""
         partly = (
             "SELECT other.grp FROM edits other LEFT JOIN plan_rows p ON p.object = other.object AND p.kind <> :same"
             " WHERE other.grp IN (SELECT e.grp FROM plan_rows r JOIN edits e ON e.object = r.object AND e.stands"
@@ -220,11 +222,12 @@ class Planner:
             " WHERE r.box = :box AND r.kind = :pass"
         )
         base = f"{MADE} IS (SELECT o.base FROM objects o WHERE o.id = plan_rows.object)"
-        self._connection.execute(
+        doubted = self._connection.execute(
             f"UPDATE plan_rows SET leave = leave AND {base}, kind = iif({base}, :same, :over)"
             f" WHERE object IN ({unsure})",
             {"box": self._box.id, "pass": PASS, "same": SAME, "over": OVER},
         )
+        return doubted.rowcount > 0
 
     def _compare_offered(self, work: Work) -> None:
         query = (

@@ -145,6 +145,19 @@ async def test_an_object_that_comes_as_below_all_edits_stays_as_it_is(outbox: Ou
     assert await overlaid(outbox, a=("1", "2"), b=(None, "1"))
 
 
+async def test_a_version_made_elsewhere_is_not_taken_for_what_was_there_before_where_a_group_in_between_came_down(
+    outbox: Outbox,
+) -> None:
+    """It is the same by chance as the base, and as a later version made here whose group did not come down."""
+    await make(outbox, {"a": ("1", "2"), "b": (None, "1")}, seal=True)
+    await make(outbox, {"a": ("2", "1"), "c": (None, "1")}, seal=True)
+    await make(outbox, {"a": ("1", "3"), "d": (None, "1")}, seal=True)
+    plan = await outbox.plan(NAME, work({"a": "1", "b": "1", "x": "1"}))
+    assert left(plan, "a", "b", "c", "d", "x") == set()
+    assert put_back(plan) == {"c": None, "d": None}
+    assert gains(plan, a=("1", "3"), b=(None, "1"))
+
+
 async def test_where_another_version_comes_the_group_is_put_back_whole_with_all_joined_to_it(outbox: Outbox) -> None:
     await make(outbox, {"a": ("1", "2"), "b": ("1", "2"), "c": ("1", "2")}, seal=True)
     await make(outbox, {"c": ("2", "3"), "d": (None, "1")}, seal=True)
