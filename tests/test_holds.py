@@ -178,6 +178,14 @@ class Needing:
         self._do = desk.deeds.do
         self._needed = needed.key
 
+    @classmethod
+    async def deleted(cls, desk: GuardedDesk, needed: ObjectId, monkeypatch: pytest.MonkeyPatch) -> Needing:
+        """20 notes were deleted."""
+        await delete(desk, *range(20))
+        made = cls(desk, needed)
+        monkeypatch.setattr(desk.deeds, "do", made.do)
+        return made
+
     async def do(self, deed: Deed) -> Done:
         self.tried.append(len(deed.edits))
         if all(edit.key != self._needed for edit in deed.edits):
@@ -188,9 +196,7 @@ class Needing:
 async def test_what_the_application_refuses_apart_is_given_back_with_more(
     desk: GuardedDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await delete(desk, *range(20))
-    needing = Needing(desk, note(19))
-    monkeypatch.setattr(desk.deeds, "do", needing.do)
+    needing = await Needing.deleted(desk, note(19), monkeypatch)
     told = await desk.ask("reject", group=f"{NAME}:held-1")
     assert (told["objects"], desk.row(note(0)), desk.row(note(19))) == (20, ("old", "body"), ("old", "body"))
     assert needing.tried == sorted(needing.tried)
@@ -201,9 +207,7 @@ async def test_what_the_application_refuses_apart_is_given_back_with_more(
 async def test_what_the_application_refuses_as_a_whole_is_held_as_before(
     desk: GuardedDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await delete(desk, *range(20))
-    needing = Needing(desk, note(29))
-    monkeypatch.setattr(desk.deeds, "do", needing.do)
+    needing = await Needing.deleted(desk, note(29), monkeypatch)
     with pytest.raises(UserError, match="the application refuses it"):
         await desk.ask("reject", group=f"{NAME}:held-1")
     assert needing.tried[-1] == 20

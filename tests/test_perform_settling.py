@@ -69,6 +69,20 @@ async def nothing_waits_after_the_work(auxiliary: Auxiliary) -> None:
     assert done.outbox.pending == 0
 
 
+def told_meanwhile(auxiliary: Auxiliary) -> list[asyncio.Task[ev.Event | None]]:
+    """The verdict comes while what came down is executed; the task that keeps it."""
+    settling: list[asyncio.Task[ev.Event | None]] = []
+
+    class Told(MemoryTarget):
+        async def execute(self, work: Work) -> Executed | Unexecuted:
+            settling.append(asyncio.create_task(auxiliary.does(TOLD)))
+            await asyncio.sleep(0)
+            return await super().execute(work)
+
+    auxiliary.target.__class__ = Told
+    return settling
+
+
 async def test_verdicts_that_wait_to_be_kept_are_kept_before_what_came_down_is_executed() -> None:
     auxiliary, enough = await edited()
     settling = asyncio.create_task(auxiliary.does(TOLD))
@@ -82,15 +96,7 @@ async def test_verdicts_that_wait_to_be_kept_are_kept_before_what_came_down_is_e
 
 async def test_verdicts_that_come_while_what_came_down_is_executed_are_kept_right_after_it() -> None:
     auxiliary, enough = await edited()
-    settling: list[asyncio.Task[ev.Event | None]] = []
-
-    class Told(MemoryTarget):
-        async def execute(self, work: Work) -> Executed | Unexecuted:
-            settling.append(asyncio.create_task(auxiliary.does(TOLD)))
-            await asyncio.sleep(0)
-            return await super().execute(work)
-
-    auxiliary.target.__class__ = Told
+    settling = told_meanwhile(auxiliary)
     await nothing_waits_after_the_work(auxiliary)
     enough.set()
     settled = await settling[0]
@@ -101,15 +107,7 @@ async def test_verdicts_that_come_while_what_came_down_is_executed_are_kept_righ
 async def test_they_are_kept_with_the_position_that_the_work_brought() -> None:
     """What was accepted and is the primary's version no longer is put back, and waits for nothing else."""
     auxiliary, enough = await edited()
-    settling: list[asyncio.Task[ev.Event | None]] = []
-
-    class Told(MemoryTarget):
-        async def execute(self, work: Work) -> Executed | Unexecuted:
-            settling.append(asyncio.create_task(auxiliary.does(TOLD)))
-            await asyncio.sleep(0)
-            return await super().execute(work)
-
-    auxiliary.target.__class__ = Told
+    settling = told_meanwhile(auxiliary)
     done = await work_comes(auxiliary, 3, text("one"))
     enough.set()
     await settling[0]

@@ -79,6 +79,12 @@ def data_version(connection: sqlite3.Connection) -> int:
     return version
 
 
+def encoding_of(connection: sqlite3.Connection) -> str:
+    """Of text in the database."""
+    found: str = connection.execute("PRAGMA encoding").fetchone()[0]
+    return found
+
+
 def schema_version(connection: sqlite3.Connection) -> int:
     """Changes with the schema."""
     version: int = connection.execute("PRAGMA schema_version").fetchone()[0]

@@ -163,9 +163,3 @@ def _within(observed: Sequence[Observed], bytes_max: int) -> tuple[Sequence[Obse
         if bytes_max <= 0:
             return observed[:at], bytes_max
     return observed, bytes_max
-
-
-def encoding_of(connection: sqlite3.Connection) -> str:
-    """Of text in the database."""
-    found: str = connection.execute("PRAGMA encoding").fetchone()[0]
-    return found

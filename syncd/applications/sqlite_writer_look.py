@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from syncd.adapters.canonical import Value, pack_values, unpack_many
 from syncd.applications.forms import Reference
 from syncd.applications.sqlite_bulk import held_rows
-from syncd.applications.sqlite_common import fold, is_ours, name
+from syncd.applications.sqlite_common import encoding_of, fold, is_ours, name
 from syncd.applications.sqlite_definition import Shape
-from syncd.applications.sqlite_handed import Stored, encoding_of
+from syncd.applications.sqlite_handed import Stored
 from syncd.applications.sqlite_read import unreadable
 from syncd.applications.sqlite_tables import Tables
 from syncd.applications.sqlite_usual import usual_values

@@ -15,8 +15,8 @@ from syncd.core.errors import EditsUnread
 from syncd.core.messages import Objects
 from syncd.core.model import DataType
 from syncd.core.ports import Work
-from tests.contract.application_kit import SqliteTargetBench, body, note, put
-from tests.contract.local_kit import Waiting, begun, bench_of, executed, of, what
+from tests.contract.application_kit import SqliteTargetBench, body, note
+from tests.contract.local_kit import bench_of, comes_back, executed, of, what
 
 pytestmark = pytest.mark.asyncio
 
@@ -43,20 +43,15 @@ class Frames:
         self.read = True
 
 
-async def comes_back(bench: SqliteTargetBench) -> tuple[Work, Frames]:
-    """Note a was changed, read, and comes down just so."""
-    make = await begun(bench, "a", "b")
-    waiting = Waiting()
-    bench.write(note("a"), "second")
-    await waiting.read(bench.target)
-    make.group(put(note("a"), "second"))
-    work = make.work()
+async def known_to_stay(bench: SqliteTargetBench) -> tuple[Work, Frames]:
+    """A work that stays as it is, by what is said of it."""
+    _, work = await comes_back(bench)
     frames = Frames(work)
-    return replace(work, plan=replace(waiting.plan(work), stays=True), frames=frames), frames
+    return replace(work, frames=frames), frames
 
 
 async def test_what_is_known_to_stand_is_not_read(bench: SqliteTargetBench) -> None:
-    work, frames = await comes_back(bench)
+    work, frames = await known_to_stay(bench)
     state = await executed(bench, work)
     assert not frames.read
     assert what(state) == of({note("a"): body("second"), note("b"): body("first")})
@@ -66,7 +61,7 @@ async def test_what_is_known_to_stand_is_not_read(bench: SqliteTargetBench) -> N
 async def test_where_the_application_changed_something_else_since_then_it_is_looked_at(
     bench: SqliteTargetBench,
 ) -> None:
-    work, frames = await comes_back(bench)
+    work, frames = await known_to_stay(bench)
     bench.write(note("b"), "mine")
     state = await executed(bench, work)
     assert frames.read
@@ -78,7 +73,7 @@ async def test_where_the_application_changed_something_else_since_then_it_is_loo
 async def test_where_the_application_has_triggers_of_its_own_it_is_looked_at(
     bench: SqliteTargetBench, triggers: bool
 ) -> None:
-    work, frames = await comes_back(bench)
+    work, frames = await known_to_stay(bench)
     if triggers:
         with closing(sqlite3.connect(bench.path)) as own:
             own.execute("CREATE TRIGGER more AFTER UPDATE ON notes BEGIN DELETE FROM tags; END")
@@ -87,7 +82,7 @@ async def test_where_the_application_has_triggers_of_its_own_it_is_looked_at(
 
 
 async def test_where_the_capture_was_taken_away_nothing_is_taken_for_granted(bench: SqliteTargetBench) -> None:
-    work, _ = await comes_back(bench)
+    work, _ = await known_to_stay(bench)
     with closing(sqlite3.connect(bench.path)) as own:
         names = own.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'notes'").fetchall()
         for (name,) in names:
@@ -98,7 +93,7 @@ async def test_where_the_capture_was_taken_away_nothing_is_taken_for_granted(ben
 
 async def test_where_it_is_not_known_nothing_is_kept_of_the_look(bench: SqliteTargetBench) -> None:
     """A table that was made for it would be there without its capture, and the types as if a work had brought them."""
-    work, _ = await comes_back(bench)
+    work, _ = await known_to_stay(bench)
     work = replace(work, types={**work.types, 3: MORE})
     bench.write(note("a"), "third")
     with pytest.raises(EditsUnread):

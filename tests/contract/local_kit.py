@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -168,3 +169,13 @@ def of(rows: dict[ObjectId, bytes]) -> tuple[bytes, int]:
 
 def what(state: TargetState) -> tuple[bytes, int]:
     return state.digest, state.objects
+
+
+async def comes_back(bench: Bench) -> tuple[Waiting, Work]:
+    """Note a was changed, read, and comes down just so; of the work it is said that it stays."""
+    make, waiting = await begun(bench, "a", "b"), Waiting()
+    bench.write(note("a"), "second")
+    await waiting.read(bench.target)
+    make.group(put(note("a"), "second"))
+    work = make.work()
+    return waiting, replace(work, plan=replace(waiting.plan(work), stays=True))

@@ -15,7 +15,19 @@ from syncd.core.errors import EditsUnread
 from syncd.core.model import ObjectId
 from syncd.core.ports import TargetState, Unexecuted
 from tests.contract.application_kit import WorkMaker, body, gone, note, put, tag
-from tests.contract.local_kit import Bench, Fields, LocalTarget, Waiting, begun, bench_of, executed, of, told, what
+from tests.contract.local_kit import (
+    Bench,
+    Fields,
+    LocalTarget,
+    Waiting,
+    begun,
+    bench_of,
+    comes_back,
+    executed,
+    of,
+    told,
+    what,
+)
 
 pytestmark = pytest.mark.asyncio
 
@@ -63,34 +75,23 @@ async def test_edits_that_were_not_read_do_not_stop_a_work_that_touches_others(b
 
 
 async def test_of_what_stands_as_it_comes_only_the_position_moves(bench: Bench) -> None:
-    make = await begun(bench, "a", "b")
-    waiting = Waiting()
-    bench.write(note("a"), "second")
-    await waiting.read(bench.target)
-    make.group(put(note("a"), "second"))
-    work = make.work()
-    plan = replace(waiting.plan(work), stays=True)
-    state = await executed(bench, replace(work, plan=plan))
+    waiting, work = await comes_back(bench)
+    state = await executed(bench, work)
     assert work.proof
-    assert (state.position, state.plan) == (work.proof.seq, plan.id)
+    assert work.plan
+    assert (state.position, state.plan) == (work.proof.seq, work.plan.id)
     assert what(state) == of({note("a"): body("second"), note("b"): body("first")})
-    assert await executed(bench, replace(work, plan=plan)) == state, "once is enough"
+    assert await executed(bench, work) == state, "once is enough"
     bench.write(note("b"), "mine")
     assert await waiting.read(bench.target) == {note("b"): (body("first"), body("mine"))}
 
 
 async def test_what_was_changed_since_it_was_read_is_not_taken_for_what_comes(bench: Bench) -> None:
-    make = await begun(bench, "a", "b")
-    waiting = Waiting()
-    bench.write(note("a"), "second")
-    await waiting.read(bench.target)
-    make.group(put(note("a"), "second"))
-    work = make.work()
-    plan = replace(waiting.plan(work), stays=True)
+    _, work = await comes_back(bench)
     bench.write(note("b"), "mine")
     bench.write(note("a"), "third")
     with pytest.raises(EditsUnread):
-        await bench.target.execute(replace(work, plan=plan))
+        await bench.target.execute(work)
     assert bench.rows() == {note("a"): body("third"), note("b"): body("mine")}
 
 
