@@ -19,7 +19,7 @@ from syncd.applications.sqlite_tables import Tables
 from syncd.core import digest
 from syncd.core.settings import Limits
 
-_ROWS_BETWEEN = 1_000  # rows counted between two questions whether to give up
+_ROWS_BETWEEN = 200  # rows counted between two questions whether to give up
 GiveUp = Callable[[], bool]
 
 

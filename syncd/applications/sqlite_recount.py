@@ -9,15 +9,24 @@ import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 from syncd.applications.sqlite_common import data_version, transaction
 from syncd.applications.sqlite_count import GivenUp, GiveUp, Pace, count
+from syncd.applications.sqlite_count_beside import Counted
 from syncd.applications.sqlite_local import Local
 from syncd.applications.sqlite_position import NOTHING, Position
 from syncd.applications.sqlite_tables import Tables
 from syncd.core import digest
 from syncd.core.edits import Overlay
 from syncd.core.ports import TargetState
+
+
+class Due(NamedTuple):
+    """``version``: of the data that is to be counted. ``beside``: nobody waits for one who reads."""
+
+    version: int
+    beside: bool
 
 
 class Recount:
@@ -49,15 +58,25 @@ class Recount:
         self.counted = version
         return state
 
-    def look(self, pace: Pace, overlay: Overlay | None, give_up: Callable[[], bool]) -> TargetState | None:
-        """What the tables hold, if somebody else wrote, a count is due, and finds something else than is kept."""
-        began = time.monotonic()
-        if data_version(self._connection) == self.counted:
-            pace.quiet(began)
+    def due(self, pace: Pace, counted: Counted | None) -> Due | None:
+        """Whether somebody else wrote since the last count and the next is due. ``counted``: beside, just then."""
+        now, version = time.monotonic(), data_version(self._connection)
+        if counted is not None:
+            pace.counted(now, counted.took_s)
+            if not counted.differs:
+                self.counted = counted.version
+        if version == self.counted:
+            pace.quiet(now)
             return None
         before = self._position.state()
-        if before is None or not before.epoch or not pace.due(began):
+        if before is None or not before.epoch or not pace.due(now):
             return None
+        (journal,) = self._connection.execute("PRAGMA journal_mode").fetchone()
+        return Due(version, journal == "wal")
+
+    def look(self, pace: Pace, overlay: Overlay | None, give_up: Callable[[], bool]) -> TargetState | None:
+        """What the tables hold, if that is something else than is kept."""
+        began, before = time.monotonic(), self._position.state()
         try:
             state = self.recount(overlay, give_up)
         except GivenUp:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from syncd.applications.sqlite_common import Database, data_version, file_id
-from syncd.applications.sqlite_count import Pace
+from syncd.applications.sqlite_count import GiveUp, Pace
+from syncd.applications.sqlite_count_beside import CountBeside
 from syncd.applications.sqlite_execute import Executor
 from syncd.applications.sqlite_position import NOTHING
 from syncd.applications.sqlite_wait import Waiter
@@ -60,6 +61,8 @@ class SqliteTarget:
         self._types: dict[int, DataType] = {}
         self._discard_to = 0
         self._pace = Pace(limits)
+        self.beside = CountBeside(collection, captures, limits)
+        self._differs = False  # the last count beside found something else than was kept
         self._log = ""  # path of the write-ahead log: beside the file itself, not beside a link to it
         self._log_bytes_left = 0  # of the write-ahead log after it was last to be kept short
 
@@ -128,16 +131,26 @@ class SqliteTarget:
         return await self._run(lambda executor: executor.count.recount(overlay))
 
     async def look(self, overlay: Overlay | None = None) -> TargetState | None:
+        """A count goes on beside, and a later look tells of what it found."""
         database = self._database
         if database is None:
             return None
-        now = time.monotonic()
-        patient = self._pace.may_give_up(now)
-
-        def busy() -> bool:
-            return patient and database.waiting > 1
-
-        return await self._run(lambda executor: executor.count.look(self._pace, overlay, busy))
+        if self.beside.goes_on:
+            await self._run(lambda _: None)  # an error tells that the target is not in its place
+            return None
+        counted = self.beside.take()
+        self._differs = self._differs or (counted is not None and counted.differs)
+        due = await self._run(lambda executor: executor.count.due(self._pace, counted))
+        if due is None and not self._differs:
+            return None
+        patient = self._pace.may_give_up(time.monotonic())
+        if due is not None and due.beside and patient and not self._differs:
+            await self.beside.begin(self._path, due.version, overlay)
+            return None
+        busy: GiveUp = lambda: patient and database.waiting > 1  # noqa: E731
+        state = await self._run(lambda executor: executor.count.look(self._pace, overlay, busy))
+        self._differs = False
+        return state
 
     # ------------------------------------------------------------ what the application changes
 
@@ -200,6 +213,7 @@ class SqliteTarget:
         return await self._run(lambda executor: executor.local.offer(after, limit))
 
     async def close(self) -> None:
+        await self.beside.close()
         waiter, self._waiter = self._waiter, None
         database, self._database, self._executor = self._database, None, None
         if waiter is not None:

@@ -15,6 +15,7 @@ from syncd.applications.sqlite_tables import Tables
 from syncd.core.settings import Limits
 from tests.applications.road import sql
 from tests.applications.writing import Group, Row, table, writing
+from tests.contract.application_kit import looked
 
 pytestmark = pytest.mark.asyncio
 
@@ -35,7 +36,8 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         made.append(1)
         return count(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("syncd.applications.sqlite_recount.count", counting)
+    for where in ("sqlite_recount", "sqlite_count_beside"):
+        monkeypatch.setattr(f"syncd.applications.{where}.count", counting)
     return made
 
 
@@ -44,7 +46,7 @@ async def test_a_target_that_nobody_else_writes_is_not_counted(path: Path, count
         await here.target.execute(here.work([Group([row(1)], loose=True)], snapshot=True))
         here.position = here.seq
         await here.target.execute(here.work([Group([row(2)])]))
-        assert await here.target.look() is None
+        assert await looked(here.target) is None
         assert counts == []
 
 
@@ -54,10 +56,10 @@ async def test_a_deletion_here_that_a_group_hides_is_found_by_the_next_look(path
         counts.clear()
         sql(path, "DELETE FROM t")
         await here.done_without_count(here.work([Group([row(100)])]))
-        state = await here.target.look()
+        state = await looked(here.target)
         assert state is not None
         assert (state.position, state.objects) == (here.position, 1)
-        assert counts == [1]
+        assert counts == [1, 1]  # beside the work, and where nothing is written meanwhile
 
 
 async def test_writes_to_other_tables_are_counted_at_a_pace_and_change_nothing(path: Path, counts: list[int]) -> None:
@@ -66,7 +68,7 @@ async def test_writes_to_other_tables_are_counted_at_a_pace_and_change_nothing(p
         counts.clear()
         for _ in range(20):
             sql(path, "CREATE TABLE IF NOT EXISTS mine(v)", "INSERT INTO mine VALUES(1)")
-            assert await here.target.look() is None
+            assert await looked(here.target) is None
         assert len(counts) < 10
 
 
@@ -85,7 +87,7 @@ async def test_a_count_leaves_the_lock_to_the_application(path: Path, monkeypatc
             first = await here.target.recount()
             assert first.objects == 1
             monkeypatch.undo()
-        second = await here.target.look()
+        second = await looked(here.target)
         assert second is not None
         assert second.objects == 2
 

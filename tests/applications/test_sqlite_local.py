@@ -21,6 +21,7 @@ from syncd.core.errors import ApplicationOffline, EditsUnread
 from syncd.core.model import DataType
 from tests.applications.road import LIMITS, sql
 from tests.applications.writing import Group, Row, Writing, local, table
+from tests.contract.application_kit import looked
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("wal")]
 
@@ -371,14 +372,15 @@ async def test_a_wait_does_not_make_a_count_give_up(path: Path, monkeypatch: pyt
         ended.append(count(*given))  # type: ignore[arg-type]
         return ended[-1]
 
-    monkeypatch.setattr("syncd.applications.sqlite_recount.count", counting)
+    for where in ("sqlite_recount", "sqlite_count_beside"):
+        monkeypatch.setattr(f"syncd.applications.{where}.count", counting)
     async with local(path, ONE, row(1)) as here:
         sql(path, "INSERT INTO t VALUES (3, 3, 3)")
         mark = (await here.target.changes(0, 100)).mark
         waiting = asyncio.create_task(here.target.changes(mark, 100, wait_s=600.0))
         await asyncio.sleep(0)
         ended.clear()
-        await here.target.look(Overlay(mark))
-        assert [objects for _, objects in ended] == [2]
+        await looked(here.target, Overlay(mark))
+        assert [objects for _, objects in ended] == [2, 2]  # beside, and what it found is counted once more
         sql(path, "INSERT INTO t VALUES (4, 4, 4)")
         await waiting

@@ -21,6 +21,7 @@ from syncd.core.errors import ApplicationBusy, ApplicationOffline, DiskFull, Tar
 from syncd.core.ports import Executed
 from tests.applications.road import LIMITS, contents, put_over, sql
 from tests.applications.writing import Group, Row, Writing, table, writing
+from tests.contract.application_kit import looked
 
 pytestmark = pytest.mark.asyncio
 
@@ -124,7 +125,7 @@ async def test_an_older_copy_that_its_application_restores_in_place_gets_nothing
             app.backup(copy)
             await here.done(here.work([Group([row(2)])]))
             copy.backup(app)
-        await here.target.look()
+        await looked(here.target)
         with pytest.raises(ApplicationOffline, match="older copy"):
             await here.target.execute(here.work([Group([row(3)])]))
         assert contents(path) == before
@@ -254,6 +255,7 @@ from syncd.applications import sqlite_common
 from syncd.applications.sqlite import SqliteTarget
 from tests.applications.road import LIMITS
 from tests.applications.writing import Group, Row, Writing, table
+from tests.contract.application_kit import looked
 ONE = table(1, "t", "id INTEGER PRIMARY KEY, v", ("id",), ("v",))
 usual = sqlite_common.connect
 def connect(*args):

@@ -12,6 +12,7 @@ from syncd.core.model import DataType
 from syncd.core.ports import Executed
 from tests.applications.road import Road, contents, sql
 from tests.applications.writing import Group, Row, table, writing
+from tests.contract.application_kit import looked
 
 pytestmark = pytest.mark.asyncio
 
@@ -126,7 +127,7 @@ async def test_rows_that_a_trigger_removes_by_replace_are_counted_by_the_next_lo
         here.position = here.seq
         result = await here.target.execute(here.work([Group([note(8, "a")])]))
         assert isinstance(result, Executed)
-        found = await here.target.look() or result.state
+        found = await looked(here.target) or result.state
         assert await here.target.recount() == found
 
 

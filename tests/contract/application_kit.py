@@ -15,9 +15,10 @@ from syncd.applications.memory import MemorySource
 from syncd.applications.memory_target import MemoryTarget
 from syncd.applications.sqlite import SqliteSource, SqliteTarget
 from syncd.core import digest
+from syncd.core.edits import Overlay
 from syncd.core.messages import Objects, Run
 from syncd.core.model import DataType, Kind, ObjectId, Proof, Tie
-from syncd.core.ports import SourceChanges, Target, Work
+from syncd.core.ports import SourceChanges, Target, TargetState, Work
 from syncd.core.settings import Limits
 from syncd.core.source_port import Source
 
@@ -283,6 +284,15 @@ class TargetBench(ABC):
 
     @abstractmethod
     def take_away(self) -> None: ...
+
+
+async def looked(target: Target, overlay: Overlay | None = None) -> TargetState | None:
+    """What looking finds, with a count that goes on beside."""
+    state = await target.look(overlay)
+    if state is None and isinstance(target, SqliteTarget):
+        await target.beside.wait()
+        state = await target.look(overlay)
+    return state
 
 
 class MemoryTargetBench(TargetBench):

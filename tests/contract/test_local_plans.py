@@ -14,7 +14,7 @@ from syncd.core.edits import Overlay, Plan, Restored
 from syncd.core.errors import EditsUnread
 from syncd.core.model import ObjectId
 from syncd.core.ports import TargetState, Unexecuted
-from tests.contract.application_kit import WorkMaker, body, gone, note, put, tag
+from tests.contract.application_kit import WorkMaker, body, gone, looked, note, put, tag
 from tests.contract.local_kit import (
     Bench,
     Fields,
@@ -197,12 +197,12 @@ async def test_a_plan_stays_known(bench: Bench) -> None:
 async def test_looking_finds_nothing_in_edits_that_were_captured(bench: Bench) -> None:
     await begun(bench, "a", "b")
     waiting = Waiting()
-    assert await bench.target.look(waiting.overlay()) is None
+    assert await looked(bench.target, waiting.overlay()) is None
     bench.commit({note("a"): body("mine"), note("b"): None})
     await waiting.read(bench.target)
     bench.commit({note("a"): body("mine again"), note("c"): body("mine")})
     state = await bench.target.open()
-    assert await bench.target.look(waiting.overlay()) is None
+    assert await looked(bench.target, waiting.overlay()) is None
     assert await bench.target.recount(waiting.overlay()) == state
     assert what(state) == of({note("a"): body("first"), note("b"): body("first")})
 
@@ -281,7 +281,7 @@ class _Play:
         if self.rng.random() < 0.5:
             assert await self.target.recount(self.waiting.overlay()) == self.state
         else:
-            assert await self.target.look(self.waiting.overlay()) is None
+            assert await looked(self.target, self.waiting.overlay()) is None
 
     async def _execute(self, changes: dict[ObjectId, Fields], snapshot: bool = False) -> None:
         self.make.group(*(gone(one) if v is None else (put(one, "")[0], one, v) for one, v in changes.items()))

@@ -21,6 +21,7 @@ from tests.contract.application_kit import (
     body,
     digest_of,
     gone,
+    looked,
     note,
     put,
     tag,
@@ -307,21 +308,21 @@ async def test_a_target_that_is_gone_is_offline(bench: TargetBench) -> None:
 
 async def test_an_idle_target_that_is_gone_is_noticed_by_looking(bench: TargetBench) -> None:
     await begun(bench, "a")
-    await bench.target.look()
+    await looked(bench.target)
     bench.take_away()
     with pytest.raises(ApplicationOffline):
-        await bench.target.look()
+        await looked(bench.target)
 
 
 async def test_what_the_application_changed_here_is_noticed_by_looking(bench: TargetBench) -> None:
     make = await begun(bench, "a", "b")
-    assert await bench.target.look() is None
+    assert await looked(bench.target) is None
     bench.write(note("a"), "touched here")
-    state = await bench.target.look()
+    state = await looked(bench.target)
     assert state is not None
     assert (state.epoch, state.position) == ("e1", make.seq)
     assert state.digest == digest_of({note("a"): body("touched here"), note("b"): body("first")})
-    assert await bench.target.look() is None
+    assert await looked(bench.target) is None
     assert await bench.target.recount() == state
 
 
@@ -330,6 +331,6 @@ async def test_what_the_application_changed_while_no_daemon_ran_is_noticed_by_lo
     await bench.crash()
     bench.write(note("a"), "touched here")
     await bench.target.open()
-    state = await bench.target.look()
+    state = await looked(bench.target)
     assert state is not None
     assert state.digest == digest_of(bench.rows())
