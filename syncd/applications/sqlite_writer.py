@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from syncd.applications.sqlite_common import Database
@@ -63,11 +64,7 @@ class SqliteWriter:
         def write(connection: sqlite3.Connection) -> list[Written] | None:
             return executor.write(order) if database.in_place(connection) else None
 
-        self._hand_over.hush(True)
-        try:
-            written = await database.run(write)
-        finally:
-            self._hand_over.hush(False)
+        written = await database.run(write)
         if written is None:
             await self.close()  # what is there by then is opened
             raise ApplicationOffline(
@@ -91,8 +88,8 @@ class SqliteWriter:
             self._database = database = await Database.open(self._path, self._limits)
             self._growth.opened()
             try:
-                put = self._hand_over.put
-                self._groups = await database.run(lambda connection: Groups(connection, self._limits, self._begun, put))
+                made = partial(Groups, limits=self._limits, begun=self._begun, hand_over=self._hand_over)
+                self._groups = await database.run(made)
             except BaseException:
                 await self.close()
                 raise

@@ -11,7 +11,7 @@ is handed to the source (``sqlite_handed``).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -28,7 +28,7 @@ from syncd.applications.sqlite_capture import CONTROL, LOG, SOURCE
 from syncd.applications.sqlite_common import is_there, schema_version, transaction
 from syncd.applications.sqlite_definition import Shape
 from syncd.applications.sqlite_divide import TransactionLost
-from syncd.applications.sqlite_handed import Handed
+from syncd.applications.sqlite_handed import Handed, HandOver
 from syncd.applications.sqlite_noted import NEWEST
 from syncd.applications.sqlite_tables import TEMP_TABLES, Columns, PieceFailed, Tables, UniqueFailed, robust
 from syncd.applications.sqlite_writer_look import Facts, Look, NotDecided, packed
@@ -106,14 +106,15 @@ class _Try:
 class Groups:
     """Runs in the database's thread, on one connection. ``begun``: outboxes of which groups came since the daemon
     began, on whatever connection: the oldest group that is not settled comes first after a crash, and not otherwise.
-    ``hand_over``: takes what the source need not read."""
+    ``hand_over``: takes what the source need not read, and keeps it quiet while we have the lock: before that others
+    commit."""
 
     def __init__(
         self,
         connection: sqlite3.Connection,
         limits: Limits,
         begun: set[executed.Outbox],
-        hand_over: Callable[[Handed], None],
+        hand_over: HandOver,
     ) -> None:
         self._connection = connection
         self._run = connection.execute
@@ -139,11 +140,18 @@ class Groups:
         return first + self.write(replace(order, groups=order.groups[half:]))
 
     def _together(self, order: Order, straight: bool, lost: Failure | None = None) -> list[Written]:
-        """One transaction. ``straight``: by the short road, where there is one; where it does not go, another
-        transaction by the others. ``lost``: why the group is not to be tried again. Raises TransactionLost."""
+        """By the short road, where there is one; where it does not go, by the others. Raises TransactionLost."""
+        try:
+            return self._in_one(order, straight, lost)
+        except NotStraight:
+            return self._in_one(order, straight=False)
+
+    def _in_one(self, order: Order, straight: bool, lost: Failure | None = None) -> list[Written]:
+        """One transaction. ``lost``: why the group is not to be tried again. Raises TransactionLost, NotStraight."""
         asked = executed.numbers_of(order.groups)
         try:
             with transaction(self._connection, "IMMEDIATE"):
+                self._hand_over.hush(True)
                 look = self._look(order)
                 begin = log.extent(self._connection)
                 if order.settled:
@@ -160,13 +168,14 @@ class Groups:
                 signing.end(last)
                 written = [_told(group, made, mark) for group, made in zip(fresh, decisions, strict=True)]
                 executed.keep(self._connection, written)
-        except BaseException as error:
+        except BaseException:
             self._kept = None  # what was looked up may belong to a schema that was rolled back
-            if not isinstance(error, NotStraight):
-                raise
-            return self._together(order, straight=False)
-        if handed := work.handed(begin, last, mark):
-            self._hand_over(handed)
+            raise
+        else:
+            if handed := work.handed(begin, last, mark):
+                self._hand_over.put(handed)
+        finally:
+            self._hand_over.hush(False)
         self._begun |= {one for one in asked if one[0]}
         self._known |= {one: max(newest[one], *numbers) for one, numbers in asked.items() if one[0]}
         known |= {(one.device, one.outbox, one.number): one for one in written}

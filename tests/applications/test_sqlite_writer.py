@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -382,3 +384,20 @@ async def test_the_source_is_hushed_while_its_database_is_written_and_not_after_
         with pytest.raises(ApplicationOffline):
             await up.write(up.group(up.edit("people", (2,), None, ("bob@home",))))
         assert told == [True, False] * 2
+
+
+async def test_the_source_is_not_hushed_while_the_writer_waits_for_the_lock_of_the_application(path: Path) -> None:
+    """Whoever has the lock commits: that is read at once."""
+    told: list[bool] = []
+    async with writing_up(path, PEOPLE) as up:
+        await up.write(up.group(up.edit("people", (1,), None, ("ann@home",))))
+        up.writer._hand_over.hush = told.append
+        with closing(sqlite3.connect(path, isolation_level=None)) as app:
+            app.execute("BEGIN IMMEDIATE")
+            waiting = asyncio.create_task(up.write(up.group(up.edit("people", (2,), None, ("bob@home",)))))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(waiting), 0.1)
+            assert told == []
+            app.execute("COMMIT")
+        await waiting
+        assert told == [True, False]
