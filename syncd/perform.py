@@ -1,5 +1,5 @@
 """How each effect of the engine is performed on the ports: a table from effect to function, and what sources and the
-store do; targets are in ``perform_down``, changes from auxiliaries in ``perform_up``.
+store do; targets are in ``perform_down``, changes from auxiliaries in ``perform_up`` and ``perform_intake``.
 
 A function does its durable work first and returns the event that says so; the driver runs it, and so does the
 simulation, on twins in memory. An error of the application or the disk becomes an event too: it takes a collection
@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeGuard
 
-from syncd import perform_down, perform_up
+from syncd import perform_down, perform_intake, perform_up
 from syncd.core import effects as fx
 from syncd.core import events as ev
 from syncd.core.errors import ApplicationError, ApplicationOffline, DiskError, TargetHeld
@@ -261,6 +261,7 @@ TABLE: dict[type[fx.Effect], Callable[..., Awaitable[ev.Event | None]]] = {
     fx.DropClass: _drop_class,
     **perform_down.TABLE,
     **perform_up.TABLE,
+    **perform_intake.TABLE,
 }
 _OF_SOURCE = (fx.OpenSource, fx.BeginScan, fx.ScanSource, fx.SweepSource, fx.ReadSource, fx.WaitSource)
 
@@ -284,7 +285,7 @@ async def stage(ports: Ports, effects: Sequence[Staging]) -> ev.Event:
     """Frames that go together (``together``) become durable in one commit."""
     if isinstance(effects[0], fx.Stage):
         return await perform_down.stage_frames(ports, [one for one in effects if isinstance(one, fx.Stage)])
-    return await perform_up.stage_uploads(ports, [one for one in effects if isinstance(one, StageUpload)])
+    return await perform_intake.stage_uploads(ports, [one for one in effects if isinstance(one, StageUpload)])
 
 
 async def perform(ports: Ports, effect: fx.Effect) -> ev.Event | None:

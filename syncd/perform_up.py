@@ -1,5 +1,5 @@
-"""How changes that come from auxiliaries are performed: from the application into the outbox, on an auxiliary; from the
-upload queue into the application, on a primary (R6, R7, R9-R11, R13).
+"""How changes that an auxiliary's application makes are performed there: from the application into the outbox and on
+their way (R6, R7, R9-R11, R13). What the primary does with them is in ``perform_intake``.
 
 Each function does its durable work first and returns the event that says so.
 """
@@ -16,28 +16,19 @@ from syncd.core import events as ev
 from syncd.core import upward_effects as fx
 from syncd.core import upward_events as up
 from syncd.core.edits import (
-    EditGroup,
-    Fact,
     LocalBatch,
     LocalChanges,
     OutboxState,
     Plan,
-    Policy,
-    Ruling,
-    Written,
 )
 from syncd.core.effects import Effect
-from syncd.core.errors import ApplicationError, ApplicationOffline, DiskError, EditsUnread
-from syncd.core.messages import Upload, Verdict
+from syncd.core.errors import ApplicationError, ApplicationOffline, EditsUnread
+from syncd.core.messages import Upload
 from syncd.core.model import DataType
-from syncd.core.pieces import groups_of
 from syncd.core.ports import Executed, Unexecuted
-from syncd.core.uplink import ONE_WAY
 from syncd.outside import Ahead, Ports
-from syncd.perform_selected import within
 
 Result = TypeVar("Result")
-NOT_LINKED = "this device is not linked with the user whose collection it is"
 
 
 class LocalLost(EditsUnread):
@@ -45,9 +36,6 @@ class LocalLost(EditsUnread):
 
     def __init__(self) -> None:
         super().__init__("it is not known what the application changed", "everything is fetched and compared")
-
-
-# ---------------------------------------------------------------- on the auxiliary
 
 
 async def know(ports: Ports, name: str, types: Sequence[DataType]) -> None:
@@ -214,7 +202,7 @@ def _encoded(ports: Ports, effect: fx.TakeUploads, uploads: Sequence[Upload]) ->
     return up.UploadsTaken(effect.collection, effect.after, last, frames, effect.adapter)
 
 
-async def _await_more(ports: Ports, groups: int, edits: int = 0) -> None:
+async def await_more(ports: Ports, groups: int, edits: int = 0) -> None:
     """What became of few groups is kept a little later: what comes meanwhile is kept with the next, in one commit. With
     many edits that spares little, and the device is to know of them before they come down."""
     if groups < ports.limits.settle_together and edits < ports.limits.settle_edits_together:
@@ -225,7 +213,7 @@ async def _settle(ports: Ports, effect: fx.SettleUploads) -> ev.Event:
     name = effect.collection
     ports.settling[name] = effect
     try:
-        await _await_more(ports, len(effect.verdicts))
+        await await_more(ports, len(effect.verdicts))
         async with ports.alone(name):
             state = await settle_first(ports, name) or await ports.edits.load(name)
     finally:
@@ -266,104 +254,6 @@ async def _undo(ports: Ports, effect: fx.UndoEdits) -> ev.Event:
         return up.EditsUndone(name, await once_read(ports, name, undone))
 
 
-# ---------------------------------------------------------------- on the primary
-
-
-async def stage_uploads(ports: Ports, effects: Sequence[fx.StageUpload]) -> ev.Event:
-    """Frames of one device and collection that arrived while the last commit ran become durable in one commit."""
-    device, name, outbox = effects[0].device, effects[0].collection, effects[0].upload.outbox
-    frames, size_bytes = [(one.upload, one.raw) for one in effects], sum(len(one.raw) for one in effects)
-    try:
-        number = await ports.upload_queue.stage(device, frames, ports.wall_us())
-    except DiskError as error:
-        return up.UploadUnstaged(device, name, error.line(), size_bytes)
-    return up.UploadStaged(device, name, outbox, number, size_bytes)
-
-
-async def _write(ports: Ports, effect: fx.WriteUploads) -> ev.Event:
-    name = effect.collection
-    reached, groups = await ports.upload_queue.next(name, effect.after, ports.limits.uploads_together_max)
-    return up.UploadsWritten(name, reached, await _executed(ports, effect, groups))
-
-
-async def _write_now(ports: Ports, effect: fx.WriteNow) -> ev.Event:
-    now_us, limits = ports.wall_us(), ports.limits
-    groups = [one for device, upload in effect.frames for one in groups_of(device, upload, now_us, limits)]
-    return up.WrittenNow(effect.collection, await _executed(ports, effect, groups))
-
-
-async def _executed(
-    ports: Ports, effect: fx.WriteUploads | fx.WriteNow, groups: Sequence[EditGroup]
-) -> tuple[Written, ...]:
-    """What became of groups that may be executed, and of the others."""
-    name = effect.collection
-    allowed = [group for group in groups if not _barred(effect, group)]
-    allowed, beyond = await within(ports, name, effect.selected, allowed)
-    outcomes: dict[tuple[str, str, int], Written] = {}
-    if allowed:
-        # For all else the versions decide.
-        asked = effect.policy is Policy.NEWEST or any(group.offered for group in allowed)
-        facts = await _facts(ports, name, allowed) if asked else {}
-        for one in await ports.writers[name].write(allowed, effect.policy, facts):
-            outcomes[one.device, one.outbox, one.number] = one
-    causes = {_name(group): beyond.get(_name(group)) or _barred(effect, group) for group in groups}
-    return tuple(_outcome(group, causes[_name(group)], outcomes.get(_name(group))) for group in groups)
-
-
-def _outcome(group: EditGroup, cause: str, written: Written | None) -> Written:
-    if written is None:
-        return _refused(group, cause)
-    return replace(written, time_us=group.time_us if written.sides else written.time_us, edits=len(group.edits))
-
-
-def _barred(effect: fx.WriteUploads | fx.WriteNow, group: EditGroup) -> str:
-    """Why a group may not be executed; empty: it may."""
-    if group.device not in effect.devices:
-        return NOT_LINKED
-    return ONE_WAY if group.device in effect.silent else ""
-
-
-def _refused(group: EditGroup, cause: str) -> Written:
-    return Written(group.device, group.outbox, group.number, Ruling.REFUSED, 0, cause)
-
-
-def _name(group: EditGroup) -> tuple[str, str, int]:
-    return group.device, group.outbox, group.number
-
-
-async def _facts(ports: Ports, name: str, groups: Sequence[EditGroup]) -> dict[tuple[int, bytes], Fact]:
-    """What the store knows of the objects; one that is edited twice is no earlier version unless both are."""
-    edits = [edit for group in groups for edit in group.edits]
-    facts: dict[tuple[int, bytes], Fact] = {}
-    for edit, fact in zip(edits, await ports.sync_store.facts(name, edits), strict=True):
-        known = facts.get((edit.type, edit.key), fact)
-        facts[edit.type, edit.key] = fact._replace(stale=fact.stale and known.stale)
-    return facts
-
-
-async def _settle_written(ports: Ports, effect: fx.SettleWritten) -> ev.Event:
-    name, queue, written = effect.collection, ports.upload_queue, effect.written
-    await _await_more(ports, len(written), sum(one.edits for one in written))
-    settled = await queue.settle(name, written, effect.seq, effect.policy, ports.wall_us())
-    await ports.writers[name].settled([(one.device, one.outbox, one.number) for one in written])
-    latest = {one.device: one.outbox for one in written}
-    verdicts: dict[str, tuple[str, tuple[Verdict, ...]]] = {}
-    for device, said in settled.items():
-        numbers = {one.number for one in written if (one.device, one.outbox) == (device, latest[device])}
-        verdicts[device] = latest[device], tuple(one for one in said if one.number in numbers)
-    return up.WrittenSettled(name, verdicts)
-
-
-async def _read_verdicts(ports: Ports, effect: fx.ReadVerdicts) -> ev.Event:
-    device, name, outbox = effect.device, effect.collection, effect.outbox
-    number = await ports.upload_queue.received(device, name, outbox)
-    verdicts = await ports.upload_queue.verdicts(device, name, outbox, effect.first, effect.after)
-    if len(verdicts) >= ports.limits.verdicts_read_max:
-        return up.VerdictsRead(device, name, outbox, number, verdicts, more=True)
-    waiting_bytes = await ports.upload_queue.waiting_bytes(device, name)
-    return up.VerdictsRead(device, name, outbox, number, verdicts, waiting_bytes)
-
-
 TABLE: dict[type[Effect], Callable[..., Awaitable[ev.Event | None]]] = {
     fx.ReadLocal: _read_local,
     fx.WaitLocal: _wait_local,
@@ -373,10 +263,6 @@ TABLE: dict[type[Effect], Callable[..., Awaitable[ev.Event | None]]] = {
     fx.SettleUploads: _settle,
     fx.RenumberOutbox: _renumber,
     fx.UndoEdits: _undo,
-    fx.WriteUploads: _write,
-    fx.WriteNow: _write_now,
-    fx.SettleWritten: _settle_written,
-    fx.ReadVerdicts: _read_verdicts,
 }
 _FAILED: dict[type[fx.UpwardEffect], Callable[[str, str], ev.Event]] = {
     fx.ReadLocal: up.LocalFailed,

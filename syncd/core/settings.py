@@ -64,7 +64,8 @@ class Limits:
     count_s_max: float = 60.0  # and waits no longer than this until no edit of it is on its way
     count_pauses_min: int = 50  # the pause after a count is at least so many times as long as it took
     # application
-    written_join_s: float = 0.004  # what auxiliaries changed is published so long after what was published before
+    uploads_join_s: float = 0.008  # Uploads that come as others are executed wait so long, and are executed together
+    written_join_s: float = 0.008  # what auxiliaries changed is published so long after what was published before
     handed_bytes_max: int = 16 * 1024 * 1024  # in memory, of what we wrote and the source did not take; more is read
     scan_rows_max: int = 5_000  # rows of one short read transaction
     scan_bytes_max: int = 4 * 1024 * 1024  # the same in bytes; a read ends early when it reaches this

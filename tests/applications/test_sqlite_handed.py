@@ -18,6 +18,7 @@ from syncd.adapters.canonical import Value, pack_values, unpack_values
 from syncd.applications.sqlite import SqliteSource
 from syncd.applications.sqlite_handed import Handed, HandOver
 from syncd.core.edits import Edit, EditGroup
+from syncd.core.errors import ApplicationOffline
 from syncd.core.model import Observed
 from syncd.core.ports import SourceChanges
 from tests.applications.road import LIMITS
@@ -341,3 +342,32 @@ async def test_there_is_no_gap_in_what_is_handed_over() -> None:
     assert [span.first for span in over._after(2)] == [3]
     assert over._after(3) == []
     assert [span.first for span in over._after(4)] == [5]
+
+
+async def test_the_source_is_hushed_while_its_database_is_written_and_not_after_a_failure(path: Path) -> None:
+    told: list[bool] = []
+    async with writing_up(path, PEOPLE) as up:
+        up.writer._hand_over.hush = told.append
+        await up.write(up.group(up.edit("people", (1,), None, ("ann@home",))))
+        assert told == [True, False]
+        up.sql("DROP TABLE _syncd_source")
+        with pytest.raises(ApplicationOffline):
+            await up.write(up.group(up.edit("people", (2,), None, ("bob@home",))))
+        assert told == [True, False] * 2
+
+
+async def test_the_source_is_not_hushed_while_the_writer_waits_for_the_lock_of_the_application(path: Path) -> None:
+    """Whoever has the lock commits: that is read at once."""
+    told: list[bool] = []
+    async with writing_up(path, PEOPLE) as up:
+        await up.write(up.group(up.edit("people", (1,), None, ("ann@home",))))
+        up.writer._hand_over.hush = told.append
+        with closing(sqlite3.connect(path, isolation_level=None)) as app:
+            app.execute("BEGIN IMMEDIATE")
+            waiting = asyncio.create_task(up.write(up.group(up.edit("people", (2,), None, ("bob@home",)))))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(waiting), 0.1)
+            assert told == []
+            app.execute("COMMIT")
+        await waiting
+        assert told == [True, False]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -372,32 +370,3 @@ async def test_two_who_write_at_the_same_time_wait_for_each_other(path: Path) ->
         )
         assert [one.ruling for (one,) in written] == [A] * 8
         assert up.sql("SELECT count(*) FROM people") == [(8,)]
-
-
-async def test_the_source_is_hushed_while_its_database_is_written_and_not_after_a_failure(path: Path) -> None:
-    told: list[bool] = []
-    async with writing_up(path, PEOPLE) as up:
-        up.writer._hand_over.hush = told.append
-        await up.write(up.group(up.edit("people", (1,), None, ("ann@home",))))
-        assert told == [True, False]
-        up.sql("DROP TABLE _syncd_source")
-        with pytest.raises(ApplicationOffline):
-            await up.write(up.group(up.edit("people", (2,), None, ("bob@home",))))
-        assert told == [True, False] * 2
-
-
-async def test_the_source_is_not_hushed_while_the_writer_waits_for_the_lock_of_the_application(path: Path) -> None:
-    """Whoever has the lock commits: that is read at once."""
-    told: list[bool] = []
-    async with writing_up(path, PEOPLE) as up:
-        await up.write(up.group(up.edit("people", (1,), None, ("ann@home",))))
-        up.writer._hand_over.hush = told.append
-        with closing(sqlite3.connect(path, isolation_level=None)) as app:
-            app.execute("BEGIN IMMEDIATE")
-            waiting = asyncio.create_task(up.write(up.group(up.edit("people", (2,), None, ("bob@home",)))))
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(waiting), 0.1)
-            assert told == []
-            app.execute("COMMIT")
-        await waiting
-        assert told == [True, False]

@@ -27,7 +27,7 @@ from syncd.core.upward_effects import StageUpload, WaitLocal
 from syncd.core.upward_ports import Outbox
 from syncd.outside import Ports
 from syncd.perform import perform, stage
-from syncd.perform_up import stage_uploads
+from syncd.perform_intake import stage_uploads
 from syncd.store.inbound import SqliteInboundQueue
 from syncd.store.outbox import SqliteOutbox
 from syncd.store.sync_database import SqliteSyncDatabase
