@@ -1,5 +1,5 @@
-"""How changes from auxiliaries are performed on the primary: together, nothing for a device that may not, an error is an
-event (R6, R9, R11)."""
+"""How changes from auxiliaries are performed on the primary: together, nothing for a device that may not, and an error
+is an event (R6, R9, R11)."""
 
 from __future__ import annotations
 

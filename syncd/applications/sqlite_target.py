@@ -187,17 +187,21 @@ class SqliteTarget:
             return nothing
         until, read = time.monotonic() + wait_s, self._reading(mark, limit, beside=True)
 
-        def changes(executor: Executor, connection: sqlite3.Connection) -> LocalChanges | None:
-            gave_way = waiter.wait(connection, until - time.monotonic(), database.is_wanted)
-            if gave_way or not database.in_place(connection):
-                return None
-            found = read(executor, connection)
+        def found(executor: Executor, connection: sqlite3.Connection) -> LocalChanges:
+            changes = read(executor, connection)
             if waiter.idle(time.monotonic()) >= _DISCARD_IDLE_S:
                 executor.local.cut_back(self._discard_to)
-            return found
+            return changes
 
-        checked = self._checked(changes)
-        return await database.in_turns(lambda connection: checked(connection) if self._waiter is waiter else nothing)
+        checked = self._checked(found)
+
+        def turn(connection: sqlite3.Connection) -> LocalChanges | None:
+            if self._waiter is not waiter:
+                return nothing
+            gave_way = waiter.wait(connection, until - time.monotonic(), database.is_wanted)
+            return None if gave_way else checked(connection)  # which says where the file is not in its place
+
+        return await database.in_turns(turn)
 
     async def discard(self, mark: int) -> None:
         """At once where many rows wait, else when the application is idle: cutting back takes its lock (R16)."""
