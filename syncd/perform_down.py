@@ -102,7 +102,8 @@ async def _execute(ports: Ports, effect: fx.Execute) -> ev.Event:
 async def _execute_now(ports: Ports, effect: fx.ExecuteNow) -> ev.Event:
     name, cut = effect.collection, effect.frames[-1].cut
     proof = cut.proof if cut else None
-    work = Work(name, effect.held.epoch, False, lambda: iter(effect.frames), dict(effect.types), proof, at_hand=True)
+    epoch, types = effect.held.epoch, dict(effect.types)
+    work = Work(name, epoch, False, lambda: iter(effect.frames), types, proof, at_hand=True, lazily=effect.lazily)
     brought = [one for frame in effect.frames for one in ids_of(work, frame)] if effect.parked else []
     if brought and await ports.queue.any_parked(name, brought):
         return ev.WorkDone(name, proof, Unexecuted(()))
@@ -248,6 +249,14 @@ async def _counted(ports: Ports, name: str, count: Callable[[Overlay | None], Aw
         return await once_read(ports, name, counted)
 
 
+async def _sync(ports: Ports, effect: fx.SyncTarget) -> ev.Event:
+    try:
+        await ports.targets[effect.collection].sync()
+    except (ApplicationError, DiskError) as error:
+        return ev.TargetSynced(effect.collection, error.line())
+    return ev.TargetSynced(effect.collection)
+
+
 async def _join_reports(ports: Ports, effect: fx.JoinReports) -> ev.Event:
     await ports.pause(ports.limits.report_join_s)
     return ev.ReportsJoined(effect.collection)
@@ -264,6 +273,7 @@ TABLE: dict[type[fx.Effect], Callable[..., Awaitable[ev.Event | None]]] = {
     fx.Recount: _recount,
     fx.LookAtTarget: _look,
     fx.JoinReports: _join_reports,
+    fx.SyncTarget: _sync,
 }
 BEFORE_STAGING = (fx.SaveTypes, fx.BeginTransfer)
 OF_TARGET = (fx.OpenTarget, fx.Execute, fx.ExecuteNow, fx.Park, fx.RetryParked, fx.Recount, fx.LookAtTarget)

@@ -80,7 +80,10 @@ class MemoryTarget(MemoryLocal):
         if self.disk_full:
             raise DiskFull("no room in memory")
         self._commit(work, before, after)
-        return Executed(self.state)
+        return Executed(self.state, durable=not work.lazily or (work.plan or _NO_PLAN).id != 0)
+
+    async def sync(self) -> None:
+        """Memory has no power cuts."""
 
     async def retry(self, works: Sequence[Work]) -> Tried:
         self._reachable()

@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 import aiosqlite
 
-from syncd.core.errors import ApplicationBusy, ApplicationOffline, DiskFull, SyncdError
+from syncd.core.errors import ApplicationBusy, ApplicationOffline, DiskError, DiskFull, SyncdError
 from syncd.core.settings import Limits
 
 Result = TypeVar("Result")
@@ -166,6 +166,35 @@ def transaction(connection: sqlite3.Connection, kind: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def lazily(connection: sqlite3.Connection) -> Iterator[None]:
+    """What is committed meanwhile survives a power cut once the log is synced, or once something is committed after it.
+    With a write-ahead log; it is always there in order, up to some commit."""
+    connection.execute("PRAGMA synchronous=NORMAL")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA synchronous=FULL")
+
+
+def sync_log(path: Path) -> None:
+    """The write-ahead log of a database as far as it was written is on the disk, without a lock or a transaction of
+    anybody's. SQLite locks the database and its index, not the log: to open that drops no lock of this process. Where
+    none is there it was folded back, which syncs as well. Raises DiskError."""
+    try:
+        log = os.open(f"{os.path.realpath(path)}-wal", os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DiskError(f"the log of {path} cannot be reached ({error.strerror})", "check its disk") from error
+    try:
+        os.fdatasync(log)
+    except OSError as error:
+        raise DiskError(f"the log of {path} cannot be written ({error.strerror})", "check its disk") from error
+    finally:
+        os.close(log)
+
+
+@contextlib.contextmanager
 def _locked_against_checkpoint(path: Path) -> Iterator[None]:
     """Reads the file meanwhile, so that no connection is its last user; itself it may not write."""
     with contextlib.ExitStack() as reading:
@@ -256,6 +285,11 @@ class Database:
             return await future  # a caller that is cancelled gives up just this
         except sqlite3.Error as error:
             raise mapped(error, self.path) from error
+
+    @property
+    def has_log(self) -> bool:
+        """A write-ahead log, which stays as long as it is open here."""
+        return self._index is not None
 
     def in_place(self, connection: sqlite3.Connection) -> bool:
         """Whether the path leads to the file that is open, and its log is the one that is open. In the thread."""

@@ -12,10 +12,11 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from syncd.applications.sqlite_common import Database, data_version, file_id
+from syncd.applications.sqlite_common import Database, data_version, file_id, lazily, sync_log
 from syncd.applications.sqlite_count import GiveUp, Pace
 from syncd.applications.sqlite_count_beside import CountBeside
 from syncd.applications.sqlite_execute import Executor
@@ -105,17 +106,32 @@ class SqliteTarget:
                 raise ApplicationOffline(f"the database {self._path} is not open")
             await self._connect(create=True)
 
-        def execute(executor: Executor) -> Executed | Unexecuted:
+        def execute(executor: Executor, connection: sqlite3.Connection) -> Executed | Unexecuted:
             try:
-                return executor.execute(work)
+                return self._executed(executor, connection, work)
             finally:
                 if self._waiter is not None:
                     self._waiter.wrote()
 
-        result = await self._run(execute)
+        result = await self._run_on(execute)
         self._established = self._established or isinstance(result, Executed)
         await self._keep_log_short()
         return result
+
+    def _executed(self, executor: Executor, connection: sqlite3.Connection, work: Work) -> Executed | Unexecuted:
+        """What has a plan is durable at once: the outbox is told of it, and is not to be ahead."""
+        planned = work.plan is not None and work.plan.id
+        if not work.lazily or planned or self._database is None or not self._database.has_log:
+            return executor.execute(work)
+        with lazily(connection):
+            result = executor.execute(work)
+        return replace(result, durable=False) if isinstance(result, Executed) else result
+
+    async def sync(self) -> None:
+        if self._database is None:
+            sync_log(self._path)  # it is offline: that is seldom, and not often
+        else:
+            await self._database.run(lambda _: sync_log(self._path))
 
     async def retry(self, works: Sequence[Work]) -> Tried:
         tried = await self._run(lambda executor: executor.retry(works))
@@ -237,7 +253,9 @@ class SqliteTarget:
             connection.execute(f"PRAGMA cache_size=-{_BULK_CACHE_KIB}")
             executor = Executor(connection, self._collection, self._replace, self._limits, self._captures)
             executor.local.describe(self._types)
-            return executor, executor.position.state()
+            if (state := executor.position.state()) is not None:
+                sync_log(self._path)  # whoever kept it may not have come to that
+            return executor, state
 
         try:
             self._executor, state = await self._database.run(begin)

@@ -49,7 +49,9 @@ def execute_or_stage(target: Target, frames: tuple[Arrived, ...]) -> Step:
     """The short road if it is open, else the long one."""
     if _fits(target, frames) and target.state is not None:
         parked = target.parked.parts > 0
-        effect = ExecuteNow(target.name, tuple(one.frame for one in frames), target.state, target.types, parked)
+        arrived = tuple(one.frame for one in frames)
+        # Where its report waits for others it need not be durable before.
+        effect = ExecuteNow(target.name, arrived, target.state, target.types, parked, lazily=target.joining)
         return replace(target, phase=TargetPhase.EXECUTING, direct=frames), [effect]
     return stage_all(target, frames)
 

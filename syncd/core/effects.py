@@ -193,13 +193,22 @@ class Execute:
 @dataclass(frozen=True, slots=True)
 class ExecuteNow:
     """Execute these frames, which follow on what the target holds, without staging them. ``types``: by id.
-    ``parked``: some objects are parked; then only if these frames touch none of them."""
+    ``parked``: some objects are parked; then only if these frames touch none of them. ``lazily``: it need not be
+    durable before the target is synced."""
 
     collection: str
     frames: tuple[Objects, ...]
     held: TargetState
     types: Mapping[int, DataType]
     parked: bool = False
+    lazily: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SyncTarget:
+    """What was executed becomes durable, before the primary is told."""
+
+    collection: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +270,7 @@ Effect = (
     | Stage
     | Execute
     | ExecuteNow
+    | SyncTarget
     | Park
     | RetryParked
     | Recount

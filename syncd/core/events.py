@@ -292,6 +292,14 @@ class ReportsJoined:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetSynced:
+    """``failed``: why it could not be; empty: what was executed before it was asked for is durable."""
+
+    collection: str
+    failed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RetryAsked:
     """A person asks for parked parts to be tried at once. ``seq`` None: all."""
 
@@ -330,6 +338,7 @@ Event = (
     | Recounted
     | LookedAtTarget
     | ReportsJoined
+    | TargetSynced
     | RetryAsked
     | UpwardEvent
 )

@@ -275,7 +275,8 @@ class Work:
 
     ``frames`` may be called repeatedly, from any thread, and gives them in order (``at_hand``: from memory). ``proof``:
     the state after it, None when parked objects are tried again. ``skip``: says which objects are parked, perhaps very
-    many. ``types``: by id. ``plan``: what to do about edits made here; None where none are looked for.
+    many. ``types``: by id. ``plan``: what to do about edits made here; None where none are looked for. ``lazily``: it
+    need not be durable before ``Target.sync``.
     """
 
     collection: str
@@ -287,6 +288,7 @@ class Work:
     skip: Skip | None = None
     plan: Plan | None = None
     at_hand: bool = False
+    lazily: bool = False
 
 
 # ---------------------------------------------------------------- application interface
@@ -343,9 +345,11 @@ class TargetState:
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """The work was committed, position and data together (R4)."""
+    """The work was committed, position and data together (R4). ``durable``: it survives a power cut, and so does what
+    was executed before it."""
 
     state: TargetState
+    durable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +376,10 @@ class Target(Protocol):
 
     async def execute(self, work: Work) -> Executed | Unexecuted:
         """One transaction: all of the work except what it skips, or nothing (R2, R4, R6, R7)."""
+        ...
+
+    async def sync(self) -> None:
+        """What was executed until now survives a power cut."""
         ...
 
     async def retry(self, works: Sequence[Work]) -> Tried:

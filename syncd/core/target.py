@@ -31,6 +31,7 @@ from syncd.core.events import (
     StageFailed,
     TargetFailed,
     TargetOpened,
+    TargetSynced,
     Tick,
     WorkDone,
     WorkVoid,
@@ -53,6 +54,8 @@ from syncd.core.target_state import (
     joined,
     report,
     settled,
+    silenced,
+    synced,
 )
 
 
@@ -72,7 +75,7 @@ def link_open(target: Target, peer: str, now: float) -> Step:
 
 def link_down(target: Target) -> Target:
     """What was handed to staging is staged all the same; the next Follow waits for it."""
-    return replace(target, peer="", following=False, begun=False, buffer=())
+    return silenced(replace(target, peer="", following=False, begun=False, buffer=()))
 
 
 def _begin(target: Target, begin: Begin, raw: bytes, now: float) -> Step:
@@ -189,6 +192,7 @@ def _opened(target: Target, event: TargetOpened, now: float) -> Step:
         barren=-1,
         reason="",
         looked_at=now,
+        unsynced=False,
     )
     return and_report(target, now, [])
 
@@ -224,7 +228,8 @@ def _done_now(target: Target, event: WorkDone, now: float) -> Step:
     if not isinstance(event.result, Executed):
         target, effects = direct.failed(target)
         return and_proceed(target, now, effects)
-    target = replace(target, state=event.result.state, proof=event.proof, attempt=0)
+    unsynced = not event.result.durable
+    target = replace(target, state=event.result.state, proof=event.proof, attempt=0, unsynced=unsynced)
     target, effects = direct.done(target)
     target, credits = credit(target)
     if target.phase is not TargetPhase.READY:
@@ -259,6 +264,7 @@ def _done(target: Target, event: WorkDone, now: float) -> Step:
         cautious=False,
         fetching="",
         moved_at=now,
+        unsynced=False,
     )
     target, effects = credit(target)
     return check(target, now, effects)
@@ -353,6 +359,10 @@ def _reports_joined(target: Target, event: ReportsJoined, now: float) -> Step:
     return joined(target)
 
 
+def _synced(target: Target, event: TargetSynced, now: float) -> Step:
+    return synced(target, durable=not event.failed)
+
+
 _P = TargetPhase
 _RESTING = (_P.OFFLINE, _P.HELD)
 _WORKING = (_P.OPENING, _P.EXECUTING, _P.PARKING, _P.RETRYING, _P.RECOUNTING, _P.LOOKING)
@@ -373,6 +383,7 @@ TABLE: dict[tuple[TargetPhase, type[Event]], Callable[..., Step]] = {
     **{(phase, StageFailed): _stage_failed_meanwhile for phase in (*_WORKING, *_RESTING)},
     **{(phase, RetryAsked): _retry_asked for phase in _P},
     **{(phase, ReportsJoined): _reports_joined for phase in _P},
+    **{(phase, TargetSynced): _synced for phase in _P},
     **{(phase, TargetFailed): _failed for phase in _WORKING},
 }
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from syncd.core.effects import Effect, JoinReports, Send
+from syncd.core.effects import Effect, JoinReports, Send, SyncTarget
 from syncd.core.frozen import replace
 from syncd.core.messages import Credit, Failed, Follow, Objects, Report
 from syncd.core.model import DataType, ObjectId, Proof
@@ -75,7 +75,8 @@ class Target:
     ``overtaken``: frames became durable since the target was to be opened. ``healed_at``: when it was last fetched in
     vain. ``fetching``: why the primary sends everything, while it does. ``told``: what it was last told beside the
     position, None for nothing on this link; ``joining``: reports of a position alone wait for one another; ``untold``:
-    one does. ``moved_at``: when anything last went on;
+    one does. ``unsynced``: what was executed last may not be durable, so that it is synced before it is told;
+    ``syncing``: it is, and ``saying`` is sent then. ``moved_at``: when anything last went on;
     ``looked_at``: when it was last seen that the target is in its place. ``stuck``: it was held when it was last tried
     to execute what waits.
     """
@@ -117,6 +118,9 @@ class Target:
     told: Told | None = None
     joining: bool = False
     untold: bool = False
+    unsynced: bool = False
+    syncing: bool = False
+    saying: Report | None = None
     stuck: bool = False
     attempt: int = 0
     retry_at: float = 0.0
@@ -196,7 +200,7 @@ def report(target: Target) -> Step:
     state, held = target.state or _NOWHERE, target.phase is TargetPhase.HELD
     offline = target.reason if held or target.phase is TargetPhase.OFFLINE else ""
     told = Told(state.epoch, target.match, target.parked, offline, held)
-    if target.joining and told == target.told:
+    if target.syncing or (target.joining and told == target.told):
         return (target if target.untold else replace(target, untold=True)), []
     message = Report(
         target.name,
@@ -211,7 +215,29 @@ def report(target: Target) -> Step:
         target.failed,
     )
     join: list[Effect] = [] if target.joining else [JoinReports(target.name)]
-    return replace(target, told=told, joining=True, untold=False), [Send(target.peer, message), *join]
+    target = replace(target, told=told, joining=True, untold=False)
+    if target.unsynced:
+        return replace(target, unsynced=False, syncing=True, saying=message), [SyncTarget(target.name), *join]
+    return target, [Send(target.peer, message), *join]
+
+
+def synced(target: Target, durable: bool) -> Step:
+    """What was to be durable is, or could not become so: then it is not known where the collection stands."""
+    message, target = target.saying, replace(target, syncing=False, saying=None)
+    if not durable:
+        target = replace(target, unsynced=True)
+        if message is not None:
+            nowhere = _NOWHERE
+            message = replace(message, epoch=nowhere.epoch, position=nowhere.position, digest=nowhere.digest)
+            message = replace(message, objects=nowhere.objects, match=False)
+    said: list[Effect] = [Send(target.peer, message)] if message is not None else []
+    target, more = report(target) if target.untold and durable else (target, [])
+    return target, said + more
+
+
+def silenced(target: Target) -> Target:
+    """The link is down: what was about to be said is not, nor is it known to be durable."""
+    return replace(target, saying=None, unsynced=target.unsynced or target.syncing)
 
 
 def joined(target: Target) -> Step:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from syncd.core.edits import Plan
 from syncd.core.errors import ApplicationOffline, TargetHeld
 from syncd.core.model import ObjectId, OutcomeKind
 from syncd.core.ports import Executed, Part, TargetState, Unexecuted, Work
@@ -334,3 +335,25 @@ async def test_what_the_application_changed_while_no_daemon_ran_is_noticed_by_lo
     state = await looked(bench.target)
     assert state is not None
     assert state.digest == digest_of(bench.rows())
+
+
+async def test_what_is_executed_lazily_is_there_at_once_and_durable_after_a_sync(bench: TargetBench) -> None:
+    make = await begun(bench, "a")
+    make.group(put(note("a"), "second"))
+    result = await bench.target.execute(replace(make.work(), lazily=True))
+    assert isinstance(result, Executed)
+    assert not result.durable
+    assert bench.rows() == {note("a"): body("second")}
+    await bench.target.sync()
+    make.group(put(note("a"), "third"))
+    state = await done(bench, make.work())
+    assert await bench.target.recount() == state
+
+
+async def test_what_has_a_plan_is_never_executed_lazily(bench: TargetBench) -> None:
+    """The outbox is told that it was carried out, and must not be ahead of the application."""
+    make = await begun(bench, "a")
+    make.group(put(note("a"), "second"))
+    result = await bench.target.execute(replace(make.work(), lazily=True, plan=Plan(7, 0)))
+    assert isinstance(result, Executed)
+    assert (result.durable, result.state.plan) == (True, 7)

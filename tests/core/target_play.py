@@ -72,6 +72,11 @@ def done(seq: int, digest: bytes | None = None) -> WorkDone:
     return WorkDone(NAME, proof_at(seq), Executed(target_state(seq, digest=digest)))
 
 
+def done_lazily(seq: int, digest: bytes | None = None) -> WorkDone:
+    """The same, and it is not durable yet."""
+    return WorkDone(NAME, proof_at(seq), Executed(target_state(seq, digest=digest), durable=False))
+
+
 def parked(*parts: ParkedPart) -> Parked:
     return Parked(NAME, parking(*parts))
 

@@ -38,7 +38,7 @@ def test_types_that_were_described_a_moment_ago_go_with_the_group() -> None:
 def test_a_small_group_that_follows_is_executed_at_once_and_not_staged() -> None:
     play = proven(10)
     group = frame(10, 12)
-    assert play.hears(group) == [ExecuteNow(NAME, (group,), target_state(10), KNOWN)]
+    assert play.hears(group) == [ExecuteNow(NAME, (group,), target_state(10), KNOWN, lazily=True)]
 
 
 def test_it_is_credited_only_when_the_application_has_it() -> None:
@@ -160,7 +160,8 @@ def test_with_objects_parked_a_group_takes_the_short_road_if_it_touches_none_of_
     play.linked()
     play.hears(begin(10))
     group = frame(10, 12)
-    assert of_kind(play.hears(group), ExecuteNow) == [ExecuteNow(NAME, (group,), target_state(10), KNOWN, parked=True)]
+    (now,) = of_kind(play.hears(group), ExecuteNow)
+    assert now == ExecuteNow(NAME, (group,), target_state(10), KNOWN, parked=True, lazily=True)
     touches = WorkDone(NAME, proof_at(12), Unexecuted(()))
     assert of_kind(play.hears(touches), Stage) == [Stage(NAME, group, b"." * FRAME_BYTES)]
 
