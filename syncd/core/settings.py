@@ -104,7 +104,7 @@ class Limits:
     verdicts_max: int = 200  # in one message; more go into the next
     verdicts_read_max: int = 5_000  # in one answer of the upload queue; more are asked for when these are on their way
     verdicts_waiting_max: int = 50_000  # came and are not kept; more closes the link, they come again
-    settle_join_s: float = 0.1  # what became of groups of edits is kept so much later, with what comes meanwhile
+    settle_join_s: float = 0.2  # what became of groups of edits is kept so much later, with what comes meanwhile
     settle_together: int = 50  # unless it is of so many
     settle_edits_together: int = 1_000  # or, on the primary, these have so many edits
     written_max: int = 2_000  # groups of edits executed and not yet published; then no more are executed
