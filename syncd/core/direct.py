@@ -73,8 +73,8 @@ def stage_all(target: Target, frames: tuple[Arrived, ...]) -> Step:
 
 def done(target: Target) -> tuple[Target, list[Effect]]:
     """What was executed at once is settled; what arrived meanwhile goes on. The target is ready."""
-    settled_bytes = target.durable_bytes + _bytes(target.direct)
-    return go_on(replace(target, direct=(), durable_bytes=settled_bytes))
+    settled_bytes = target.settled_bytes + _bytes(target.direct)
+    return go_on(replace(target, direct=(), settled_bytes=settled_bytes))
 
 
 def go_on(target: Target) -> tuple[Target, list[Effect]]:

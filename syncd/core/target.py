@@ -69,7 +69,7 @@ def start(name: str, limits: Limits) -> Step:
 def link_open(target: Target, peer: str, now: float) -> Step:
     """The primary welcomed us."""
     target = replace(target, peer=peer, following=False, begun=False, proof=None, told=None, untold=False, moved_at=now)
-    target = replace(target, arrived_bytes=0, durable_bytes=0, credit_bytes=0)
+    target = replace(target, arrived_bytes=0, settled_bytes=0, credit_bytes=0)
     return and_report(target, now, [])
 
 
@@ -114,17 +114,17 @@ def _told(target: Target) -> frozenset[int]:
 def _objects(target: Target, frame: Objects, raw: bytes, now: float) -> Step:
     state = target.state
     target = replace(target, arrived_bytes=target.arrived_bytes + len(raw))
-    if target.arrived_bytes - target.durable_bytes > target.limits.unsettled_bytes_max:  # far beyond the window
+    if target.arrived_bytes - target.settled_bytes > target.limits.unsettled_bytes_max:  # far beyond the window
         raise OrderError(f"Objects of {target.name} come faster than they were credited")
     if not target.begun:  # of the transfer that our latest Follow ends
-        return credit(replace(target, durable_bytes=target.durable_bytes + len(raw)))
+        return credit(replace(target, settled_bytes=target.settled_bytes + len(raw)))
     if not target.types.keys() >= set(frame.types):
         raise OrderError(f"Objects of {target.name} are of a type that was not described")
     match arrival(target.received, frame):
         case Arrival.GAP:
             raise OrderError(f"Objects of {target.name} begin at {frame.first}, expected {target.received}")
         case Arrival.REPEAT:
-            return credit(replace(target, durable_bytes=target.durable_bytes + len(raw)))
+            return credit(replace(target, settled_bytes=target.settled_bytes + len(raw)))
         case Arrival.NEXT if frame.last > target.received:
             target = replace(target, moved_at=now)
         case Arrival.NEXT:
@@ -134,7 +134,7 @@ def _objects(target: Target, frame: Objects, raw: bytes, now: float) -> Step:
         target = replace(
             target,
             proof=frame.cut.proof,
-            durable_bytes=target.durable_bytes + len(raw),
+            settled_bytes=target.settled_bytes + len(raw),
         )
         target, effects = credit(target)
         return check(target, now, effects)

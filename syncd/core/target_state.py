@@ -70,7 +70,7 @@ class Target:
     were tried; ``barren``: the position at which none of those that are due could be; ``reported_at``: when the primary
     was last told what came of them. ``proof``: what the primary says of the last
     cut that was executed. ``following``: Follow was sent on this link; ``begun``: it was answered. ``arrived_bytes``:
-    of frames that came on this link; ``durable_bytes``: of those that are settled; ``credit_bytes``: how much of it
+    of frames that came on this link; ``settled_bytes``: of those that are settled; ``credit_bytes``: how much of it
     the primary was told.
     ``overtaken``: frames became durable since the target was to be opened. ``healed_at``: when it was last fetched in
     vain. ``fetching``: why the primary sends everything, while it does. ``told``: what it was last told beside the
@@ -111,7 +111,7 @@ class Target:
     overtaken: bool = False
     healed_at: float = 0.0
     arrived_bytes: int = 0
-    durable_bytes: int = 0
+    settled_bytes: int = 0
     credit_bytes: int = 0
     reason: str = ""
     fetching: str = ""
@@ -185,7 +185,7 @@ def settled(target: Target, frames: int, staged_bytes: int) -> Target:
         target,
         staging=staging,
         staging_bytes=waiting_bytes - void_bytes,
-        durable_bytes=target.durable_bytes + staged_bytes + void_bytes,
+        settled_bytes=target.settled_bytes + staged_bytes + void_bytes,
     )
 
 
@@ -270,12 +270,12 @@ def follow(target: Target) -> Follow:
 
 def credit(target: Target) -> Step:
     """Credit is withheld while too many cuts wait: then the primary waits too, and sends the net change later."""
-    owed_bytes = target.durable_bytes - target.credit_bytes
+    owed_bytes = target.settled_bytes - target.credit_bytes
     if (
         not target.following
         or owed_bytes < target.limits.credit_bytes
         or len(target.cuts) > target.limits.waiting_cuts_max
     ):
         return target, []
-    credit = Credit(target.name, target.durable_bytes)
-    return replace(target, credit_bytes=target.durable_bytes), [Send(target.peer, credit)]
+    credit = Credit(target.name, target.settled_bytes)
+    return replace(target, credit_bytes=target.settled_bytes), [Send(target.peer, credit)]

@@ -271,4 +271,4 @@ class World:
 
 def counted(target: Target) -> Target:
     """But for the bytes that came, which settle and are credited."""
-    return replace(target, arrived_bytes=0, durable_bytes=0, credit_bytes=0)
+    return replace(target, arrived_bytes=0, settled_bytes=0, credit_bytes=0)
