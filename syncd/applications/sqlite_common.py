@@ -32,7 +32,7 @@ CACHE_KIB = 16 * 1024
 _OURS = frozenset(
     f"_syncd_{table}"
     for table in "log control tables renamed source position types locals captured"
-    " executed authors as brought child index made newest parent seen".split()
+    " executed authors as brought child index made newest parent ranked seen".split()
 )
 _NUMBERED = re.compile(r"_syncd_((local_)?[0-9]+_[a-z_]+|touched_[0-9]+)")
 _BUSY = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED))

@@ -128,6 +128,10 @@ class ForeignKeys:
                 order.append(left.pop(one))
         return order
 
+    def to_itself(self, table: str) -> list[ForeignKey]:
+        """Of a table to itself."""
+        return [fk for fk in self.by_child.get(fold(table), ()) if fold(fk.parent) == fold(table)]
+
     def _to_others(self, table: str) -> Iterator[ForeignKey]:
         return (fk for fk in self.by_child.get(table, ()) if fold(fk.parent) != table)
 

@@ -18,7 +18,8 @@ from syncd.applications.sqlite_local_capture import LocalCapture
 from syncd.applications.sqlite_local_log import LocalLog, Logged
 from syncd.applications.sqlite_log import number_of
 from syncd.applications.sqlite_position import NOTHING, Position
-from syncd.applications.sqlite_read import TOGETHER, Named, RawRow, Reader, together
+from syncd.applications.sqlite_ranked import Ranked
+from syncd.applications.sqlite_read import TOGETHER, Named, Reader, together
 from syncd.applications.sqlite_tables import Columns, Tables
 from syncd.core import digest
 from syncd.core.edits import Edit, LocalChanges, Overlay, Plan
@@ -53,6 +54,7 @@ class Local:
         self._fit_for: tuple[Tables, ...] = ()  # those of the works, and those of the types that are kept
         self._drained = (-1, 0)  # data_version and mark at which nothing remained
         self._discarded = 0
+        self._ranked: Ranked | None = None  # rows of the table that is offered
 
     def forget(self) -> None:
         """A transaction failed: what is known may be of a schema that was rolled back."""
@@ -142,25 +144,35 @@ class Local:
         return reader
 
     def offer(self, after: tuple[object, ...] | None, limit: int) -> tuple[LocalChanges, tuple[object, ...] | None]:
-        """A page goes on after (mark, number of the type, key or None). Parents go first: what is offered is executed a
+        """A page goes on after (mark, number of the type, where in it). Parents go first: what is offered is executed a
         part at a time."""
         if not (self._position.types() or self._described):
             return LocalChanges((), 0, True), None
-        mark, type_id, key = (self._begin_offer(), 0, None) if after is None else after
+        mark, type_id, place = (self._begin_offer(), 0, None) if after is None else after
         assert isinstance(mark, int)
         with self._reading():
             tables = self._held()
             order = tables.foreign_keys.parents_first(tables.current)
             ids = [shape.type.id for shape in order] + [_END]
             for at in range(ids.index(type_id) if type_id in ids else 0, len(order)):
-                begin: RawRow | None = key if ids[at] == type_id and isinstance(key, tuple) else None
-                observed, more, _ = self._reader(order[at]).page(self._connection, begin, limit)
+                observed, more = self._offered(order[at], place if ids[at] == type_id else None, limit)
                 edits = tuple(Edit(one.type, one.key, None, one.fields, one.fault) for one in observed)
                 if more is not None:
                     return LocalChanges(edits, mark, False), (mark, ids[at], more)
                 if edits:
                     return LocalChanges(edits, mark, False), (mark, ids[at + 1], None)
         return LocalChanges((), mark, True), None
+
+    def _offered(self, shape: Shape, after: object, limit: int) -> tuple[list[Observed], object]:
+        """A page of a table after a place in it: a rank where its rows refer to later ones, else a key."""
+        reader = self._reader(shape)
+        if after is None:
+            ranked = Ranked(self._connection, reader, self._held().foreign_keys)
+            self._ranked = ranked if ranked.is_needed() and ranked.rank() else None
+        if self._ranked is not None and (after is None or isinstance(after, int)):
+            return self._ranked.page(after or 0, limit, self._limits)
+        observed, more, _ = reader.page(self._connection, after if isinstance(after, tuple) else None, limit)
+        return observed, more
 
     def _begin_offer(self) -> int:
         """Logging begins; the mark of its beginning."""

@@ -336,15 +336,17 @@ def test_a_target_with_objects_of_its_own_is_merged_after_a_backup(machines: Fle
 
 
 def test_rows_that_refer_to_each_other_are_merged_however_many_there_are(machines: Fleet, tmp_path: Path) -> None:
-    """Each is offered by itself, and they are executed a part at a time: a page of a book after its book."""
+    """Each is offered by itself, and they are executed a part at a time: a page of a book after its book, and a book
+    after its prequel, which has a greater number."""
     primary, one, rows = machines.primary, machines.auxiliary, 1_200
+    books = [(at, rows - 1 - at if at < rows // 2 else None) for at in range(rows)]
     shared, own = tmp_path / "shared.db", tmp_path / "own.db"
     for path in (shared, own):
         with closing(sqlite3.connect(path)) as db, db:
             db.execute("CREATE TABLE a_page(id INTEGER PRIMARY KEY, book REFERENCES book(id))")
             db.execute("CREATE TABLE book(id INTEGER PRIMARY KEY, prequel REFERENCES book(id))")
     with closing(sqlite3.connect(own)) as db, db:
-        db.executemany("INSERT INTO book VALUES (?, ?)", [(at, at - 1 if at else None) for at in range(rows)])
+        db.executemany("INSERT INTO book VALUES (?, ?)", books)
         db.executemany("INSERT INTO a_page VALUES (?, ?)", [(at, at) for at in range(rows)])
     collection = f"books-{next(NUMBERS):02}"
     primary.share(collection, shared)
