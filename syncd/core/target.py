@@ -51,6 +51,7 @@ from syncd.core.target_state import (
     credit,
     epoch,
     executed,
+    is_unsynced,
     joined,
     report,
     rested,
@@ -229,7 +230,7 @@ def _done_now(target: Target, event: WorkDone, now: float) -> Step:
     if not isinstance(event.result, Executed):
         target, effects = direct.failed(target)
         return and_proceed(target, now, effects)
-    unsynced = not event.result.durable
+    unsynced = is_unsynced(target, event.result)
     target = replace(target, state=event.result.state, proof=event.proof, attempt=0, unsynced=unsynced)
     target, effects = direct.done(target)
     target, credits = credit(target)
@@ -265,7 +266,7 @@ def _done(target: Target, event: WorkDone, now: float) -> Step:
         cautious=False,
         fetching="",
         moved_at=now,
-        unsynced=False,
+        unsynced=is_unsynced(target, event.result),
     )
     target, effects = credit(target)
     return check(target, now, effects)

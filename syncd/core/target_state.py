@@ -11,7 +11,7 @@ from syncd.core.effects import Effect, JoinReports, Send, SyncTarget
 from syncd.core.frozen import replace
 from syncd.core.messages import Credit, Failed, Follow, Objects, Report
 from syncd.core.model import DataType, ObjectId, Proof
-from syncd.core.ports import Parking, TargetState, Transfer
+from syncd.core.ports import Executed, Parking, TargetState, Transfer
 from syncd.core.settings import Limits, back_off
 
 
@@ -240,6 +240,11 @@ def synced(target: Target, durable: bool) -> Step:
     said = [Send(target.peer, message)] if message is not None else []
     target, more = report(target) if target.untold else (target, [])
     return target, said + more
+
+
+def is_unsynced(target: Target, done: Executed) -> bool:
+    """Whether what is there after a work may not be durable. One that did nothing makes nothing durable."""
+    return not done.durable or (target.unsynced and done.state == target.state)
 
 
 def is_sure(target: Target) -> bool:

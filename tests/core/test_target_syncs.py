@@ -100,6 +100,17 @@ def test_a_group_that_is_durable_makes_those_before_it_durable() -> None:
     assert syncs(effects) == 0
 
 
+def test_a_work_that_did_nothing_makes_nothing_durable() -> None:
+    """A frame that only proves, while what it proves is executed."""
+    play = joining()
+    play.hears(frame(11, 12), ReportsJoined(NAME), frame(12, 12))
+    effects = play.hears(done_lazily(12))
+    assert (syncs(effects), len(of_kind(effects, ExecuteNow))) == (1, 1)
+    play.hears(UNSYNCED)
+    effects = play.hears(done(12), ReportsJoined(NAME))
+    assert (reports_of(effects), syncs(effects)) == ([], 1)
+
+
 def test_what_cannot_become_durable_is_not_told() -> None:
     """It is not known where the collection stands: it is offline until it was opened anew, which syncs it."""
     play = joining()
