@@ -31,7 +31,7 @@ async def _open_target(ports: Ports, effect: fx.OpenTarget) -> ev.Event:
     ports.local_ahead.pop(name, None)  # it may be another
     try:
         state = await ports.targets[name].open()
-    except ApplicationError as error:
+    except (ApplicationError, DiskError) as error:
         parked = (await ports.queue.load(name))[2]
         return ev.TargetFailed(name, error.line(), isinstance(error, TargetHeld), parked)
     outbox: OutboxState | None = None

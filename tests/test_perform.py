@@ -10,7 +10,7 @@ from syncd.adapters.registry import ADAPTERS
 from syncd.core import effects as fx
 from syncd.core import events as ev
 from syncd.core.devices import Device
-from syncd.core.errors import DiskFull
+from syncd.core.errors import DiskError, DiskFull
 from syncd.core.model import DataType
 from syncd.core.ports import ChunkRequest, Executed, Parking, TargetState
 from syncd.core.selection import ALL
@@ -288,6 +288,16 @@ async def test_an_application_that_cannot_be_written_is_a_target_that_failed(eff
     assert (failed.reason, failed.held) == ("locked", False)
     assert failed.parked == (Parking() if isinstance(effect, fx.OpenTarget) else None)
     assert await auxiliary.queue.work(NAME) is not None
+
+
+async def test_a_target_that_cannot_be_synced_hides_no_failed_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken() -> TargetState:
+        raise DiskError("its log cannot be written")
+
+    auxiliary = Auxiliary()
+    monkeypatch.setattr(auxiliary.target, "open", broken)
+    failed = await auxiliary.does(fx.OpenTarget(NAME))
+    assert failed == ev.TargetFailed(NAME, "its log cannot be written", False, Parking())
 
 
 async def test_a_target_with_objects_of_its_own_is_held() -> None:

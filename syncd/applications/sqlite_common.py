@@ -295,6 +295,10 @@ class Database:
         """Whether the path leads to the file that is open, and its log is the one that is open. In the thread."""
         if self._index is None and connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
             self._index = file_id(self._index_path)
+        return self.is_there()
+
+    def is_there(self) -> bool:
+        """The same, as far as is known without asking for the log."""
         return file_id(self.path) == self._file and not self._log_is_gone()
 
     async def close(self) -> None:

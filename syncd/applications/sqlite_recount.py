@@ -29,11 +29,16 @@ class Due(NamedTuple):
     beside: bool
 
 
+_NEVER = -1  # no data version
+
+
 class Recount:
-    """On one connection. ``counted``: data_version of the last count: nobody else had written after it."""
+    """On one connection. ``counted``: data_version of the last count: nobody else had written after it. None: what was
+    executed since is to be counted."""
 
     def __init__(self, connection: sqlite3.Connection, position: Position, local: Local) -> None:
         self.counted: int | None = None
+        self._asked: int | None = None  # ``counted`` when a count became due
         self._connection = connection
         self._position = position
         self._local = local
@@ -63,7 +68,7 @@ class Recount:
         now, version = time.monotonic(), data_version(self._connection)
         if counted is not None:
             pace.counted(now, counted.took_s)
-            if not counted.differs:
+            if not counted.differs and self.counted == self._asked:  # else it says nothing of what was executed since
                 self.counted = counted.version
         if version == self.counted:
             pace.quiet(now)
@@ -71,6 +76,7 @@ class Recount:
         before = self._position.state()
         if before is None or not before.epoch or not pace.due(now):
             return None
+        self.counted = self._asked = _NEVER if self.counted is None else self.counted
         (journal,) = self._connection.execute("PRAGMA journal_mode").fetchone()
         return Due(version, journal == "wal")
 

@@ -182,9 +182,9 @@ class SqliteSource:
             await self._run(self._cut_back)
 
     def _hush(self, hushed: bool) -> None:
-        """We begin to write the database through another connection, or are done (``Waiter.hush``)."""
-        if self._waiter is not None:
-            self._waiter.hush(hushed)
+        """We begin to write the database through another connection, or are done (``Waiter.hush``): in its thread."""
+        if (waiter := self._waiter) is not None:
+            waiter.hush(hushed)
 
     async def close(self) -> None:
         waiter, self._waiter = self._waiter, None

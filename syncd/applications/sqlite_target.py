@@ -12,6 +12,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -128,10 +129,15 @@ class SqliteTarget:
         return replace(result, durable=False) if isinstance(result, Executed) else result
 
     async def sync(self) -> None:
-        if self._database is None:
-            sync_log(self._path)  # it is offline: that is seldom, and not often
-        else:
-            await self._database.run(lambda _: sync_log(self._path))
+        """In a thread of its own: a report waits for it, and a work may take long. What is not in its place is not
+        known to be durable."""
+        while True:
+            database = self._database
+            await _aside(lambda: sync_log(self._path))
+            if database is self._database:  # else it may be the log that was closed meanwhile
+                break
+        if not (file_id(self._path) if database is None else database.is_there()):
+            raise self._misplaced()
 
     async def retry(self, works: Sequence[Work]) -> Tried:
         tried = await self._run(lambda executor: executor.retry(works))
@@ -284,12 +290,15 @@ class SqliteTarget:
 
         def checked(connection: sqlite3.Connection) -> Result:
             if not database.in_place(connection):
-                raise ApplicationOffline(
-                    f"the database {self._path} is missing or was replaced", "put back the one that was accepted"
-                )
+                raise self._misplaced()
             return function(executor, connection)
 
         return checked
+
+    def _misplaced(self) -> ApplicationOffline:
+        return ApplicationOffline(
+            f"the database {self._path} is missing or was replaced", "put back the one that was accepted"
+        )
 
     async def _keep_log_short(self) -> None:
         """Nobody may checkpoint somebody else's database. But where syncd is its only user, nobody would: SQLite does
@@ -307,6 +316,15 @@ class SqliteTarget:
             return os.stat(self._log).st_size
         except OSError:
             return 0
+
+
+async def _aside(function: Callable[[], None]) -> None:
+    """In a thread that ends with it. Whoever is cancelled does not wait for it."""
+    thread = ThreadPoolExecutor(1)
+    try:
+        await asyncio.get_running_loop().run_in_executor(thread, function)
+    finally:
+        thread.shutdown(wait=False)
 
 
 def _log_of(path: Path) -> str:

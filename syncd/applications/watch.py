@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import os
 import select
+import threading
 from pathlib import Path
 
 _MODIFY, _ATTRIB, _MOVED, _CREATE, _DELETE = 0x2, 0x4, 0xC0, 0x100, 0x200
@@ -34,6 +35,7 @@ class Watch:
     """``wait`` blocks its thread. Without a notifier (no inotify handle left) ``works`` is false."""
 
     def __init__(self, *directories: Path) -> None:
+        self._lock = threading.Lock()  # held while it is woken, so that it is not closed meanwhile
         self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._notify = -1
         self._deaf, self._all = select.poll(), select.poll()
@@ -49,9 +51,10 @@ class Watch:
         return self._notify >= 0
 
     def wake(self) -> None:
-        """Ends the wait, or the next one; from any thread."""
-        if self._woken >= 0:
-            os.eventfd_write(self._woken, 1)
+        """Ends the wait, or the next one; from any thread, also after the end of the watch."""
+        with self._lock:
+            if self._woken >= 0:
+                os.eventfd_write(self._woken, 1)
 
     def noticed(self) -> bool:
         """Whether something changed since this was last asked. What was to wake before counts no more."""
@@ -69,7 +72,8 @@ class Watch:
 
     def close(self) -> None:
         """Ends the watch."""
-        for descriptor in (self._woken, self._notify):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._woken = self._notify = -1
+        with self._lock:
+            for descriptor in (self._woken, self._notify):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._woken = self._notify = -1

@@ -13,6 +13,7 @@ from syncd.core.target_state import (
     credit,
     differs,
     follow,
+    is_sure,
     left_behind,
     outlived,
     report,
@@ -24,6 +25,9 @@ def proceed(target: Target, now: float) -> Step:
     state = target.state
     if target.phase is not TargetPhase.READY or state is None:
         return target, []
+    if target.unsynced and target.peer and not (target.syncing or target.joining):  # it could not be synced before
+        target, said = report(target)
+        return and_proceed(target, now, said)
     if differs(target) and target.heal in (Heal.NONE, Heal.RECOUNTED):
         return check(target, now, [])
     if outlived(target) and target.peer and not target.begun:
@@ -39,6 +43,9 @@ def proceed(target: Target, now: float) -> Step:
 
 
 def _ask(target: Target) -> Step:
+    """A Follow tells where the target stands, too: it waits until that is durable."""
+    if not is_sure(target):
+        return target, []
     ask: Effect = Send(target.peer, follow(target))
     asking, credits = credit(replace(target, following=True, begun=False))
     return asking, [ask, *credits]

@@ -346,7 +346,7 @@ class TargetState:
 @dataclass(frozen=True, slots=True)
 class Executed:
     """The work was committed, position and data together (R4). ``durable``: it survives a power cut, and so does what
-    was executed before it."""
+    was executed before it, unless there was nothing to do."""
 
     state: TargetState
     durable: bool = True

@@ -42,7 +42,7 @@ from syncd.core.messages import Begin, Objects, Types
 from syncd.core.model import Proof
 from syncd.core.onward import and_proceed, and_report, check, proceed
 from syncd.core.ports import Executed, Parking, Transfer
-from syncd.core.settings import Limits, back_off
+from syncd.core.settings import Limits
 from syncd.core.target_state import (
     Heal,
     Step,
@@ -51,8 +51,10 @@ from syncd.core.target_state import (
     credit,
     epoch,
     executed,
+    is_unsynced,
     joined,
     report,
+    rested,
     settled,
     silenced,
     synced,
@@ -228,7 +230,7 @@ def _done_now(target: Target, event: WorkDone, now: float) -> Step:
     if not isinstance(event.result, Executed):
         target, effects = direct.failed(target)
         return and_proceed(target, now, effects)
-    unsynced = not event.result.durable
+    unsynced = is_unsynced(target, event.result)
     target = replace(target, state=event.result.state, proof=event.proof, attempt=0, unsynced=unsynced)
     target, effects = direct.done(target)
     target, credits = credit(target)
@@ -264,7 +266,7 @@ def _done(target: Target, event: WorkDone, now: float) -> Step:
         cautious=False,
         fetching="",
         moved_at=now,
-        unsynced=False,
+        unsynced=is_unsynced(target, event.result),
     )
     target, effects = credit(target)
     return check(target, now, effects)
@@ -304,10 +306,7 @@ def _retry_asked(target: Target, event: RetryAsked, now: float) -> Step:
 
 
 def _offline(target: Target, reason: str, now: float, phase: TargetPhase = TargetPhase.OFFLINE) -> Step:
-    limits = target.limits
-    pause_s = back_off(target.attempt, limits.offline_retry_s_first, limits.offline_retry_s_max)
-    target = replace(target, phase=phase, reason=reason, attempt=target.attempt + 1, retry_at=now + pause_s)
-    return report(target)
+    return report(rested(target, reason, now, phase))
 
 
 def _failed(target: Target, event: TargetFailed, now: float) -> Step:
@@ -360,7 +359,10 @@ def _reports_joined(target: Target, event: ReportsJoined, now: float) -> Step:
 
 
 def _synced(target: Target, event: TargetSynced, now: float) -> Step:
-    return synced(target, durable=not event.failed)
+    if event.failed and target.phase is TargetPhase.READY:
+        target = rested(target, event.failed, now)  # what is opened is synced
+    target, effects = synced(target, durable=not event.failed)
+    return and_proceed(target, now, effects)
 
 
 _P = TargetPhase

@@ -11,8 +11,8 @@ from syncd.core.effects import Effect, JoinReports, Send, SyncTarget
 from syncd.core.frozen import replace
 from syncd.core.messages import Credit, Failed, Follow, Objects, Report
 from syncd.core.model import DataType, ObjectId, Proof
-from syncd.core.ports import Parking, TargetState, Transfer
-from syncd.core.settings import Limits
+from syncd.core.ports import Executed, Parking, TargetState, Transfer
+from syncd.core.settings import Limits, back_off
 
 
 class TargetPhase(Enum):
@@ -192,17 +192,15 @@ def settled(target: Target, frames: int, staged_bytes: int) -> Target:
 _NOWHERE = TargetState("", 0, bytes(16), 0)
 
 
-def report(target: Target) -> Step:
-    """Where the collection stands, for the primary; nothing before that is known. Reports of a position alone, which
-    come with each cut, are joined."""
-    if not target.peer or (target.state is None and target.phase is TargetPhase.OPENING):
-        return target, []
-    state, held = target.state or _NOWHERE, target.phase is TargetPhase.HELD
+def _told(target: Target, state: TargetState) -> Told:
+    held = target.phase is TargetPhase.HELD
     offline = target.reason if held or target.phase is TargetPhase.OFFLINE else ""
-    told = Told(state.epoch, target.match, target.parked, offline, held)
-    if target.syncing or (target.joining and told == target.told):
-        return (target if target.untold else replace(target, untold=True)), []
-    message = Report(
+    return Told(state.epoch, target.match and state is target.state, target.parked, offline, held)
+
+
+def _message(target: Target, state: TargetState) -> Report:
+    told = _told(target, state)
+    return Report(
         target.name,
         state.epoch,
         state.position,
@@ -210,10 +208,22 @@ def report(target: Target) -> Step:
         state.objects,
         told.match,
         target.parked.parts,
-        offline,
-        held,
+        told.offline,
+        told.held,
         target.failed,
     )
+
+
+def report(target: Target) -> Step:
+    """Where the collection stands, for the primary; nothing before that is known. Reports of a position alone, which
+    come with each cut, are joined."""
+    if not target.peer or (target.state is None and target.phase is TargetPhase.OPENING):
+        return target, []
+    state = target.state or _NOWHERE
+    told = _told(target, state)
+    if target.syncing or (target.joining and told == target.told):
+        return (target if target.untold else replace(target, untold=True)), []
+    message = _message(target, state)
     join: list[Effect] = [] if target.joining else [JoinReports(target.name)]
     target = replace(target, told=told, joining=True, untold=False)
     if target.unsynced:
@@ -225,14 +235,28 @@ def synced(target: Target, durable: bool) -> Step:
     """What was to be durable is, or could not become so: then it is not known where the collection stands."""
     message, target = target.saying, replace(target, syncing=False, saying=None)
     if not durable:
-        target = replace(target, unsynced=True)
-        if message is not None:
-            nowhere = _NOWHERE
-            message = replace(message, epoch=nowhere.epoch, position=nowhere.position, digest=nowhere.digest)
-            message = replace(message, objects=nowhere.objects, match=False)
-    said: list[Effect] = [Send(target.peer, message)] if message is not None else []
-    target, more = report(target) if target.untold and durable else (target, [])
+        said: list[Effect] = [Send(target.peer, _message(target, _NOWHERE))] if message or target.untold else []
+        return replace(target, unsynced=True, untold=False), said
+    said = [Send(target.peer, message)] if message is not None else []
+    target, more = report(target) if target.untold else (target, [])
     return target, said + more
+
+
+def is_unsynced(target: Target, done: Executed) -> bool:
+    """Whether what is there after a work may not be durable. One that did nothing makes nothing durable."""
+    return not done.durable or (target.unsynced and done.state == target.state)
+
+
+def is_sure(target: Target) -> bool:
+    """Whether what was executed is durable, as far as it was seen to."""
+    return not (target.unsynced or target.syncing)
+
+
+def rested(target: Target, reason: str, now: float, phase: TargetPhase = TargetPhase.OFFLINE) -> Target:
+    """It is offline or held, and tried again after a pause."""
+    limits = target.limits
+    pause_s = back_off(target.attempt, limits.offline_retry_s_first, limits.offline_retry_s_max)
+    return replace(target, phase=phase, reason=reason, attempt=target.attempt + 1, retry_at=now + pause_s)
 
 
 def silenced(target: Target) -> Target:

@@ -14,7 +14,7 @@ from syncd.applications.sqlite_count import count
 from syncd.core.edits import Overlay
 from syncd.core.errors import ApplicationOffline, EditsUnread
 from tests.applications.road import sql
-from tests.applications.writing import Group, Row, local, table, writing
+from tests.applications.writing import Group, Row, Writing, local, table, writing
 from tests.contract.application_kit import looked
 from tests.wait import eventually
 
@@ -84,6 +84,28 @@ async def test_what_the_application_changed_is_found_although_work_was_executed_
         assert (state.position, state.objects) == (here.position, 3)
         assert await here.target.recount() == state
         assert await looked(here.target) is None
+
+
+async def test_what_a_trigger_replaces_while_the_target_is_counted_is_found(path: Path, held: Held) -> None:
+    """No trigger sees what REPLACE removes: after such a work all is to be counted, and a count that began before it
+    is not that count."""
+    replaces = "CREATE TRIGGER r AFTER INSERT ON t WHEN NEW.id = 7 BEGIN INSERT OR REPLACE INTO u VALUES(3, 5); END"
+    another = table(2, "u", "id INTEGER PRIMARY KEY, n UNIQUE", ("id",), ("n",))
+    sql(path, "PRAGMA journal_mode = WAL", *ONE.definition, *another.definition, replaces)
+    async with writing(path, ONE, another) as here:
+        await here.begin(row(1), Row("u", (2,), (5,)))
+        sql(path, "CREATE TABLE mine(v)")
+        assert await here.target.look() is None
+        await here.done_without_count(here.work([Group([row(7)])]))
+        held.let_go()
+        assert await looked(here.target) is None
+        await eventually(lambda: looks(here, objects=2))
+
+
+async def looks(here: Writing, objects: int) -> bool:
+    """Whether a look finds that the target holds so many."""
+    state = await looked(here.target)
+    return state is not None and state.objects == objects
 
 
 async def test_edits_that_nobody_has_read_are_read_before_the_count(path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +12,11 @@ import pytest
 
 from syncd.applications.sqlite import SqliteTarget
 from syncd.applications.sqlite_common import sync_log
-from syncd.core.errors import DiskError
+from syncd.core.errors import ApplicationOffline, DiskError
 from syncd.core.ports import Executed
 from tests.applications.road import LIMITS, sql
 from tests.applications.writing import Group, Row, Writing, table, writing
+from tests.wait import HANGS_S, eventually
 
 pytestmark = pytest.mark.asyncio
 ONE = table(1, "t", "id INTEGER PRIMARY KEY, v", ("id",), ("v",))
@@ -25,7 +28,8 @@ def row(i: int, v: str = "v") -> Row:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "app.db"
+    (tmp_path / "disk").mkdir()
+    return tmp_path / "disk" / "app.db"
 
 
 @pytest.fixture
@@ -140,6 +144,56 @@ async def test_a_log_that_cannot_be_synced_is_said(path: Path, monkeypatch: pyte
 
 def denied(*_: object) -> int:
     raise PermissionError(13, "Permission denied")
+
+
+async def test_what_is_not_in_its_place_is_not_durable(path: Path) -> None:
+    """A disk that was unplugged, or whose files were taken away."""
+    async with writing(path, ONE) as here:
+        await here.begin(row(1))
+        await lazily(here, row(2))
+        away = path.parent.rename(path.parent.with_name("away"))
+        with pytest.raises(ApplicationOffline, match="missing or was replaced"):
+            await here.target.sync()
+        await here.target.close()
+        with pytest.raises(ApplicationOffline, match="missing or was replaced"):
+            await here.target.sync()
+        away.rename(path.parent)
+        await here.target.open()
+        await here.target.sync()
+
+
+async def test_a_sync_does_not_wait_for_a_work_that_takes_long(path: Path) -> None:
+    async with writing(path, ONE) as here:
+        await here.begin(row(1))
+        await lazily(here, row(2))
+        assert here.target._database is not None
+        go_on = threading.Event()
+        work = asyncio.create_task(here.target._database.run(lambda _: go_on.wait(HANGS_S)))
+        await asyncio.wait_for(here.target.sync(), HANGS_S / 2)
+        assert not work.done()
+        go_on.set()
+        assert await work
+
+
+async def test_a_target_that_is_opened_anew_while_it_is_synced_is_synced(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with writing(path, ONE) as here:
+        await here.begin(row(1))
+        await lazily(here, row(2))
+        begun, go_on = threading.Event(), threading.Event()
+
+        def fdatasync(_: int) -> None:
+            if not begun.is_set():
+                begun.set()
+                assert go_on.wait(HANGS_S)
+
+        monkeypatch.setattr("syncd.applications.sqlite_common.os.fdatasync", fdatasync)
+        syncing = asyncio.create_task(here.target.sync())
+        await eventually(begun.is_set)
+        await here.target.open()  # the last connection was closed: its log is another
+        go_on.set()
+        await syncing
 
 
 async def test_a_log_that_is_not_there_was_folded_back(tmp_path: Path) -> None:

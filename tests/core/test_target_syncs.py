@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from syncd.core.effects import Effect, ExecuteNow, JoinReports, Send, SyncTarget
-from syncd.core.events import Recounted, ReportsJoined, TargetFailed, TargetSynced, Tick
-from tests.core.kit import NAME, digest_at, frame, of_kind, target_state
-from tests.core.target_play import Play, done, done_lazily, opened, proven, report_of, reports_of, transfer_at
+import pytest
+
+from syncd.core.effects import Effect, ExecuteNow, JoinReports, LookAtTarget, OpenTarget, Send, SyncTarget
+from syncd.core.events import LookedAtTarget, Recounted, ReportsJoined, TargetFailed, TargetSynced, Tick
+from syncd.core.messages import Follow
+from tests.core.kit import EPOCH, NAME, digest_at, frame, of_kind, target_state
+from tests.core.target_play import Play, done, done_lazily, opened, proven, report_of, reports_of, told, transfer_at
 
 WRONG = b"w" * 16
 SYNCED, UNSYNCED = TargetSynced(NAME), TargetSynced(NAME, "its disk is broken")
@@ -97,16 +100,69 @@ def test_a_group_that_is_durable_makes_those_before_it_durable() -> None:
     assert syncs(effects) == 0
 
 
+def test_a_work_that_did_nothing_makes_nothing_durable() -> None:
+    """A frame that only proves, while what it proves is executed."""
+    play = joining()
+    play.hears(frame(11, 12), ReportsJoined(NAME), frame(12, 12))
+    effects = play.hears(done_lazily(12))
+    assert (syncs(effects), len(of_kind(effects, ExecuteNow))) == (1, 1)
+    play.hears(UNSYNCED)
+    effects = play.hears(done(12), ReportsJoined(NAME))
+    assert (reports_of(effects), syncs(effects)) == ([], 1)
+
+
 def test_what_cannot_become_durable_is_not_told() -> None:
-    """It is not known where the collection stands, until another sync."""
+    """It is not known where the collection stands: it is offline until it was opened anew, which syncs it."""
     play = joining()
     lazily(play, 11, 12)
     play.hears(ReportsJoined(NAME))
     report = report_of(play.hears(UNSYNCED))
     assert (report.epoch, report.position, report.objects, report.match) == ("", 0, 0, False)
+    assert report.offline == "its disk is broken"
     assert play.hears(ReportsJoined(NAME)) == []
-    play.hears(frame(12, 13))
-    assert report_of(play.hears(done(13))).position == 13
+    play.now += play.target.limits.offline_retry_s_max
+    assert play.hears(Tick()) == [OpenTarget(NAME)]
+    report = report_of(play.hears(opened(target_state(12), transfer_at(12))))
+    assert (report.position, report.offline) == (12, "")
+
+
+@pytest.mark.parametrize("link", ["of then", "new"])
+def test_a_sync_that_fails_while_something_is_done_is_tried_again_after_it(link: str) -> None:
+    play = joining()
+    lazily(play, 11, 12)
+    play.hears(ReportsJoined(NAME))
+    play.now += play.target.limits.target_look_s
+    assert play.hears(Tick()) == [LookAtTarget(NAME)]
+    if link == "new":
+        play.unlinked()
+        play.linked()
+    assert report_of(play.hears(UNSYNCED)).position == 0
+    play.hears(ReportsJoined(NAME))
+    assert syncs(play.hears(LookedAtTarget(NAME))) == 1
+    assert report_of(play.hears(SYNCED)).position == 12
+
+
+def test_a_sync_that_fails_without_a_link_is_tried_again_with_the_next() -> None:
+    play = joining()
+    lazily(play, 11, 12)
+    play.hears(ReportsJoined(NAME), frame(12, 13))
+    play.unlinked()
+    assert play.hears(UNSYNCED) == []
+    assert syncs(play.linked()) == 1
+    assert report_of(play.hears(SYNCED)).position == 12
+
+
+def test_nothing_is_asked_for_from_where_it_may_not_stand() -> None:
+    """A Follow tells a position, too."""
+    play = joining()
+    lazily(play, 11, 12)
+    play.unlinked()
+    effects = play.linked()
+    assert (syncs(effects), of_kind(effects, Send)) == (1, [])
+    effects = play.hears(SYNCED)
+    assert report_of(effects).position == 12
+    (follow,) = told(effects, Follow)
+    assert follow == Follow(NAME, EPOCH, 12, False, 12, 0, 12)
 
 
 def test_an_application_that_is_away_is_told_although_what_it_holds_cannot_become_durable() -> None:
