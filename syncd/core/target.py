@@ -52,6 +52,7 @@ from syncd.core.target_state import (
     epoch,
     executed,
     joined,
+    leaves_unsynced,
     report,
     settled,
     silenced,
@@ -228,7 +229,7 @@ def _done_now(target: Target, event: WorkDone, now: float) -> Step:
     if not isinstance(event.result, Executed):
         target, effects = direct.failed(target)
         return and_proceed(target, now, effects)
-    unsynced = not event.result.durable
+    unsynced = leaves_unsynced(target, event.result)
     target = replace(target, state=event.result.state, proof=event.proof, attempt=0, unsynced=unsynced)
     target, effects = direct.done(target)
     target, credits = credit(target)
@@ -264,7 +265,7 @@ def _done(target: Target, event: WorkDone, now: float) -> Step:
         cautious=False,
         fetching="",
         moved_at=now,
-        unsynced=False,
+        unsynced=leaves_unsynced(target, event.result),
     )
     target, effects = credit(target)
     return check(target, now, effects)

@@ -11,7 +11,7 @@ from syncd.core.effects import Effect, JoinReports, Send, SyncTarget
 from syncd.core.frozen import replace
 from syncd.core.messages import Credit, Failed, Follow, Objects, Report
 from syncd.core.model import DataType, ObjectId, Proof
-from syncd.core.ports import Parking, TargetState, Transfer
+from syncd.core.ports import Executed, Parking, TargetState, Transfer
 from syncd.core.settings import Limits
 
 
@@ -233,6 +233,12 @@ def synced(target: Target, durable: bool) -> Step:
     said: list[Effect] = [Send(target.peer, message)] if message is not None else []
     target, more = report(target) if target.untold and durable else (target, [])
     return target, said + more
+
+
+def leaves_unsynced(target: Target, result: Executed) -> bool:
+    """Whether what was executed may not be durable after a work. One that was executed before writes nothing, and makes
+    nothing durable that was not."""
+    return not result.durable or (target.unsynced and result.state == target.state)
 
 
 def silenced(target: Target) -> Target:
