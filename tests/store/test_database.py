@@ -218,6 +218,33 @@ async def test_what_is_acknowledged_is_synced_to_the_disk(database: Database) ->
     assert await database.write(settings) == ["wal", 2, 1, 0, 1]
 
 
+async def test_what_was_written_lazily_is_synced_with_the_next_commit_that_writes(database: Database) -> None:
+    """SQLite syncs nothing for a commit of no page, be it that rows became what they were."""
+    log = database.path.with_name(f"{database.path.name}-wal")
+    await database.write(put("one"))
+    assert database.synced
+    await database.write(put("two"), lazily=True)
+    assert not database.synced
+    await database.write(lambda connection: None)
+    assert not database.synced
+    before = log.stat().st_size
+    await database.write(lambda connection: connection.execute("UPDATE words SET word = word"))
+    assert log.stat().st_size > before
+    assert database.synced
+
+
+async def test_what_failed_syncs_nothing(database: Database) -> None:
+    await database.write(put("one"), lazily=True)
+
+    def fails(connection: sqlite3.Connection) -> None:
+        put("two")(connection)
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        await database.write(fails)
+    assert not database.synced
+
+
 async def test_a_reader_cannot_write(database: Database) -> None:
     with pytest.raises(StoreBroken):
         await database.read(put("no"))
