@@ -70,6 +70,12 @@ class Observer:
     def asked(self, device: str, message: Message) -> None:
         """A message of an auxiliary is about to arrive at the primary."""
 
+    def says(self, device: str, collection: str) -> None:
+        """An auxiliary has a Report for its primary, which leaves once what it tells of is durable."""
+
+    def fell_back(self, device: str) -> None:
+        """The power of an auxiliary was cut, and what its disks hold is what it was at some time before."""
+
 
 class Around(Protocol):
     """What a daemon needs of its world."""
@@ -107,6 +113,7 @@ class Node:
         self.pending: list[fx.Effect] = []
         self.woken: list[WaitLocal] = []
         self.inbound: deque[Inbound] = deque()
+        self.joins: list[tuple[float, fx.Effect]] = []  # since when reports are joined
         self.slow: tuple[type[fx.Effect], ...] = ()  # effects that come to nothing for the time being
         upward = (ports.outbox, ports.uploads, *ports.locals.values(), *ports.writers.values())
         downward = (ports.store, ports.inbound, *ports.sources.values(), *ports.targets.values())
@@ -136,6 +143,11 @@ class Node:
                     pass
                 case fx.Stage() | fx.SaveTypes() | fx.BeginTransfer() | StageUpload():
                     self.inbound.append(effect)
+                case fx.SyncTarget(name):
+                    self.world.observer.says(self.device, name)
+                    self.pending.append(effect)
+                case fx.JoinReports():
+                    self.joins.append((self.world.now, effect))
                 case _:
                     self.pending.append(effect)
 
@@ -216,7 +228,10 @@ class Node:
         return event
 
     def _ready(self) -> list[fx.Effect]:
-        """Reads of the store run in order; a source is woken when it has something to tell."""
+        """Reads of the store run in order; a source is woken when it has something to tell. Reports are joined until
+        time has passed."""
+        self.pending += [effect for since, effect in self.joins if since < self.world.now]
+        self.joins = [one for one in self.joins if one[0] >= self.world.now]
         reads: list[fx.Effect] = []
         reads += [effect for effect in self.pending if isinstance(effect, fx.ReadChunk)][:1]
         waits = (fx.ReadChunk, fx.WaitSource, WaitLocal, *self.slow)

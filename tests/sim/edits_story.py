@@ -48,7 +48,7 @@ class EditsStory(Tale[EditsWorld, EditsWatcher]):
         if world.terms[0] is Direction.BOTH and rng.random() < 0.3:
             device = rng.choice(world.devices)
             world.merge.add(device)
-            world.targets[device] = world.new_target({})
+            world.begin_with(device)
             own = {self._object(): self._fields(None) for _ in range(rng.randrange(5))}
             own |= {one: world.source.rows[one] for one in own if one in world.source.rows and rng.random() < 0.4}
             if own:
@@ -85,6 +85,19 @@ class EditsStory(Tale[EditsWorld, EditsWatcher]):
     def _commit(self) -> None:
         self.watcher.commit(self._changes(self.world.source.rows))
         self.world.note("the primary commits")
+
+    def _stream(self) -> None:
+        """Commits and edits that come down one by one, before reports of them are joined; then a device may die."""
+        rng, world = self.rng, self.world
+        for _ in range(rng.randint(2, 5)):
+            world.connect(self._device())
+            (self._commit if rng.random() < 0.6 else self._edit)()
+            world.wake()
+            for _ in range(rng.randint(5, 40)):
+                world.work()
+                self.watcher.look()
+        if rng.random() < 0.8:
+            world.crash(self._device())
 
     def _edit(self) -> None:
         device = self._device()
@@ -176,6 +189,7 @@ class EditsStory(Tale[EditsWorld, EditsWatcher]):
         rng, world = self.rng, self.world
         return [
             (75.0, world.work),
+            (1.5, self._stream),
             (4.0, self._commit),
             (12.0, self._edit),
             (12.0, world.wake),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from syncd.core.edits import LocalChanges, Ruling, Side, Written
-from syncd.core.messages import Objects, Upload, Verdict
+from syncd.core.messages import Objects, Report, Upload, Verdict
 from syncd.core.messages import Wire as Message
 from syncd.core.model import ObjectId
 from syncd.core.ports import Executed, Work
@@ -232,7 +232,14 @@ class EditsWatcher(Watching):
         if not own.but:
             invariants.r14_checksum(target.state.digest, target.state.objects, published)
 
+    def fell_back(self, device: str) -> None:
+        self.met["R4 power"] += 1
+
     # ------------------------------------------------------------ messages
+
+    def sent(self, sender: str, device: str, message: Message) -> None:
+        if isinstance(message, Report):
+            invariants.r4_durable(message, self.world.powered[device].durable)
 
     def leaves(self, device: str, message: Message) -> None:
         if isinstance(message, Objects):

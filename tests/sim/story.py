@@ -64,6 +64,19 @@ class Story(Tale[World, Watcher]):
         self.watcher.commit(self._changes())
         self.world.note("commit")
 
+    def _stream(self) -> None:
+        """Commits that come down one by one, before reports of them are joined; then a device may die."""
+        rng, world = self.rng, self.world
+        for _ in range(rng.randint(2, 5)):
+            world.connect(self._device())
+            self._commit()
+            world.nodes[PRIMARY].wake()
+            for _ in range(rng.randint(5, 40)):
+                world.work()
+                self.watcher.look()
+        if rng.random() < 0.8:
+            world.crash(self._device())
+
     def _commit_other(self) -> None:
         """Bob's application commits."""
         key, world = pack_values([f"bob{self.rng.randrange(self._keys)}"]), self.world
@@ -93,10 +106,13 @@ class Story(Tale[World, Watcher]):
         if copies and self.rng.random() < 0.5:
             old = self.rng.choice(copies)
             target.rows, target.state = dict(old.rows), old.state
+            target.last_for_ever()
+            if self.watcher.held[device].parked:  # groups of after it, which a power cut would make of after it again
+                self.world.steady.add(device)
             if device == self.world.devices[0]:
                 self.world.captured.rows = dict(target.rows)
             self.world.note(f"{device[:4]} is restored to {target.state.position}")
-            self.world.crash(device)
+            self.world.restart(device)
             self.watcher.target_restored(device, old)
         elif not self.watcher.held[device].frozen:
             copies.append(copy.copy(self.watcher.held[device]))
@@ -162,6 +178,7 @@ class Story(Tale[World, Watcher]):
             (13.0, self._commit),
             (8.0, lambda: world.nodes[PRIMARY].wake()),
             (10.0, lambda: world.connect(self._device())),
+            (1.5, self._stream),
             (3.0, self._commit_other),
             (0.4, self._relink),
             (3.0, lambda: world.cut(self._device())),
