@@ -34,7 +34,7 @@ class Disk:
         eventually_blocking(lambda: self._run("umount", str(self.place)).returncode == 0, what="nobody uses the disk")
 
     def cut(self) -> None:
-        """From now on nothing is written, and nothing that was not synced will be there when it is mounted ``again``."""
+        """From now on nothing is written, and what was not synced will not be there when it is mounted ``again``."""
         place = os.open(self.place, os.O_RDONLY)
         try:
             fcntl.ioctl(place, _SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))

@@ -111,9 +111,8 @@ class Node:
         ports.limits = replace(ports.limits, source_wait_s_max=0.0)  # who waits is woken
         self.ends: dict[str, End] = {}
         self.pending: list[fx.Effect] = []
-        self.woken: list[WaitLocal] = []
+        self.woken: list[fx.Effect] = []
         self.inbound: deque[Inbound] = deque()
-        self.joins: list[tuple[float, fx.Effect]] = []  # since when reports are joined
         self.slow: tuple[type[fx.Effect], ...] = ()  # effects that come to nothing for the time being
         upward = (ports.outbox, ports.uploads, *ports.locals.values(), *ports.writers.values())
         downward = (ports.store, ports.inbound, *ports.sources.values(), *ports.targets.values())
@@ -123,6 +122,7 @@ class Node:
         self.order(self.engine.step(event, self.world.now))
 
     def order(self, effects: list[fx.Effect]) -> None:
+        self._tell_of(effects)
         for effect in effects:
             match effect:
                 case fx.Send(device, message):
@@ -143,13 +143,13 @@ class Node:
                     pass
                 case fx.Stage() | fx.SaveTypes() | fx.BeginTransfer() | StageUpload():
                     self.inbound.append(effect)
-                case fx.SyncTarget(name):
-                    self.world.observer.says(self.device, name)
-                    self.pending.append(effect)
-                case fx.JoinReports():
-                    self.joins.append((self.world.now, effect))
                 case _:
                     self.pending.append(effect)
+
+    def _tell_of(self, effects: list[fx.Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, fx.SyncTarget):
+                self.world.observer.says(self.device, effect.collection)
 
     # ------------------------------------------------------------ links
 
@@ -230,11 +230,9 @@ class Node:
     def _ready(self) -> list[fx.Effect]:
         """Reads of the store run in order; a source is woken when it has something to tell. Reports are joined until
         time has passed."""
-        self.pending += [effect for since, effect in self.joins if since < self.world.now]
-        self.joins = [one for one in self.joins if one[0] >= self.world.now]
         reads: list[fx.Effect] = []
         reads += [effect for effect in self.pending if isinstance(effect, fx.ReadChunk)][:1]
-        waits = (fx.ReadChunk, fx.WaitSource, WaitLocal, *self.slow)
+        waits = (fx.ReadChunk, fx.WaitSource, WaitLocal, fx.JoinReports, *self.slow)
         return reads + [effect for effect in self.pending if not isinstance(effect, waits) or effect in self.woken]
 
     def _perform_other(self, rng: random.Random) -> ev.Event | None:
@@ -247,10 +245,11 @@ class Node:
         return event
 
     def take_tick(self) -> None:
+        self.woken = [one for one in self.pending if isinstance(one, fx.JoinReports) or one in self.woken]
         self.take(ev.Tick())
 
     def wake(self) -> None:
-        self.woken = [effect for effect in self.pending if isinstance(effect, WaitLocal)]
+        self.woken = [one for one in self.pending if isinstance(one, WaitLocal) or one in self.woken]
         for effect in [effect for effect in self.pending if isinstance(effect, fx.WaitSource)]:
             self.pending.remove(effect)
             self.pending.append(fx.ReadSource(effect.collection, effect.mark))  # what it waits for is there

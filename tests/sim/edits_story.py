@@ -86,19 +86,6 @@ class EditsStory(Tale[EditsWorld, EditsWatcher]):
         self.watcher.commit(self._changes(self.world.source.rows))
         self.world.note("the primary commits")
 
-    def _stream(self) -> None:
-        """Commits and edits that come down one by one, before reports of them are joined; then a device may die."""
-        rng, world = self.rng, self.world
-        for _ in range(rng.randint(2, 5)):
-            world.connect(self._device())
-            (self._commit if rng.random() < 0.6 else self._edit)()
-            world.wake()
-            for _ in range(rng.randint(5, 40)):
-                world.work()
-                self.watcher.look()
-        if rng.random() < 0.8:
-            world.crash(self._device())
-
     def _edit(self) -> None:
         device = self._device()
         target = self.world.targets[device]
@@ -189,7 +176,7 @@ class EditsStory(Tale[EditsWorld, EditsWatcher]):
         rng, world = self.rng, self.world
         return [
             (75.0, world.work),
-            (1.5, self._stream),
+            (1.5, lambda: self._stream(self._commit, self._commit, self._edit)),
             (4.0, self._commit),
             (12.0, self._edit),
             (12.0, world.wake),

@@ -18,12 +18,12 @@ from syncd.core.model import ObjectId
 from syncd.core.ports import Executed, Work
 from tests.sim import edits_rules as rules
 from tests.sim import invariants
+from tests.sim.contents import contents, parked
 from tests.sim.daemon import held_objects
 from tests.sim.edits_rules import Commit, Decided, Name
 from tests.sim.edits_world import EditsWorld, Watching
 from tests.sim.history import Publication, State
 from tests.sim.network import Heard, finish
-from tests.sim.watcher import contents, parked
 from tests.two_way_kit import NAME
 
 

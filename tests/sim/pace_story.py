@@ -15,12 +15,12 @@ from syncd.core.messages import Begin, Hello, Objects, Offer, Pace, Upload
 from syncd.core.messages import Wire as Message
 from syncd.core.pace import USUAL, Paced
 from syncd.core.schedule import WEEK_MIN, Clock, read_schedule
+from tests.sim.contents import parked
 from tests.sim.edits_world import EditsWorld
 from tests.sim.network import PRIMARY, Frame, finish
 from tests.sim.selections_story import SelectionsStory
 from tests.sim.selections_story import Watcher as SelectionsWatcher
 from tests.sim.telling import Plan, tell, told
-from tests.sim.watcher import parked
 from tests.two_way_kit import NAME
 
 SCHEDULES = (

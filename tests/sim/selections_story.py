@@ -25,13 +25,13 @@ from syncd.core.messages import Wire as Message
 from syncd.core.model import Kind, ObjectId, Span, Spans
 from syncd.core.primary_engine import PrimaryEngine
 from syncd.core.selection import ALL, Selection
+from tests.sim.contents import contents, parked
 from tests.sim.edits_world import LIMITS, EditsWorld, Watching
 from tests.sim.guard_watch import GuardWatch
 from tests.sim.history import State
 from tests.sim.invariants import r4_durable
 from tests.sim.network import PRIMARY, Heard, finish
 from tests.sim.telling import Plan, Tale, tell, told
-from tests.sim.watcher import contents, parked
 from tests.two_way_kit import NAME, note, taken
 
 COUNTRIES = ("FR", "DE", "IT")
@@ -302,6 +302,7 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
         rng, world = self.rng, self.world
         return [
             (75.0, world.work),
+            (1.5, lambda: self._stream(self._commit)),
             (6.0, self._commit),
             (6.0, self._edit),
             (1.0, self._delete_much),

@@ -11,11 +11,12 @@ from syncd.adapters.canonical import pack_values
 from syncd.applications.memory import MemorySource
 from syncd.core.model import DataType, ObjectId
 from syncd.core.settings import Limits
+from tests.sim.contents import COLLECTION
 from tests.sim.history import Held
 from tests.sim.network import PRIMARY, finish
 from tests.sim.telling import Plan, Tale, tell, told
 from tests.sim.watcher import Past, Watcher
-from tests.sim.world import COLLECTION, LINKS, OTHER, OWNERS, World
+from tests.sim.world import LINKS, OTHER, OWNERS, World
 
 TYPES = (DataType(0, "city", ("id",), ("name",)), DataType(0, "country", ("id",), ("name",)))
 LIMITS = Limits(
@@ -63,19 +64,6 @@ class Story(Tale[World, Watcher]):
     def _commit(self) -> None:
         self.watcher.commit(self._changes())
         self.world.note("commit")
-
-    def _stream(self) -> None:
-        """Commits that come down one by one, before reports of them are joined; then a device may die."""
-        rng, world = self.rng, self.world
-        for _ in range(rng.randint(2, 5)):
-            world.connect(self._device())
-            self._commit()
-            world.nodes[PRIMARY].wake()
-            for _ in range(rng.randint(5, 40)):
-                world.work()
-                self.watcher.look()
-        if rng.random() < 0.8:
-            world.crash(self._device())
 
     def _commit_other(self) -> None:
         """Bob's application commits."""
@@ -178,7 +166,7 @@ class Story(Tale[World, Watcher]):
             (13.0, self._commit),
             (8.0, lambda: world.nodes[PRIMARY].wake()),
             (10.0, lambda: world.connect(self._device())),
-            (1.5, self._stream),
+            (1.5, lambda: self._stream(self._commit)),
             (3.0, self._commit_other),
             (0.4, self._relink),
             (3.0, lambda: world.cut(self._device())),

@@ -17,15 +17,13 @@ from syncd.core.effects import BeginTransfer
 from syncd.core.messages import Begin, Follow, Objects, Report
 from syncd.core.messages import Wire as Message
 from syncd.core.model import Kind, ObjectId
-from syncd.core.ports import ChunkRequest, Executed, Tried, Unexecuted, Work
-from syncd.core.selection import ALL
-from syncd.store.memory import MemorySyncStore
-from syncd.store.memory_inbound_queue import MemoryInboundQueue
+from syncd.core.ports import Executed, Tried, Unexecuted, Work
 from tests.sim import invariants as rules
+from tests.sim.contents import COLLECTION, contents, durable, parked
 from tests.sim.daemon import Observer, held_objects
 from tests.sim.history import Came, Group, Held, Publication, Saying, State, in_snapshot, rows_of, runs_of, ties
 from tests.sim.network import Frame, Heard, finish
-from tests.sim.world import COLLECTION, OTHER, World
+from tests.sim.world import OTHER, World
 
 
 class Past(NamedTuple):
@@ -212,7 +210,8 @@ class Watcher(Observer):
             assert work.proof is not None
             rules.r4_position(was, held.state, work.proof, self.published)
             self._at_cut(device, work, was.position)
-        rules.r6_once("execute", result.state, finish(target.execute(work)).state)
+        again = finish(target.execute(work))
+        rules.r6_once("execute", replace(result, durable=True), again)
         rules.r6_once("execute", (held.rows, held.state), (target.rows, target.state))
         self._echo(device)
 
@@ -389,39 +388,3 @@ def _collection(args: tuple[Any, ...]) -> str:
     """Which collection a call of an inbound queue is about: it begins with its name, a work, or frames of it."""
     first = args[0][0][0] if isinstance(args[0], list) else args[0]
     return first if isinstance(first, str) else str(first.collection)
-
-
-def contents(store: MemorySyncStore, name: str = COLLECTION) -> tuple[State, dict[ObjectId, int]]:
-    """All objects of the store, and the change numbers of those and of the tombstones."""
-    state = finish(store.open_collection(name))
-    names = {one.id: one.name for one in state.types}
-    held: State = {}
-    changes: dict[ObjectId, int] = {}
-    cursor = 0
-    while cursor < state.head:
-        chunk = finish(store.read(ChunkRequest(name, ALL, 0, 0, cursor), 1_000_000, 1 << 30))
-        rows = [(ObjectId(names[row.type], row.key), row) for row in chunk.rows]
-        held |= {one: row.fields for one, row in rows if row.fields is not None}
-        changes |= {one: row.change for one, row in rows}
-        cursor = chunk.last
-    return held, changes
-
-
-def parked(queue: MemoryInboundQueue, name: str = COLLECTION) -> set[ObjectId]:
-    """The objects of all parked parts."""
-    parts = [part.id for part in finish(queue.parking(name)).oldest]
-    return {row.id for work in finish(queue.parked_works(name, parts)) for row in rows_of(work)}
-
-
-def durable(queue: MemoryInboundQueue) -> tuple[object, ...]:
-    """All that the queue holds, but for empty frames: a cut that proves what is there may come any number of times."""
-    held = vars(queue)["_queues"].get(COLLECTION)
-    if held is None:
-        return ()
-    return (
-        held.transfer,
-        [frame for frame in held.frames if frame.last > frame.first],
-        dict(held.types),
-        dict(held.parts),
-        dict(held.parked),
-    )

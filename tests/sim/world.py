@@ -30,13 +30,13 @@ from syncd.store.memory import MemorySyncStore
 from syncd.store.memory_inbound_queue import MemoryInboundQueue
 from syncd.store.memory_sync_database import MemorySyncDatabase
 from syncd.store.memory_uploads import MemoryUploadQueue
+from tests.sim.contents import COLLECTION
 from tests.sim.daemon import Node, Observer, approve_held, received
 from tests.sim.history import Mine
 from tests.sim.invariants import r6_once, r6_repeat
 from tests.sim.network import PRIMARY, Crashed, Frame, Port, Wire, finish
 from tests.sim.power import PoweredTarget
 
-COLLECTION = "things"  # ada's
 OTHER = "vault"  # bob's
 OWNERS = {COLLECTION: "ada", OTHER: "bob"}
 OTHER_TYPES = (DataType(0, "secret", ("id",), ("name",)),)
@@ -223,7 +223,8 @@ class World:
         message, node = self.spoken.get(device), self.nodes[PRIMARY]
         if message is not None and device in node.ends and (device, COLLECTION) in self.primary.follows:
             effects = node.engine.step(ev.Received(device, message, b""), self.now)
-            reads = [one for one in effects if isinstance(one, fx.ReadChunk)]  # where it waits until all is published
+            # Where it waits until all is published it may look once more.
+            reads: list[fx.Effect] = [one for one in effects if isinstance(one, fx.ReadChunk)]
             r6_repeat(f"a {type(message).__name__}", [one for one in effects if one not in reads])
             node.order(reads)
 
