@@ -122,7 +122,6 @@ class Node:
         self.order(self.engine.step(event, self.world.now))
 
     def order(self, effects: list[fx.Effect]) -> None:
-        self._tell_of(effects)
         for effect in effects:
             match effect:
                 case fx.Send(device, message):
@@ -145,6 +144,7 @@ class Node:
                     self.inbound.append(effect)
                 case _:
                     self.pending.append(effect)
+        self._tell_of(effects)
 
     def _tell_of(self, effects: list[fx.Effect]) -> None:
         for effect in effects:
