@@ -95,8 +95,6 @@ class Story(Tale[World, Watcher]):
             old = self.rng.choice(copies)
             target.rows, target.state = dict(old.rows), old.state
             target.last_for_ever()
-            if self.watcher.held[device].parked:  # groups of after it, which a power cut would make of after it again
-                self.world.steady.add(device)
             if device == self.world.devices[0]:
                 self.world.captured.rows = dict(target.rows)
             self.world.note(f"{device[:4]} is restored to {target.state.position}")

@@ -106,7 +106,9 @@ class Watcher(Observer):
         target, held = self.world.targets[device], self.held[device]
         held.rows, held.state = dict(target.rows), target.state
         held.frozen = {one: held.rows.get(one) for one in held.parked}
-        held.meddled, held.unseen = before.meddled, before.unseen
+        # Of groups of after it that are parked it may not be told what became of their objects since then.
+        held.meddled, held.unseen = before.meddled | held.parked, before.unseen
+        self.meddled[device] |= held.parked
         self._whole(device)
 
     def fell_back(self, device: str) -> None:

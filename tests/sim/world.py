@@ -71,7 +71,6 @@ class World:
         self.came: dict[str, deque[tuple[Objects, Frame]]] = {one: deque(maxlen=_KEPT) for one in self.devices}
         self.spoken: dict[str, Message] = {}
         self.nodes: dict[str, Node] = {}
-        self.steady: set[str] = set()  # devices whose power is not cut
 
     def note(self, text: str) -> None:
         self.log.append(f"{self.now:9.2f} {text}")
@@ -111,7 +110,7 @@ class World:
 
     def crash(self, device: str) -> None:
         """At times its power is cut."""
-        if device != PRIMARY and device not in self.steady and self.rng.random() < 0.5:
+        if device != PRIMARY and self.rng.random() < 0.5:
             self._cut_power(device)
         self.restart(device)
 
