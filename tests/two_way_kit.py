@@ -161,6 +161,10 @@ class House:
         """One that holds objects of its own."""
         return MemoryTarget(replace=True, rows=rows, captures=True)
 
+    def new_outbox(self, device: str) -> MemoryOutbox:
+        identities = itertools.count(1)
+        return MemoryOutbox(self.limits, lambda: f"{device[0]}{next(identities)}")
+
     def open(self, *devices: str) -> House:
         """All daemons run, are linked, and came to rest."""
         self.begin(*devices or (A, B))
@@ -172,8 +176,7 @@ class House:
         for device in devices:
             self.targets.setdefault(device, MemoryTarget(captures=True))
             self.queues[device] = MemoryInboundQueue()
-            identities = itertools.count(1)
-            self.outboxes[device] = MemoryOutbox(self.limits, lambda d=device, i=identities: f"{d[0]}{next(i)}")  # type: ignore[misc]
+            self.outboxes[device] = self.new_outbox(device)
         self.start(PRIMARY)
         for device in self.targets:
             self.start(device)

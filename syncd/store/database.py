@@ -23,6 +23,7 @@ from syncd.core.errors import DiskError, DiskFull, InvariantBroken, StoreBroken,
 from syncd.store.schema_files import Schema, bring_up_to_date, check
 
 T = TypeVar("T")
+_Act = Callable[[sqlite3.Connection], Any]
 
 WAITING_MAX = 1_000  # functions that wait for the writer; then their callers wait to hand them over
 TOGETHER_MAX = 200  # functions in one commit
@@ -184,19 +185,22 @@ class Database:
         together = [self._waiting.popleft() for _ in range(min(len(self._waiting), TOGETHER_MAX))]
         self._room.set()
         functions = [one.function for one in together]
-        lazily = all(one.lazily for one in together)
-        self._hand_over(
-            lambda connection: _in_write(connection, functions, lazily),
-            lambda outcome: self._written(together, lazily, outcome),
-        )
+        lazily, changes = all(one.lazily for one in together), self._writer.total_changes
+        catch_up = not (lazily or self.synced)
 
-    def _written(self, together: list[_Waiting[Any]], lazily: bool, outcome: list[object] | BaseException) -> None:
+        def then(outcome: list[object] | BaseException) -> None:
+            if not isinstance(outcome, BaseException):
+                self.synced = not lazily and (self.synced or self._writer.total_changes > changes)
+            self._written(together, outcome)
+
+        self._hand_over(lambda connection: _in_write(connection, functions, lazily, catch_up), then)
+
+    def _written(self, together: list[_Waiting[Any]], outcome: list[object] | BaseException) -> None:
         if isinstance(outcome, BaseException):
             for one in together:
                 self._settle(one.future, self._as_ours(outcome))
         else:
             self.commits += 1
-            self.synced = not lazily
             for one, its in zip(together, outcome, strict=True):
                 self._settle(one.future, self._as_ours(its))
         self._go_on()
@@ -349,28 +353,30 @@ def _in_read(connection: sqlite3.Connection, function: Callable[[sqlite3.Connect
             connection.execute("COMMIT")
 
 
-def _in_write(
-    connection: sqlite3.Connection, functions: Sequence[Callable[[sqlite3.Connection], Any]], lazily: bool
-) -> list[object]:
-    """The functions' results or errors. Raises if nothing at all was committed."""
+def _in_write(connection: sqlite3.Connection, functions: Sequence[_Act], lazily: bool, catch_up: bool) -> list[object]:
+    """The functions' results or errors. Raises if nothing at all was committed. ``catch_up``: what was written lazily
+    becomes durable with it, if it writes."""
     if lazily:
         connection.execute("PRAGMA synchronous = NORMAL")
     try:
-        return _in_transaction(connection, functions)
+        return _in_transaction(connection, functions, catch_up)
     finally:
         if lazily:
             connection.execute("PRAGMA synchronous = FULL")
 
 
-def _in_transaction(
-    connection: sqlite3.Connection, functions: Sequence[Callable[[sqlite3.Connection], Any]]
-) -> list[object]:
+def _in_transaction(connection: sqlite3.Connection, functions: Sequence[_Act], catch_up: bool) -> list[object]:
+    before = connection.total_changes
     connection.execute("BEGIN IMMEDIATE")
     try:
         if len(functions) == 1:
             outcomes: list[object] = [functions[0](connection)]
         else:
             outcomes = [_apart(connection, function) for function in functions]
+        if catch_up and connection.total_changes > before:
+            # Rows may be what they were, or a temporary table's: a commit of no page syncs nothing of what came before.
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            connection.execute(f"PRAGMA user_version = {version:d}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -5,10 +5,22 @@ from __future__ import annotations
 import pytest
 
 from syncd.core.effects import Effect, ExecuteNow, JoinReports, LookAtTarget, OpenTarget, Send, SyncTarget
-from syncd.core.events import LookedAtTarget, Recounted, ReportsJoined, TargetFailed, TargetSynced, Tick
+from syncd.core.events import LookedAtTarget, Recounted, ReportsJoined, TargetFailed, TargetSynced, Tick, WorkDone
 from syncd.core.messages import Follow
+from syncd.core.ports import Executed, Unexecuted
 from tests.core.kit import EPOCH, NAME, digest_at, frame, of_kind, target_state
-from tests.core.target_play import Play, done, done_lazily, opened, proven, report_of, reports_of, told, transfer_at
+from tests.core.target_play import (
+    Play,
+    done,
+    done_lazily,
+    opened,
+    proven,
+    report_of,
+    reports_of,
+    staged,
+    told,
+    transfer_at,
+)
 
 WRONG = b"w" * 16
 SYNCED, UNSYNCED = TargetSynced(NAME), TargetSynced(NAME, "its disk is broken")
@@ -108,6 +120,29 @@ def test_a_work_that_did_nothing_makes_nothing_durable() -> None:
     assert (syncs(effects), len(of_kind(effects, ExecuteNow))) == (1, 1)
     play.hears(UNSYNCED)
     effects = play.hears(done(12), ReportsJoined(NAME))
+    assert (reports_of(effects), syncs(effects)) == ([], 1)
+
+
+def test_a_cut_that_comes_again_makes_nothing_durable() -> None:
+    """It was executed before: nothing is written."""
+    play = joining()
+    lazily(play, 11, 12)
+    play.hears(ReportsJoined(NAME), frame(12, 13), frame(13, 13), ReportsJoined(NAME))
+    (again,) = of_kind(play.hears(done_lazily(13)), ExecuteNow)
+    assert not again.lazily
+    assert reports_of(play.hears(done(13))) == []
+    effects = play.hears(SYNCED)
+    assert report_of(effects).position == 12
+    assert syncs(effects) == 1
+    assert report_of(play.hears(SYNCED)).position == 13
+
+
+def test_where_nothing_waited_to_be_executed_nothing_became_durable() -> None:
+    play = joining()
+    lazily(play, 11, 12)
+    play.hears(frame(12, 13), WorkDone(NAME, None, Unexecuted(())), staged(frame(12, 13)))
+    play.hears(WorkDone(NAME, None, Executed(target_state(12))))
+    effects = play.hears(ReportsJoined(NAME))
     assert (reports_of(effects), syncs(effects)) == ([], 1)
 
 

@@ -70,6 +70,12 @@ class Observer:
     def asked(self, device: str, message: Message) -> None:
         """A message of an auxiliary is about to arrive at the primary."""
 
+    def says(self, device: str, collection: str) -> None:
+        """An auxiliary has a Report for its primary, which leaves once what it tells of is durable."""
+
+    def fell_back(self, device: str) -> None:
+        """The power of an auxiliary was cut, and what its disks hold is what it was at some time before."""
+
 
 class Around(Protocol):
     """What a daemon needs of its world."""
@@ -105,7 +111,7 @@ class Node:
         ports.limits = replace(ports.limits, source_wait_s_max=0.0)  # who waits is woken
         self.ends: dict[str, End] = {}
         self.pending: list[fx.Effect] = []
-        self.woken: list[WaitLocal] = []
+        self.woken: list[fx.Effect] = []
         self.inbound: deque[Inbound] = deque()
         self.slow: tuple[type[fx.Effect], ...] = ()  # effects that come to nothing for the time being
         upward = (ports.outbox, ports.uploads, *ports.locals.values(), *ports.writers.values())
@@ -138,6 +144,12 @@ class Node:
                     self.inbound.append(effect)
                 case _:
                     self.pending.append(effect)
+        self._tell_of(effects)
+
+    def _tell_of(self, effects: list[fx.Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, fx.SyncTarget):
+                self.world.observer.says(self.device, effect.collection)
 
     # ------------------------------------------------------------ links
 
@@ -216,10 +228,11 @@ class Node:
         return event
 
     def _ready(self) -> list[fx.Effect]:
-        """Reads of the store run in order; a source is woken when it has something to tell."""
+        """Reads of the store run in order; a source is woken when it has something to tell. Reports are joined until
+        time has passed."""
         reads: list[fx.Effect] = []
         reads += [effect for effect in self.pending if isinstance(effect, fx.ReadChunk)][:1]
-        waits = (fx.ReadChunk, fx.WaitSource, WaitLocal, *self.slow)
+        waits = (fx.ReadChunk, fx.WaitSource, WaitLocal, fx.JoinReports, *self.slow)
         return reads + [effect for effect in self.pending if not isinstance(effect, waits) or effect in self.woken]
 
     def _perform_other(self, rng: random.Random) -> ev.Event | None:
@@ -232,10 +245,11 @@ class Node:
         return event
 
     def take_tick(self) -> None:
+        self.woken = [one for one in self.pending if isinstance(one, fx.JoinReports) or one in self.woken]
         self.take(ev.Tick())
 
     def wake(self) -> None:
-        self.woken = [effect for effect in self.pending if isinstance(effect, WaitLocal)]
+        self.woken = [one for one in self.pending if isinstance(one, WaitLocal) or one in self.woken]
         for effect in [effect for effect in self.pending if isinstance(effect, fx.WaitSource)]:
             self.pending.remove(effect)
             self.pending.append(fx.ReadSource(effect.collection, effect.mark))  # what it waits for is there

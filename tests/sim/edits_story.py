@@ -48,7 +48,7 @@ class EditsStory(Tale[EditsWorld, EditsWatcher]):
         if world.terms[0] is Direction.BOTH and rng.random() < 0.3:
             device = rng.choice(world.devices)
             world.merge.add(device)
-            world.targets[device] = world.new_target({})
+            world.begin_with(device)
             own = {self._object(): self._fields(None) for _ in range(rng.randrange(5))}
             own |= {one: world.source.rows[one] for one in own if one in world.source.rows and rng.random() < 0.4}
             if own:
@@ -176,6 +176,7 @@ class EditsStory(Tale[EditsWorld, EditsWatcher]):
         rng, world = self.rng, self.world
         return [
             (75.0, world.work),
+            (1.5, lambda: self._stream(self._commit, self._commit, self._edit)),
             (4.0, self._commit),
             (12.0, self._edit),
             (12.0, world.wake),

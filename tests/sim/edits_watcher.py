@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from syncd.core.edits import LocalChanges, Ruling, Side, Written
-from syncd.core.messages import Objects, Upload, Verdict
+from syncd.core.messages import Objects, Report, Upload, Verdict
 from syncd.core.messages import Wire as Message
 from syncd.core.model import ObjectId
 from syncd.core.ports import Executed, Work
 from tests.sim import edits_rules as rules
 from tests.sim import invariants
+from tests.sim.contents import contents, parked
 from tests.sim.daemon import held_objects
 from tests.sim.edits_rules import Commit, Decided, Name
 from tests.sim.edits_world import EditsWorld, Watching
 from tests.sim.history import Publication, State
 from tests.sim.network import Heard, finish
-from tests.sim.watcher import contents, parked
 from tests.two_way_kit import NAME
 
 
@@ -232,7 +232,14 @@ class EditsWatcher(Watching):
         if not own.but:
             invariants.r14_checksum(target.state.digest, target.state.objects, published)
 
+    def fell_back(self, device: str) -> None:
+        self.met["R4 power"] += 1
+
     # ------------------------------------------------------------ messages
+
+    def sent(self, sender: str, device: str, message: Message) -> None:
+        if isinstance(message, Report):
+            invariants.r4_durable(message, self.world.powered[device].durable)
 
     def leaves(self, device: str, message: Message) -> None:
         if isinstance(message, Objects):

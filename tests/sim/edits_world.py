@@ -11,7 +11,6 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from syncd.applications.memory_target import MemoryTarget
 from syncd.applications.memory_writer import MemoryWriter
 from syncd.core.edits import Direction, Edit, EditGroup, Fact, Policy, Written
 from syncd.core.errors import ApplicationOffline, UserError
@@ -20,6 +19,7 @@ from syncd.core.settings import Limits
 from tests.sim.daemon import Observer
 from tests.sim.edits_rules import Decided
 from tests.sim.network import PRIMARY, finish
+from tests.sim.power import PoweredOutbox, PoweredTarget
 from tests.two_way_kit import NAME, House
 
 LIMITS = Limits(
@@ -66,8 +66,8 @@ class EditsWorld(House):
         self.devices = list(devices)
         self.observer = Watching()
         self._deeds = itertools.count(1)
-        for device in devices:
-            self.targets[device] = MemoryTarget(captures=True)
+        self.powered = {device: PoweredTarget(captures=True) for device in devices}
+        self.targets.update(self.powered)
 
     @property
     def watching(self) -> Watching:
@@ -99,8 +99,28 @@ class EditsWorld(House):
             super().cut(device)
 
     def crash(self, device: str) -> None:
-        if device not in self.off:
-            super().crash(device)
+        """At times its power is cut."""
+        if device in self.off:
+            return
+        if device != PRIMARY and self.rng.random() < 0.5:
+            self._cut_power(device)
+        super().crash(device)
+
+    def _cut_power(self, device: str) -> None:
+        target, outbox = self.powered[device], self.outboxes[device]
+        assert isinstance(outbox, PoweredOutbox)
+        gone = [target.cut_power(self.rng), outbox.cut_power(self.rng)]
+        self.note(f"the power of {device[0]} is cut: it is at {target.state.position}, {gone}")
+        if any(gone):
+            self.observer.fell_back(device)
+
+    def new_outbox(self, device: str) -> PoweredOutbox:
+        identities = itertools.count(1)
+        return PoweredOutbox(self.limits, lambda: f"{device[0]}{next(identities)}")
+
+    def begin_with(self, device: str) -> None:
+        """Its application holds objects of its own before it is accepted."""
+        self.powered[device] = self.targets[device] = PoweredTarget(replace=True, captures=True)
 
     def _writer(self) -> MemoryWriter:
         writer = WatchedWriter(self)
@@ -168,12 +188,13 @@ class EditsWorld(House):
 
     def restore_target(self, device: str, copied: Any) -> None:
         """The application's data on a device is an older copy of itself."""
-        target, (data, state) = self.targets[device], copied
+        target, (data, state) = self.powered[device], copied
         self.note(f"{device[0]}'s application is restored to {state.position}")
         was_off = device in self.off
         self.switch_off(device)
         target.put_back(data)
         target.state = state
+        target.last_for_ever()
         if not was_off:
             self.switch_on(device)
 

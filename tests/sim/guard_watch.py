@@ -9,11 +9,11 @@ from syncd.core.model import ObjectId
 from syncd.core.ports import CollectionState
 from syncd.core.selection import Selection
 from tests.sim import guard_rules as rules
+from tests.sim.contents import contents
 from tests.sim.daemon import approve_held, held_objects
 from tests.sim.edits_world import EditsWorld
 from tests.sim.history import State
 from tests.sim.network import PRIMARY, finish
-from tests.sim.watcher import contents
 from tests.two_way_kit import NAME, taken
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from syncd.core.messages import Begin, Follow
+from syncd.core.messages import Begin, Follow, Report
 from syncd.core.messages import Run as WireRun
 from syncd.core.model import Kind, ObjectId
 from syncd.core.ports import TargetState, Work
@@ -85,7 +85,8 @@ class Traffic:
 class Held:
     """What a device was seen to hold after the last commit. ``frozen``: fields that objects of parked groups keep;
     ``parked``: which are parked; ``failing``: those that could not be executed in the last work; ``meddled``: those
-    that another program changed and nothing has overwritten, ``unseen``: no checksum was made since it did."""
+    that another program changed and nothing has overwritten, ``unseen``: no checksum was made since it did.
+    ``saying``: the last Report that waited until it was durable."""
 
     rows: State
     state: TargetState
@@ -95,6 +96,14 @@ class Held:
     meddled: frozenset[ObjectId] = frozenset()
     unseen: bool = False
     traffic: Traffic = field(default_factory=Traffic)
+    saying: Saying | None = None
+
+
+class Saying(NamedTuple):
+    """A Report, and what the device held when it was made."""
+
+    message: Report
+    then: Held
 
 
 class Row(NamedTuple):

@@ -135,6 +135,13 @@ def r4_told(told: Report | Follow, state: TargetState, durable: int) -> None:
         raise Broken(f"R4 position: Follow claims frames up to {told.cursor}, those up to {durable} are durable")
 
 
+def r4_durable(told: Report, durable: TargetState) -> None:
+    """A device tells of no position that a power cut can take back. ``durable``: what it holds in any case."""
+    if told.epoch == "" or (told.epoch == durable.epoch and told.position <= durable.position):
+        return
+    raise Broken(f"R4 position: {told.position} of {told.epoch} is told, durable is {durable.position}")
+
+
 def r4_other_epoch(asked: Follow, answer: Begin, epoch: str) -> None:
     """A position of another epoch is answered with a snapshot."""
     if answer.epoch != epoch:

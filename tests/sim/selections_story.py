@@ -20,17 +20,18 @@ from syncd.applications.memory import Copy
 from syncd.core.edits import Direction, Policy
 from syncd.core.events import StoreMoved
 from syncd.core.guard import guard_of_groups
-from syncd.core.messages import Begin, Objects
+from syncd.core.messages import Begin, Objects, Report
 from syncd.core.messages import Wire as Message
 from syncd.core.model import Kind, ObjectId, Span, Spans
 from syncd.core.primary_engine import PrimaryEngine
 from syncd.core.selection import ALL, Selection
+from tests.sim.contents import contents, parked
 from tests.sim.edits_world import LIMITS, EditsWorld, Watching
 from tests.sim.guard_watch import GuardWatch
 from tests.sim.history import State
+from tests.sim.invariants import r4_durable
 from tests.sim.network import PRIMARY, Heard, finish
 from tests.sim.telling import Plan, Tale, tell, told
-from tests.sim.watcher import contents, parked
 from tests.two_way_kit import NAME, note, taken
 
 COUNTRIES = ("FR", "DE", "IT")
@@ -103,6 +104,13 @@ class Watcher(Watching):
             assert target.rows == taken(self.selection_of[epoch], state), f"R2: {device[0]} at {epoch} {position}"
             if position >= finish(self.world.store.open_collection(NAME)).head:
                 self.guard.shows(self.selection_of[epoch], target.rows)
+
+    def fell_back(self, device: str) -> None:
+        self.met["R4 power"] += 1
+
+    def sent(self, sender: str, device: str, message: Message) -> None:
+        if isinstance(message, Report):
+            r4_durable(message, self.world.powered[device].durable)
 
     def leaves(self, device: str, message: Message) -> None:
         if isinstance(message, Begin):
@@ -294,6 +302,7 @@ class SelectionsStory(Tale[EditsWorld, Watcher]):
         rng, world = self.rng, self.world
         return [
             (75.0, world.work),
+            (1.5, lambda: self._stream(self._commit)),
             (6.0, self._commit),
             (6.0, self._edit),
             (1.0, self._delete_much),

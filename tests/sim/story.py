@@ -11,11 +11,12 @@ from syncd.adapters.canonical import pack_values
 from syncd.applications.memory import MemorySource
 from syncd.core.model import DataType, ObjectId
 from syncd.core.settings import Limits
+from tests.sim.contents import COLLECTION
 from tests.sim.history import Held
 from tests.sim.network import PRIMARY, finish
 from tests.sim.telling import Plan, Tale, tell, told
 from tests.sim.watcher import Past, Watcher
-from tests.sim.world import COLLECTION, LINKS, OTHER, OWNERS, World
+from tests.sim.world import LINKS, OTHER, OWNERS, World
 
 TYPES = (DataType(0, "city", ("id",), ("name",)), DataType(0, "country", ("id",), ("name",)))
 LIMITS = Limits(
@@ -93,10 +94,11 @@ class Story(Tale[World, Watcher]):
         if copies and self.rng.random() < 0.5:
             old = self.rng.choice(copies)
             target.rows, target.state = dict(old.rows), old.state
+            target.last_for_ever()
             if device == self.world.devices[0]:
                 self.world.captured.rows = dict(target.rows)
             self.world.note(f"{device[:4]} is restored to {target.state.position}")
-            self.world.crash(device)
+            self.world.restart(device)
             self.watcher.target_restored(device, old)
         elif not self.watcher.held[device].frozen:
             copies.append(copy.copy(self.watcher.held[device]))
@@ -162,6 +164,7 @@ class Story(Tale[World, Watcher]):
             (13.0, self._commit),
             (8.0, lambda: world.nodes[PRIMARY].wake()),
             (10.0, lambda: world.connect(self._device())),
+            (1.5, lambda: self._stream(self._commit)),
             (3.0, self._commit_other),
             (0.4, self._relink),
             (3.0, lambda: world.cut(self._device())),

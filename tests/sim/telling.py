@@ -27,6 +27,10 @@ class Place(Protocol):
 
     def crash(self, device: str) -> None: ...
 
+    def connect(self, device: str) -> None: ...
+
+    def work(self) -> bool: ...
+
 
 class Watches(Protocol):
     """``met``: how often each rule was asked."""
@@ -70,6 +74,20 @@ class Tale(ABC, Generic[World, Watcher]):
 
     def _crash(self) -> None:
         self.world.crash(self.rng.choice([PRIMARY, self._device()]))
+
+    def _stream(self, *commits: Callable[[], object]) -> None:
+        """Commits that come down one by one, before reports of them are joined; then a device may die."""
+        rng, world = self.rng, self.world
+        for _ in range(rng.randint(2, 5)):
+            world.connect(self._device())
+            rng.choice(commits)()
+            for node in world.nodes.values():
+                node.wake()
+            for _ in range(rng.randint(5, 40)):
+                world.work()
+                self.watcher.look()
+        if rng.random() < 0.8:
+            world.crash(self._device())
 
     def _time_passes(self) -> None:
         self.world.now += self.rng.choice((0.2, 1.0, 3.0))

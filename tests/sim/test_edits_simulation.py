@@ -16,6 +16,7 @@ PORTIONS = 10
 ASKED = (
     "R1",
     "R2",
+    "R4 power",
     "R6 decided",
     "R6 once",
     "R7 refused",

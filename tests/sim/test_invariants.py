@@ -103,6 +103,8 @@ BROKEN: dict[str, tuple[str, Callable[[], None]]] = {
     "a report ahead of the data": ("R4", lambda: rules.r4_told(replace(REPORT, position=4), AT_3, 9)),
     "a report of another epoch": ("R4", lambda: rules.r4_told(replace(REPORT, epoch="f"), AT_3, 9)),
     "frames claimed that are not durable": ("R4", lambda: rules.r4_told(replace(ASKED, cursor=5), AT_3, 4)),
+    "a report of what is not durable": ("R4", lambda: rules.r4_durable(replace(REPORT, position=5), AT_3)),
+    "a report of an epoch that is not durable": ("R4", lambda: rules.r4_durable(replace(REPORT, epoch="f"), AT_5)),
     "another epoch's position taken": (
         "R4",
         lambda: rules.r4_other_epoch(replace(ASKED, epoch="f"), GOES_ON, "e"),
@@ -170,6 +172,8 @@ HOLDS: dict[str, Callable[[], None]] = {
     "a snapshot that was asked for": lambda: rules.r3_goes_on(replace(ASKED, again=True), FRESH, STORE),
     "a position": lambda: rules.r4_position(AT_3, AT_5, PROOF, PUBLISHED),
     "data at their position": lambda: rules.r4_not_ahead(NEW, AT_5, PUBLISHED, {}),
+    "a report of what is durable": lambda: rules.r4_durable(REPORT, AT_5),
+    "a report of nothing": lambda: rules.r4_durable(replace(REPORT, epoch="", position=0), AT_3),
     "a snapshot for another epoch": lambda: rules.r4_other_epoch(replace(ASKED, epoch="f"), FRESH, "e"),
     "a tombstone of after": lambda: rules.r5_no_tombstones(CHANGED, 4),
     "a repeat that is credited": lambda: rules.r6_repeat("a frame", [Send("P", Credit("things", 9))]),

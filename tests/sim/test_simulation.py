@@ -19,6 +19,7 @@ ASKED = (
     "R3 begin",
     "R4",
     "R4 told",
+    "R4 power",
     "R5",
     "R5 frames",
     "R6 queue",

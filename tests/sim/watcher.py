@@ -17,15 +17,13 @@ from syncd.core.effects import BeginTransfer
 from syncd.core.messages import Begin, Follow, Objects, Report
 from syncd.core.messages import Wire as Message
 from syncd.core.model import Kind, ObjectId
-from syncd.core.ports import ChunkRequest, Executed, Tried, Unexecuted, Work
-from syncd.core.selection import ALL
-from syncd.store.memory import MemorySyncStore
-from syncd.store.memory_inbound_queue import MemoryInboundQueue
+from syncd.core.ports import Executed, Tried, Unexecuted, Work
 from tests.sim import invariants as rules
+from tests.sim.contents import COLLECTION, contents, durable, parked
 from tests.sim.daemon import Observer, held_objects
-from tests.sim.history import Came, Group, Held, Publication, State, in_snapshot, rows_of, runs_of, ties
+from tests.sim.history import Came, Group, Held, Publication, Saying, State, in_snapshot, rows_of, runs_of, ties
 from tests.sim.network import Frame, Heard, finish
-from tests.sim.world import COLLECTION, OTHER, World
+from tests.sim.world import OTHER, World
 
 
 class Past(NamedTuple):
@@ -47,6 +45,8 @@ class Watcher(Observer):
         self.groups_of: dict[str, list[Group]] = {}  # by epoch
         self.reads: dict[Frame, int] = {}
         self.touched: set[ObjectId] = set()
+        self.meddled: dict[str, set[ObjectId]] = {device: set() for device in world.devices}  # at any time
+        self.fallen: set[str] = set()  # devices that a power cut took back
         self.met: Counter[str] = Counter()
         self.held = {device: Held({}, target.state) for device, target in world.targets.items()}
         self.commit({})
@@ -69,6 +69,7 @@ class Watcher(Observer):
         captured = self.world.captured
         if one in captured.rows:
             captured.commit({one: captured.rows[one]})
+            self.world.targets[self.world.devices[0]].last_for_ever()
             self.touched.add(one)
 
     def meddle(self, device: str, one: ObjectId, fields: bytes) -> None:
@@ -77,6 +78,8 @@ class Watcher(Observer):
         if not held.state.epoch:
             return
         target.rows = {**target.rows, one: fields}
+        target.last_for_ever()
+        self.meddled[device].add(one)
         if device == self.world.devices[0]:
             self.world.captured.commit({one: fields})
             self.touched.add(one)
@@ -103,7 +106,20 @@ class Watcher(Observer):
         target, held = self.world.targets[device], self.held[device]
         held.rows, held.state = dict(target.rows), target.state
         held.frozen = {one: held.rows.get(one) for one in held.parked}
-        held.meddled, held.unseen = before.meddled, before.unseen
+        # Of groups of after it that are parked it may not be told what became of their objects since then.
+        held.meddled, held.unseen = before.meddled | held.parked, before.unseen
+        self.meddled[device] |= held.parked
+        self._whole(device)
+
+    def fell_back(self, device: str) -> None:
+        self.met["R4 power"] += 1
+        self.fallen.add(device)
+        target, held = self.world.targets[device], self.held[device]
+        held.rows, held.state = dict(target.rows), target.state
+        held.frozen = {one: held.rows.get(one) for one in held.frozen}
+        published = self.published.get((held.state.epoch, held.state.position), {})
+        held.meddled = frozenset(one for one in self.meddled[device] if held.rows.get(one) != published.get(one))
+        held.unseen = held.state.digest != rules.checksum(held.rows)
         self._whole(device)
 
     # ------------------------------------------------------------ after each step
@@ -196,7 +212,8 @@ class Watcher(Observer):
             assert work.proof is not None
             rules.r4_position(was, held.state, work.proof, self.published)
             self._at_cut(device, work, was.position)
-        rules.r6_once("execute", result, finish(target.execute(work)))
+        again = finish(target.execute(work))
+        rules.r6_once("execute", replace(result, durable=True), again)
         rules.r6_once("execute", (held.rows, held.state), (target.rows, target.state))
         self._echo(device)
 
@@ -263,6 +280,9 @@ class Watcher(Observer):
             self.met["R7 void"] += 1
             return  # what was parked keeps its fields until the snapshot, which brings all of it again, is executed
         gone = held.frozen.keys() if name == "clear" else was - held.parked
+        if name == "clear" and device in self.fallen:  # what failed is forgotten until checksums tell (R14)
+            held.meddled |= gone
+            self.meddled[device] |= gone
         held.frozen = {one: fields for one, fields in held.frozen.items() if one not in gone}
         self._whole(device)
 
@@ -300,6 +320,9 @@ class Watcher(Observer):
         rules.r9_own(message, mine)
 
     def sent(self, sender: str, device: str, message: Message) -> None:
+        if isinstance(message, Report):
+            held_by = self.world.others if message.collection == OTHER else self.world.targets
+            rules.r4_durable(message, held_by[device].durable)
         if getattr(message, "collection", "") == OTHER:
             return
         held, target = self.held[device], self.world.targets[device]
@@ -310,12 +333,19 @@ class Watcher(Observer):
             self.met["R4 told"] += 1
             rules.r4_told(message, target.state, transfer.cursor if transfer else 0)
         if isinstance(message, Report):
-            if message.match and not held.unseen:
+            then = held.saying.then if held.saying and held.saying.message == message else held
+            if message.match and not then.unseen:
                 published = self.published.get((message.epoch, message.position))
-                rules.r14_identical(held.rows, published, len(held.parked))
+                rules.r14_identical(then.rows, published, len(then.parked))
+                rules.r14_checksum(message.digest, message.objects, then.rows)
             inbound = self.world.nodes[device].inbound
             if not any(isinstance(effect, BeginTransfer) for effect in inbound):
-                rules.r7_reported(message, len(held.parked))
+                rules.r7_reported(message, len(then.parked))
+
+    def says(self, device: str, collection: str) -> None:
+        message, held = self.world.target(device, collection).saying, self.held[device]
+        if collection == COLLECTION and message is not None:
+            held.saying = Saying(message, replace(held, saying=None))
 
     def repeated(self) -> None:
         self.met["R6 repeat"] += 1
@@ -360,39 +390,3 @@ def _collection(args: tuple[Any, ...]) -> str:
     """Which collection a call of an inbound queue is about: it begins with its name, a work, or frames of it."""
     first = args[0][0][0] if isinstance(args[0], list) else args[0]
     return first if isinstance(first, str) else str(first.collection)
-
-
-def contents(store: MemorySyncStore, name: str = COLLECTION) -> tuple[State, dict[ObjectId, int]]:
-    """All objects of the store, and the change numbers of those and of the tombstones."""
-    state = finish(store.open_collection(name))
-    names = {one.id: one.name for one in state.types}
-    held: State = {}
-    changes: dict[ObjectId, int] = {}
-    cursor = 0
-    while cursor < state.head:
-        chunk = finish(store.read(ChunkRequest(name, ALL, 0, 0, cursor), 1_000_000, 1 << 30))
-        rows = [(ObjectId(names[row.type], row.key), row) for row in chunk.rows]
-        held |= {one: row.fields for one, row in rows if row.fields is not None}
-        changes |= {one: row.change for one, row in rows}
-        cursor = chunk.last
-    return held, changes
-
-
-def parked(queue: MemoryInboundQueue, name: str = COLLECTION) -> set[ObjectId]:
-    """The objects of all parked parts."""
-    parts = [part.id for part in finish(queue.parking(name)).oldest]
-    return {row.id for work in finish(queue.parked_works(name, parts)) for row in rows_of(work)}
-
-
-def durable(queue: MemoryInboundQueue) -> tuple[object, ...]:
-    """All that the queue holds, but for empty frames: a cut that proves what is there may come any number of times."""
-    held = vars(queue)["_queues"].get(COLLECTION)
-    if held is None:
-        return ()
-    return (
-        held.transfer,
-        [frame for frame in held.frames if frame.last > frame.first],
-        dict(held.types),
-        dict(held.parts),
-        dict(held.parked),
-    )

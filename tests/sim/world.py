@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from syncd.adapters.registry import ADAPTERS
 from syncd.applications.memory import MemorySource
-from syncd.applications.memory_target import MemoryTarget
+from syncd.core import effects as fx
 from syncd.core import events as ev
 from syncd.core.auxiliary_engine import AuxiliaryEngine
 from syncd.core.conversation import Phase
@@ -30,12 +30,13 @@ from syncd.store.memory import MemorySyncStore
 from syncd.store.memory_inbound_queue import MemoryInboundQueue
 from syncd.store.memory_sync_database import MemorySyncDatabase
 from syncd.store.memory_uploads import MemoryUploadQueue
+from tests.sim.contents import COLLECTION
 from tests.sim.daemon import Node, Observer, approve_held, received
 from tests.sim.history import Mine
 from tests.sim.invariants import r6_once, r6_repeat
 from tests.sim.network import PRIMARY, Crashed, Frame, Port, Wire, finish
+from tests.sim.power import PoweredTarget
 
-COLLECTION = "things"  # ada's
 OTHER = "vault"  # bob's
 OWNERS = {COLLECTION: "ada", OTHER: "bob"}
 OTHER_TYPES = (DataType(0, "secret", ("id",), ("name",)),)
@@ -61,10 +62,10 @@ class World:
         self.captured = MemorySource(source.types)
         self.devices = [chr(ord("A") + number) * 52 for number in range(auxiliaries)]
         self.targets = {
-            device: MemoryTarget(captured=None if number else self.captured)
+            device: PoweredTarget(captured=None if number else self.captured)
             for number, device in enumerate(self.devices)
         }
-        self.others = {device: MemoryTarget() for device in self.devices}
+        self.others = {device: PoweredTarget() for device in self.devices}
         self.users: dict[str, tuple[str, ...]] = {device: self.rng.choice(LINKS) for device in self.devices}
         self.queues = {device: MemoryInboundQueue() for device in self.devices}
         self.came: dict[str, deque[tuple[Objects, Frame]]] = {one: deque(maxlen=_KEPT) for one in self.devices}
@@ -108,6 +109,21 @@ class World:
             node.order(engine.accept(name, self.now))
 
     def crash(self, device: str) -> None:
+        """At times its power is cut."""
+        if device != PRIMARY and self.rng.random() < 0.5:
+            self._cut_power(device)
+        self.restart(device)
+
+    def _cut_power(self, device: str) -> None:
+        target = self.targets[device]
+        gone = [one.cut_power(self.rng) for one in (target, self.others[device])]
+        self.note(f"the power of {device[:4]} is cut: it is at {target.state.position}")
+        if device == self.devices[0]:
+            self.captured.rows = dict(target.rows)
+        if any(gone):
+            self.observer.fell_back(device)
+
+    def restart(self, device: str) -> None:
         self.note(f"{device[:4]} crashes")
         for end in self.nodes[device].ends.values():
             end.wire.cut(self.rng)
@@ -149,6 +165,7 @@ class World:
         """A device that has no link dials."""
         if PRIMARY not in self.nodes[device].ends:
             wire = Wire(device)
+            self.spoken.pop(device, None)  # of another link
             self.nodes[PRIMARY].link(device, wire)
             self.nodes[device].link(PRIMARY, wire)
 
@@ -188,6 +205,7 @@ class World:
             (message, frame)
             for message, frame in self.came[device]
             if not target.begun or (message.first < target.received and message.last <= target.received)
+            if target.types.keys() >= set(message.types)  # else it is of another epoch
         ]
         if PRIMARY not in node.ends or engine.phase is not Phase.OPEN or not old:
             return
@@ -204,7 +222,10 @@ class World:
         message, node = self.spoken.get(device), self.nodes[PRIMARY]
         if message is not None and device in node.ends and (device, COLLECTION) in self.primary.follows:
             effects = node.engine.step(ev.Received(device, message, b""), self.now)
-            r6_repeat(f"a {type(message).__name__}", effects)
+            # Where it waits until all is published it may look once more.
+            reads: list[fx.Effect] = [one for one in effects if isinstance(one, fx.ReadChunk)]
+            r6_repeat(f"a {type(message).__name__}", [one for one in effects if one not in reads])
+            node.order(reads)
 
     def speak(self, device: str, message: Message) -> None:
         if isinstance(message, Report | Credit) and message.collection == COLLECTION:

@@ -218,6 +218,36 @@ async def test_what_is_acknowledged_is_synced_to_the_disk(database: Database) ->
     assert await database.write(settings) == ["wal", 2, 1, 0, 1]
 
 
+async def test_what_was_written_lazily_is_synced_with_the_next_commit_that_writes(database: Database) -> None:
+    """SQLite syncs nothing for a commit of no page, be it that rows became what they were."""
+    log = database.path.with_name(f"{database.path.name}-wal")
+    synced: list[bool] = []
+
+    async def write(function: Function, lazily: bool = False) -> None:
+        await database.write(function, lazily)
+        synced.append(database.synced)
+
+    await write(put("one"))
+    await write(put("two"), lazily=True)
+    await write(lambda connection: None)
+    before = log.stat().st_size
+    await write(lambda connection: connection.execute("UPDATE words SET word = word").rowcount)
+    assert log.stat().st_size > before
+    assert synced == [True, False, False, True]
+
+
+async def test_what_failed_syncs_nothing(database: Database) -> None:
+    await database.write(put("one"), lazily=True)
+
+    def fails(connection: sqlite3.Connection) -> None:
+        put("two")(connection)
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        await database.write(fails)
+    assert not database.synced
+
+
 async def test_a_reader_cannot_write(database: Database) -> None:
     with pytest.raises(StoreBroken):
         await database.read(put("no"))
