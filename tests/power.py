@@ -24,9 +24,15 @@ class Disk:
     def __init__(self, image: Path, place: Path) -> None:
         self.place = place
         self._image = image
+        self._device = ""  # one for all mounts: of two on one file, the former would write over what the other wrote
 
     def mount(self) -> None:
-        done = self._run("mount", "-o", "loop", str(self._image), str(self.place))
+        if not self._device:
+            found = self._run("losetup", "--find", "--show", str(self._image))
+            if found.returncode:
+                pytest.skip(f"a file cannot be a disk here: {found.stderr.strip()}")
+            self._device = found.stdout.strip()
+        done = self._run("mount", self._device, str(self.place))
         if done.returncode:
             pytest.skip(f"a file cannot be mounted as a disk here: {done.stderr.strip()}")
 
@@ -52,6 +58,8 @@ class Disk:
         """It is not mounted any more, whoever still uses it."""
         if os.path.ismount(self.place):
             self._run("umount", "--lazy", str(self.place))
+        if self._device:
+            self._run("losetup", "--detach", self._device)
 
     def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, capture_output=True, text=True, check=False)
