@@ -3,7 +3,9 @@ the outbox kept is lost or made twice (R4, R6, DESIGN 3 and 5)."""
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -92,11 +94,23 @@ def wait_told(fleet: Fleet, more: int) -> None:
 
 
 def cut_power(fleet: Fleet, disk: Disk) -> int:
-    """The auxiliary is off, and what it never synced is gone. Returns the position that the primary was told."""
+    """The auxiliary is off, and what it never synced is gone. Returns the position that the primary was told.
+
+    It is frozen first, as nothing runs after a power cut: a sync that the cut comes into may return as if it had been
+    done, and would be told.
+    """
+    os.kill(fleet.auxiliary.pid, signal.SIGSTOP)
+    eventually_blocking(lambda: all_stopped(fleet.auxiliary.pid), what="the daemon stands still")
     disk.cut()
     fleet.auxiliary.kill()
     fleet.primary.wait(lambda: not told(fleet)[1], "knows that it is away", poll_s=POLL_S)
     return told(fleet)[0]
+
+
+def all_stopped(pid: int) -> bool:
+    """Whether each of its threads is, none within a call of the system."""
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(one.read_text().rpartition(")")[2].split()[0] == "T" for one in threads)
 
 
 def power_is_back(fleet: Fleet, disk: Disk, was_told: int) -> None:
