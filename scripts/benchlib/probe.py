@@ -19,6 +19,12 @@ class Cost:
     cpu_s: float
 
 
+def keep_on(pid: int, cores: set[int]) -> None:
+    """A process, with all its threads, keeps to these cores."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), cores)
+
+
 def peak_rss_mib(pid: int) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):

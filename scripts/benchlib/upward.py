@@ -3,6 +3,7 @@ costs on disk."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -99,25 +100,41 @@ def _identical_after(made: Bed, begin: float, last: Row) -> float:
 
 def both_ways(setting: Setting) -> Figure:
     """The latency down, alone and while others upload."""
+    return _both_ways(setting, "both-ways", others=None)
+
+
+def both_ways_apart(setting: Setting) -> Figure:
+    """The same where the others, daemons and applications, have a core of their own: they are other machines."""
+    return _both_ways(setting, "both-ways-apart", others=max(os.sched_getaffinity(0)))
+
+
+def _both_ways(setting: Setting, name: str, others: int | None) -> Figure:
     objects, count = setting.of(10_000), int(DOWN_RATE * (2 if setting.quick else 10))
-    with filled(setting.directory, UPLOADERS + 1, objects) as made:
+    with filled(setting.directory, UPLOADERS + 1, objects) as made, ExitStack() as stack:
+        if others is not None:
+            for auxiliary in made.auxiliaries[:-1]:
+                probe.keep_on(auxiliary.pid, {others})
+            mine = os.sched_getaffinity(0) - {others} or {others}
+            for pid in (made.primary.pid, made.auxiliaries[-1].pid):
+                probe.keep_on(pid, mine)
+            stack.enter_context(_on(mine))
         alone = _down(made, objects, count)
         made.meter()
-        with _uploading(made, count / DOWN_RATE):
+        with _uploading(made, count / DOWN_RATE, None if others is None else {others}):
             meanwhile = _down(made, objects + count, count)
         _settled(made)
         costs = made.costs()
     what = f"commits on the primary at {DOWN_RATE:.0f}/s, visible on an auxiliary, while {UPLOADERS} others upload"
-    what += f" {UPLOAD_RATE:.0f}/s each, and alone"
+    what += f" {UPLOAD_RATE:.0f}/s each, and alone" + ("" if others is None else "; the others on a core of their own")
     measures: list[Measure] = []
-    for name, at in (("p50", 0.5), ("p99", 0.99)):
+    for which, at in (("p50", 0.5), ("p99", 0.99)):
         before, after = (took[int(len(took) * at)] for took in (alone, meanwhile))
         measures += [
-            Measure(f"{name} alone", before, "ms"),
-            Measure(f"{name} meanwhile", after, "ms"),
-            Measure(f"{name} meanwhile / alone", after / before, "x", 1.3),
+            Measure(f"{which} alone", before, "ms"),
+            Measure(f"{which} meanwhile", after, "ms"),
+            Measure(f"{which} meanwhile / alone", after / before, "x", 1.3),
         ]
-    return Figure("both-ways", what, measures, costs)
+    return Figure(name, what, measures, costs)
 
 
 def history(setting: Setting) -> Figure:
@@ -165,14 +182,26 @@ def _down(made: Bed, first: int, count: int) -> list[float]:
 
 
 @contextmanager
-def _uploading(made: Bed, seconds: float) -> Iterator[None]:
-    """All auxiliaries but the last commit, for at least so long."""
+def _uploading(made: Bed, seconds: float, cores: set[int] | None) -> Iterator[None]:
+    """All auxiliaries but the last commit, for at least so long. ``cores``: of their applications; None: all."""
     count = int(UPLOAD_RATE * (seconds + 2))
     with ExitStack() as stack:
-        for number, auxiliary in enumerate(made.auxiliaries[:-1], 1):
-            stack.enter_context(writer(auxiliary.databases[COLLECTION], number * _APART, count, UPLOAD_RATE))
+        with _on(cores or os.sched_getaffinity(0)):  # what is started keeps to them
+            for number, auxiliary in enumerate(made.auxiliaries[:-1], 1):
+                stack.enter_context(writer(auxiliary.databases[COLLECTION], number * _APART, count, UPLOAD_RATE))
         time.sleep(1.0)  # until all of them write
         yield
+
+
+@contextmanager
+def _on(cores: set[int]) -> Iterator[None]:
+    """This process keeps to these cores meanwhile."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _settled(made: Bed) -> None:
@@ -202,5 +231,6 @@ FIGURES: dict[str, Callable[[Setting], Figure]] = {
     "up": up,
     "offline": offline,
     "both-ways": both_ways,
+    "both-ways-apart": both_ways_apart,
     "history": history,
 }
