@@ -65,18 +65,19 @@ class ForeignKey:
             )
         )
 
+    def naming_parent(self) -> str:
+        """SQL: ``c`` names the parent ``p``, which is on the left: its collation counts; a "+" takes the child's
+        affinity away."""
+        pairs = zip(self.parent_columns, self.columns, strict=True)
+        return " AND ".join(f"p.{name(theirs)} = +c.{name(ours)}" for theirs, ours in pairs)
+
     def orphan(self, where: str) -> str:
-        """SQL: key and foreign key of rows without parent. The parent is on the left: its collation counts; a "+" takes
-        the child's affinity away."""
+        """SQL: key and foreign key of rows without parent."""
         filled = " AND ".join(f"c.{name(column)} IS NOT NULL" for column in self.columns)
-        equal = " AND ".join(
-            f"p.{name(theirs)} = +c.{name(ours)}"
-            for theirs, ours in zip(self.parent_columns, self.columns, strict=True)
-        )
         selected = ", ".join(f"c.{name(column)}" for column in (*self.child_key, *self.columns))
         return (
             f"SELECT {selected} FROM {name(self.child)} AS c WHERE {where} AND {filled}"
-            f" AND NOT EXISTS (SELECT 1 FROM {name(self.parent)} AS p WHERE {equal})"
+            f" AND NOT EXISTS (SELECT 1 FROM {name(self.parent)} AS p WHERE {self.naming_parent()})"
         )
 
 
@@ -130,7 +131,8 @@ class ForeignKeys:
 
     def to_itself(self, table: str) -> list[ForeignKey]:
         """Of a table to itself."""
-        return [fk for fk in self.by_child.get(fold(table), ()) if fold(fk.parent) == fold(table)]
+        table = fold(table)
+        return [fk for fk in self.by_child.get(table, ()) if fold(fk.parent) == table]
 
     def _to_others(self, table: str) -> Iterator[ForeignKey]:
         return (fk for fk in self.by_child.get(table, ()) if fold(fk.parent) != table)

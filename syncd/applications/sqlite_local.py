@@ -19,7 +19,7 @@ from syncd.applications.sqlite_local_log import LocalLog, Logged
 from syncd.applications.sqlite_log import number_of
 from syncd.applications.sqlite_position import NOTHING, Position
 from syncd.applications.sqlite_ranked import Ranked
-from syncd.applications.sqlite_read import TOGETHER, Named, Reader, together
+from syncd.applications.sqlite_read import TOGETHER, Named, Reader, together, unreadable
 from syncd.applications.sqlite_tables import Columns, Tables
 from syncd.core import digest
 from syncd.core.edits import Edit, LocalChanges, Overlay, Plan
@@ -166,11 +166,16 @@ class Local:
     def _offered(self, shape: Shape, after: object, limit: int) -> tuple[list[Observed], object]:
         """A page of a table after a place in it: a rank where its rows refer to later ones, else a key."""
         reader = self._reader(shape)
-        if after is None:
-            ranked = Ranked(self._connection, reader, self._held().foreign_keys)
-            self._ranked = ranked if ranked.is_needed() and ranked.rank() else None
-        if self._ranked is not None and (after is None or isinstance(after, int)):
-            return self._ranked.page(after or 0, limit, self._limits)
+        try:
+            if after is None:
+                ranked = Ranked(self._connection, reader, self._held().foreign_keys)
+                self._ranked = ranked if ranked.rank() else None
+            if self._ranked is not None and (after is None or isinstance(after, int)):
+                return self._ranked.page(after or 0, limit, self._limits)
+        except Exception as error:
+            if not unreadable(error):  # a key, which a page in their order tells apart; it may offer rows once more
+                raise
+            self._ranked = after = None
         observed, more, _ = reader.page(self._connection, after if isinstance(after, tuple) else None, limit)
         return observed, more
 

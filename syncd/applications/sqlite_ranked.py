@@ -11,10 +11,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from syncd.adapters.canonical import pack_values
-from syncd.applications.sqlite_common import collated, fold, name
+from syncd.adapters.canonical import Value, pack_values
+from syncd.applications.sqlite_common import fold, name
 from syncd.applications.sqlite_foreign_keys import ForeignKey, ForeignKeys
-from syncd.applications.sqlite_read import Reader, plain, size_bytes, unreadable
+from syncd.applications.sqlite_read import Reader, size_bytes
 from syncd.applications.sqlite_schema import Table
 from syncd.core.model import Observed
 from syncd.core.settings import Limits
@@ -27,40 +27,37 @@ class Ranked:
     """The rows of one table. ``foreign_keys``: all of its schema."""
 
     def __init__(self, connection: sqlite3.Connection, reader: Reader, foreign_keys: ForeignKeys) -> None:
-        self.reader = reader
+        self._reader = reader
         self._run = connection.execute
         self._connection = connection
         self._table = table = reader.table
         self._own = [fk for fk in foreign_keys.to_itself(table.name) if _is_key(fk, table)]
-        self._order = _order(table, "c.")
+        self._order = ", ".join(table.key_order("c."))
         self._filled = " AND ".join(f"c.{name(key)} IS NOT NULL" for key in table.key)
 
-    def is_needed(self) -> bool:
+    def _is_needed(self) -> bool:
         """Whether a row refers to one that follows it in the order of the keys."""
         return any(
             self._run(
                 f"SELECT 1 FROM {name(self._table.name)} AS c CROSS JOIN {name(self._table.name)} AS p"
-                f" WHERE {_names(fk)} AND ({_order(self._table, 'p.')}) > ({self._order}) LIMIT 1"
+                f" WHERE {fk.naming_parent()} AND ({', '.join(self._table.key_order('p.'))}) > ({self._order}) LIMIT 1"
             ).fetchone()
             for fk in self._own
         )
 
     def rank(self) -> bool:
-        """Ranks the rows as they are. False: they cannot be read."""
+        """Ranks the rows as they are. False: it is not needed."""
+        if not self._is_needed():
+            return False
         keys = [f"k{at}" for at in range(len(self._table.key))]
         self._run(f"DROP TABLE IF EXISTS {_RANKED}")
         columns = ", ".join(keys)
         self._run(f"CREATE TEMP TABLE _syncd_ranked(n INTEGER PRIMARY KEY, {columns}, UNIQUE({columns}))")
         free = " AND ".join(f"NOT EXISTS ({self._unranked_parent(fk)})" for fk in self._own)
-        try:
-            for _ in range(_PASSES_MAX):
-                if not self._rank_where(free):
-                    break
-            self._rank_where("1")
-        except Exception as error:
-            if not unreadable(error):
-                raise
-            return False
+        for _ in range(_PASSES_MAX):
+            if not self._rank_where(free):
+                break
+        self._rank_where("1")
         return True
 
     def page(self, after: int, limit: int, limits: Limits) -> tuple[list[Observed], int | None]:
@@ -76,11 +73,10 @@ class Ranked:
                 return observed, rank
         return observed, None
 
-    def _object(self, key: Sequence[object]) -> Iterator[Observed]:
+    def _object(self, key: Sequence[Value]) -> Iterator[Observed]:
         """The row with the key, if it is there yet."""
-        values = plain(key)  # type: ignore[arg-type]
-        packed = pack_values(values)
-        for one in self.reader.one(self._connection, values, packed):
+        packed = pack_values(key)
+        for one in self._reader.one(self._connection, key, packed):
             if one.key == packed and (one.fields is not None or one.fault):
                 yield one
 
@@ -97,7 +93,7 @@ class Ranked:
     def _unranked_parent(self, fk: ForeignKey) -> str:
         same = " AND ".join(f"p.{name(key)} IS c.{name(key)}" for key in self._table.key)
         return (
-            f"SELECT 1 FROM {name(self._table.name)} AS p WHERE {_names(fk)} AND NOT ({same})"
+            f"SELECT 1 FROM {name(self._table.name)} AS p WHERE {fk.naming_parent()} AND NOT ({same})"
             f" AND NOT {self._is_ranked('p')}"
         )
 
@@ -111,15 +107,3 @@ def _is_key(fk: ForeignKey, table: Table) -> bool:
     named = {fold(column) for column in fk.parent_columns}
     keys = [table.key, *(tuple(part.column or "" for part in one.parts) for one in table.unique if not one.condition)]
     return any(named == set(map(fold, key)) for key in keys)
-
-
-def _order(table: Table, prefix: str) -> str:
-    """SQL: the order of the keys."""
-    keys = zip(table.key, table.key_collations, strict=True)
-    return ", ".join(collated(f"{prefix}{name(key)}", collation) for key, collation in keys)
-
-
-def _names(fk: ForeignKey) -> str:
-    """SQL: ``p`` is the parent of ``c``; the parent is on the left: its collation counts."""
-    pairs = zip(fk.parent_columns, fk.columns, strict=True)
-    return " AND ".join(f"p.{name(theirs)} = +c.{name(ours)}" for theirs, ours in pairs)

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
 from syncd.adapters.canonical import Value, pack_values
-from syncd.applications.sqlite_common import collated, name, names, primary_code
+from syncd.applications.sqlite_common import name, names, primary_code
 from syncd.applications.sqlite_schema import Table
 from syncd.core.model import Observed
 from syncd.core.settings import Limits
@@ -91,9 +91,7 @@ class Reader:
         self._width = len(table.key)
         self._columns = (*table.key, *table.fields)
         self._from = f" FROM {name(table.name)} WHERE "
-        self._order = [
-            collated(name(key), collation) for key, collation in zip(table.key, table.key_collations, strict=True)
-        ]
+        self._order = table.key_order()
         self._filled = " AND ".join(f"{name(key)} IS NOT NULL" for key in table.key) if table.nullable else "1"
         self._length = " + ".join(f"length(CAST({name(key)} AS BLOB))" for key in table.key)
         plain_marks = ["?"] * self._width

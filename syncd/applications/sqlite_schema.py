@@ -67,6 +67,11 @@ class Table:
             f"{collated(f'{prefix}{name(key)}', collation)} = {value}" for key, collation, value in keys
         )
 
+    def key_order(self, prefix: str = "") -> list[str]:
+        """SQL: what puts rows into the order of the primary key."""
+        keys = zip(self.key, self.key_collations, strict=True)
+        return [collated(f"{prefix}{name(key)}", collation) for key, collation in keys]
+
     def data_type(self) -> DataType:
         """The table as a type of data objects, without an id."""
         return DataType(0, self.name, self.key, self.fields, self.definition)

@@ -62,6 +62,7 @@ async def test_work_is_executed_while_the_target_is_counted(path: Path, held: He
         sql(path, "CREATE TABLE mine(v)")
         assert await here.target.look() is None
         assert here.target.beside.goes_on
+        await eventually(lambda: held.counts)
         await here.done_without_count(here.work([Group([row(2), row(1, "again")])]))
         assert await here.target.look() is None
         assert held.counts == 1

@@ -103,6 +103,15 @@ async def test_a_reference_to_a_row_that_is_not_there_holds_nothing_up(path: Pat
         assert await offered(here, 2) == [(2,), (3,), (1,)]
 
 
+async def test_a_key_that_is_no_text_keeps_no_row_from_being_offered(path: Path) -> None:
+    columns = "id TEXT PRIMARY KEY, up TEXT REFERENCES t(id)"
+    async with local(
+        path, table(1, "t", columns, ("id",), ("up",)), Row("t", ("a",), ("b",)), Row("t", ("b",), (None,))
+    ) as here:
+        sql(path, "INSERT INTO t VALUES (CAST(x'63ff' AS TEXT), NULL)", "INSERT INTO t VALUES ('d', 'e'), ('e', NULL)")
+        assert {("a",), ("b",), ("d",), ("e",)} <= set(await offered(here, 2))
+
+
 async def test_parents_that_are_no_key_of_their_table_are_left_alone(path: Path) -> None:
     one = table(1, "a", "id INTEGER PRIMARY KEY, code, x REFERENCES a(code)", ("id",), ("code", "x"))
     rows = {1: ("p", "q"), 2: ("q", None)}
