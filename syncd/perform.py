@@ -15,6 +15,8 @@ from typing import TypeGuard
 from syncd import perform_down, perform_intake, perform_up
 from syncd.core import effects as fx
 from syncd.core import events as ev
+from syncd.core import upward_effects as ux
+from syncd.core import upward_events as up
 from syncd.core.errors import ApplicationError, ApplicationOffline, DiskError, TargetHeld
 from syncd.core.guard import guard_of_comparisons, guard_of_groups
 from syncd.core.holding import Batch
@@ -288,6 +290,27 @@ async def stage(ports: Ports, effects: Sequence[Staging]) -> ev.Event:
     return await perform_intake.stage_uploads(ports, [one for one in effects if isinstance(one, StageUpload)])
 
 
+_FAILED: dict[type[UpwardEffect], Callable[[str, str], ev.Event]] = {
+    ux.ReadLocal: up.LocalFailed,
+    ux.WaitLocal: up.LocalFailed,
+    ux.OfferLocal: up.LocalFailed,
+    ux.TakeUploads: up.TakeFailed,
+    ux.SettleUploads: up.SettleFailed,
+    ux.RenumberOutbox: up.SettleFailed,
+    ux.UndoEdits: up.SettleFailed,
+    ux.WriteUploads: up.WriteFailed,
+    ux.WriteNow: up.WriteFailed,
+    ux.SettleWritten: up.UnsettledWritten,
+}
+
+
+def _failed(effect: UpwardEffect, reason: str) -> ev.Event:
+    """What the engine is told of an effect that the application or the disk did not let through."""
+    if isinstance(effect, ux.ReadVerdicts):
+        return up.VerdictsUnread(effect.device, effect.collection, reason)
+    return _FAILED[type(effect)](effect.collection, reason)
+
+
 async def perform(ports: Ports, effect: fx.Effect) -> ev.Event | None:
     """Performs one effect. Errors of the application or the disk come back as the event that tells the engine."""
     if isinstance(effect, _OF_SOURCE) and not isinstance(effect, fx.ReadSource):
@@ -303,5 +326,5 @@ async def perform(ports: Ports, effect: fx.Effect) -> ev.Event | None:
             ports.void[effect.collection, type(effect)] = error.line()
             return ev.StageFailed(effect.collection, 0, error.line())
         if isinstance(effect, UpwardEffect):
-            return perform_up.failed(effect, error.line())
+            return _failed(effect, error.line())
         raise

@@ -264,22 +264,3 @@ TABLE: dict[type[Effect], Callable[..., Awaitable[ev.Event | None]]] = {
     fx.RenumberOutbox: _renumber,
     fx.UndoEdits: _undo,
 }
-_FAILED: dict[type[fx.UpwardEffect], Callable[[str, str], ev.Event]] = {
-    fx.ReadLocal: up.LocalFailed,
-    fx.WaitLocal: up.LocalFailed,
-    fx.OfferLocal: up.LocalFailed,
-    fx.TakeUploads: up.TakeFailed,
-    fx.SettleUploads: up.SettleFailed,
-    fx.RenumberOutbox: up.SettleFailed,
-    fx.UndoEdits: up.SettleFailed,
-    fx.WriteUploads: up.WriteFailed,
-    fx.WriteNow: up.WriteFailed,
-    fx.SettleWritten: up.UnsettledWritten,
-}
-
-
-def failed(effect: fx.UpwardEffect, reason: str) -> ev.Event:
-    """What the engine is told of an effect that the application or the disk did not let through."""
-    if isinstance(effect, fx.ReadVerdicts):
-        return up.VerdictsUnread(effect.device, effect.collection, reason)
-    return _FAILED[type(effect)](effect.collection, reason)

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
 from syncd.applications.sqlite_common import data_version, transaction
-from syncd.applications.sqlite_count import GivenUp, GiveUp, Pace, count
+from syncd.applications.sqlite_count import Pace, count
 from syncd.applications.sqlite_count_beside import Counted
 from syncd.applications.sqlite_local import Local
 from syncd.applications.sqlite_position import NOTHING, Position
@@ -43,7 +42,7 @@ class Recount:
         self._position = position
         self._local = local
 
-    def recount(self, overlay: Overlay | None, give_up: GiveUp = lambda: False) -> TargetState:
+    def recount(self, overlay: Overlay | None) -> TargetState:
         """Counts without the application's lock, which is taken only to keep what is not as it was kept (R16)."""
         with transaction(self._connection, "DEFERRED"):
             before = self._position.state()
@@ -52,7 +51,7 @@ class Recount:
             version = data_version(self._connection)
             above, more = self._local.above(overlay)
             tables = Tables(self._connection, self._position.types(), create=False)
-            change, objects = count(self._connection, tables, give_up, overlay is not None)
+            change, objects = count(self._connection, tables, edited=overlay is not None)
         state = replace(before, digest=digest.of((change + above,)), objects=objects + more)
         if state != before:
             with transaction(self._connection, "IMMEDIATE"):
@@ -80,12 +79,9 @@ class Recount:
         (journal,) = self._connection.execute("PRAGMA journal_mode").fetchone()
         return Due(version, journal == "wal")
 
-    def look(self, pace: Pace, overlay: Overlay | None, give_up: Callable[[], bool]) -> TargetState | None:
+    def look(self, pace: Pace, overlay: Overlay | None) -> TargetState | None:
         """What the tables hold, if that is something else than is kept."""
         began, before = time.monotonic(), self._position.state()
-        try:
-            state = self.recount(overlay, give_up)
-        except GivenUp:
-            return None
+        state = self.recount(overlay)
         pace.counted(ended := time.monotonic(), ended - began)
         return None if state == before else state

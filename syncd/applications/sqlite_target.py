@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from syncd.applications.sqlite_common import Database, data_version, file_id, lazily, sync_log
-from syncd.applications.sqlite_count import GiveUp, Pace
+from syncd.applications.sqlite_count import Pace
 from syncd.applications.sqlite_count_beside import CountBeside
 from syncd.applications.sqlite_execute import Executor
 from syncd.applications.sqlite_position import NOTHING
@@ -154,8 +154,7 @@ class SqliteTarget:
 
     async def look(self, overlay: Overlay | None = None) -> TargetState | None:
         """A count goes on beside, and a later look tells of what it found."""
-        database = self._database
-        if database is None:
+        if self._database is None:
             return None
         if self.beside.goes_on:
             await self._run(lambda _: None)  # an error tells that the target is not in its place
@@ -165,12 +164,10 @@ class SqliteTarget:
         due = await self._run(lambda executor: executor.count.due(self._pace, counted))
         if due is None and not self._differs:
             return None
-        patient = self._pace.may_give_up(time.monotonic())
-        if due is not None and due.beside and patient and not self._differs:
+        if due is not None and due.beside and not self._differs and self._pace.may_give_up(time.monotonic()):
             await self.beside.begin(self._path, due.version, overlay)
             return None
-        busy: GiveUp = lambda: patient and database.waiting > 1  # noqa: E731
-        state = await self._run(lambda executor: executor.count.look(self._pace, overlay, busy))
+        state = await self._run(lambda executor: executor.count.look(self._pace, overlay))
         self._differs = False
         return state
 

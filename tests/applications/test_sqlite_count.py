@@ -32,9 +32,9 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One for each count of the tables."""
     made: list[int] = []
 
-    def counting(*given: object) -> tuple[int, int]:
+    def counting(*given: object, **named: bool) -> tuple[int, int]:
         made.append(1)
-        return count(*given)  # type: ignore[arg-type]
+        return count(*given, **named)  # type: ignore[arg-type]
 
     for where in ("sqlite_recount", "sqlite_count_beside"):
         monkeypatch.setattr(f"syncd.applications.{where}.count", counting)
@@ -78,8 +78,8 @@ async def test_a_count_leaves_the_lock_to_the_application(path: Path, monkeypatc
         sql(path, "UPDATE t SET v = 'changed here'")
         with closing(sqlite3.connect(path, isolation_level=None, timeout=0, check_same_thread=False)) as app:
 
-            def counting(*given: object) -> tuple[int, int]:
-                found = count(*given)  # type: ignore[arg-type]
+            def counting(*given: object, **named: bool) -> tuple[int, int]:
+                found = count(*given, **named)  # type: ignore[arg-type]
                 app.execute("INSERT INTO t VALUES(2, 'written meanwhile')")
                 return found
 
@@ -100,8 +100,8 @@ async def test_a_count_of_data_that_was_restored_meanwhile_is_not_kept(
         sql(path, "UPDATE t SET v = 'changed here'")
         position = here.position - 1
 
-        def counting(*given: object) -> tuple[int, int]:
-            found = count(*given)  # type: ignore[arg-type]
+        def counting(*given: object, **named: bool) -> tuple[int, int]:
+            found = count(*given, **named)  # type: ignore[arg-type]
             sql(path, f"UPDATE _syncd_position SET position = {position}")
             return found
 

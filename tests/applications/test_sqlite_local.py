@@ -368,8 +368,8 @@ async def test_a_wait_gives_way_to_a_work_and_is_not_ended_by_it(path: Path) -> 
 async def test_a_wait_does_not_make_a_count_give_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[tuple[int, int]] = []
 
-    def counting(*given: object) -> tuple[int, int]:
-        ended.append(count(*given))  # type: ignore[arg-type]
+    def counting(*given: object, **named: bool) -> tuple[int, int]:
+        ended.append(count(*given, **named))  # type: ignore[arg-type]
         return ended[-1]
 
     for where in ("sqlite_recount", "sqlite_count_beside"):
