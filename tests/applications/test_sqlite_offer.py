@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from syncd.adapters.canonical import Value, unpack_values
+from syncd.applications import sqlite_ranked
 from syncd.core.model import DataType
 from tests.applications.road import sql
 from tests.applications.writing import Row, Writing, local, table
@@ -76,6 +77,14 @@ async def test_rows_that_refer_to_no_later_ones_are_offered_in_the_order_of_thei
 async def test_rows_that_refer_to_each_other_in_a_ring_come_last_in_the_order_of_their_keys(path: Path) -> None:
     boss = {1: 2, 2: 1, 3: 4, 4: None, 5: 1}
     assert await tree(path, of(1, "a", "a"), (((key,), (value,)) for key, value in boss.items()), 2) == [4, 3, 1, 2, 5]
+
+
+async def test_a_chain_that_takes_too_many_passes_ends_in_the_order_of_the_keys(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_ranked, "_PASSES_MAX", 2)
+    rows = (((key,), (key + 1 if key < 5 else None,)) for key in range(1, 6))
+    assert await tree(path, of(1, "a", "a"), rows, 2) == [5, 4, 1, 2, 3]
 
 
 async def test_a_row_comes_after_all_that_it_refers_to(path: Path) -> None:
